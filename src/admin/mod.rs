@@ -1,0 +1,1 @@
+//! Port 8002: health and metrics.

@@ -1,0 +1,1 @@
+//! Configuration: files, environment, accounts and locations, checked once at start.

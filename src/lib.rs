@@ -1,0 +1,26 @@
+//! cloudserver: an S3 object store in one binary.
+//!
+//! Layers, lowest first; each imports only from those before it (`tests/architecture.rs` checks):
+//! vocabulary; configuration and the process's own services; the two seams; pure decisions; the engine;
+//! the S3 protocol; the listeners; the assembled server.
+
+pub mod types;
+
+pub mod clock;
+pub mod config;
+pub mod tasks;
+pub mod telemetry;
+
+pub mod data;
+pub mod metadata;
+
+pub mod auth;
+
+pub mod s3;
+
+pub mod admin;
+pub mod http;
+
+pub mod server;
+
+pub mod cli;

@@ -1,0 +1,3 @@
+//! The `cloudserver` binary.
+
+fn main() {}

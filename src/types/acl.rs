@@ -1,0 +1,180 @@
+//! Access control lists: who may do what with a bucket or an object.
+
+use serde::{Deserialize, Serialize};
+
+use super::account::{ALL_USERS, AUTHENTICATED_USERS, AccountId, LOG_DELIVERY};
+
+/// A permission of a grant (S3 reference, "Access control list overview").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Permission {
+    /// All of the others.
+    FullControl,
+    /// List a bucket, read an object.
+    Read,
+    /// Write objects of a bucket.
+    Write,
+    /// Read the list itself.
+    ReadAcp,
+    /// Write the list itself.
+    WriteAcp,
+}
+
+/// Who receives a permission.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Grantee {
+    /// One account, by canonical id.
+    Account(AccountId),
+    /// Everybody, with or without credentials.
+    AllUsers,
+    /// Everybody with credentials.
+    AuthenticatedUsers,
+    /// The log delivery group.
+    LogDelivery,
+}
+
+/// One permission for one grantee.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Who.
+    pub grantee: Grantee,
+    /// What.
+    pub permission: Permission,
+}
+
+/// The list of grants of a bucket or object. The owner's own rights are listed like any other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acl {
+    /// At most 100 grants.
+    pub grants: Vec<Grant>,
+}
+
+/// The predefined lists of `x-amz-acl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CannedAcl {
+    /// The owner only.
+    Private,
+    /// Everybody may read.
+    PublicRead,
+    /// Everybody may read and write.
+    PublicReadWrite,
+    /// Everybody with credentials may read.
+    AuthenticatedRead,
+    /// The owner of the bucket may read the object.
+    BucketOwnerRead,
+    /// The owner of the bucket has full control of the object.
+    BucketOwnerFullControl,
+    /// Amazon EC2 may read: of no effect outside AWS.
+    AwsExecRead,
+    /// The log delivery group may write into the bucket.
+    LogDeliveryWrite,
+}
+
+impl Grantee {
+    /// The URI of a group.
+    pub const fn group_uri(&self) -> Option<&'static str> {
+        match self {
+            Self::Account(_) => None,
+            Self::AllUsers => Some(ALL_USERS),
+            Self::AuthenticatedUsers => Some(AUTHENTICATED_USERS),
+            Self::LogDelivery => Some(LOG_DELIVERY),
+        }
+    }
+
+    /// The group of a URI.
+    pub fn from_group_uri(uri: &str) -> Option<Self> {
+        [Self::AllUsers, Self::AuthenticatedUsers, Self::LogDelivery]
+            .into_iter()
+            .find(|group| group.group_uri() == Some(uri))
+    }
+
+    fn covers(&self, caller: &AccountId) -> bool {
+        match self {
+            Self::Account(account) => account == caller && !caller.is_anonymous(),
+            Self::AllUsers => true,
+            Self::AuthenticatedUsers => !caller.is_anonymous(),
+            Self::LogDelivery => caller.as_str() == LOG_DELIVERY,
+        }
+    }
+}
+
+impl Acl {
+    /// The list of `canned` for something owned by `owner` in a bucket of `bucket_owner`.
+    pub fn from_canned(canned: CannedAcl, owner: &AccountId, bucket_owner: &AccountId) -> Self {
+        let mut grants = vec![Grant { grantee: Grantee::Account(owner.clone()), permission: Permission::FullControl }];
+        let mut add = |grantee, permission| grants.push(Grant { grantee, permission });
+        match canned {
+            CannedAcl::PublicRead => add(Grantee::AllUsers, Permission::Read),
+            CannedAcl::PublicReadWrite => {
+                add(Grantee::AllUsers, Permission::Read);
+                add(Grantee::AllUsers, Permission::Write);
+            }
+            CannedAcl::AuthenticatedRead => add(Grantee::AuthenticatedUsers, Permission::Read),
+            CannedAcl::BucketOwnerRead if owner != bucket_owner => {
+                add(Grantee::Account(bucket_owner.clone()), Permission::Read);
+            }
+            CannedAcl::BucketOwnerFullControl if owner != bucket_owner => {
+                add(Grantee::Account(bucket_owner.clone()), Permission::FullControl);
+            }
+            CannedAcl::Private
+            | CannedAcl::AwsExecRead
+            | CannedAcl::BucketOwnerRead
+            | CannedAcl::BucketOwnerFullControl => {}
+            CannedAcl::LogDeliveryWrite => {
+                add(Grantee::LogDelivery, Permission::Write);
+                add(Grantee::LogDelivery, Permission::ReadAcp);
+            }
+        }
+        Self { grants }
+    }
+
+    /// Whether some grant gives `caller` the permission, itself or within full control.
+    pub fn allows(&self, caller: &AccountId, permission: Permission) -> bool {
+        self.grants.iter().any(|grant| {
+            (grant.permission == permission || grant.permission == Permission::FullControl)
+                && grant.grantee.covers(caller)
+        })
+    }
+}
+
+impl CannedAcl {
+    const NAMES: [(Self, &'static str); 8] = [
+        (Self::Private, "private"),
+        (Self::PublicRead, "public-read"),
+        (Self::PublicReadWrite, "public-read-write"),
+        (Self::AuthenticatedRead, "authenticated-read"),
+        (Self::BucketOwnerRead, "bucket-owner-read"),
+        (Self::BucketOwnerFullControl, "bucket-owner-full-control"),
+        (Self::AwsExecRead, "aws-exec-read"),
+        (Self::LogDeliveryWrite, "log-delivery-write"),
+    ];
+
+    /// Reads an `x-amz-acl` value.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, name)| *name == text).map(|(acl, _)| *acl)
+    }
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES.iter().find(|(acl, _)| *acl == self).map_or("private", |(_, name)| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canned_lists_grant_what_their_names_say() {
+        let (owner, other, nobody) = (AccountId::new("a"), AccountId::new("b"), AccountId::anonymous());
+        let acl = |canned| Acl::from_canned(canned, &owner, &other);
+        assert!(acl(CannedAcl::Private).allows(&owner, Permission::WriteAcp));
+        assert!(!acl(CannedAcl::Private).allows(&other, Permission::Read));
+        assert!(acl(CannedAcl::PublicRead).allows(&nobody, Permission::Read));
+        assert!(!acl(CannedAcl::PublicRead).allows(&nobody, Permission::Write));
+        assert!(acl(CannedAcl::PublicReadWrite).allows(&nobody, Permission::Write));
+        assert!(!acl(CannedAcl::AuthenticatedRead).allows(&nobody, Permission::Read));
+        assert!(acl(CannedAcl::AuthenticatedRead).allows(&AccountId::new("c"), Permission::Read));
+        assert!(acl(CannedAcl::BucketOwnerRead).allows(&other, Permission::Read));
+        assert!(acl(CannedAcl::BucketOwnerFullControl).allows(&other, Permission::WriteAcp));
+    }
+}
