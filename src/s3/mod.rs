@@ -1,5 +1,8 @@
 //! The S3 protocol: one operation is one type and one row of a table.
 
+pub mod body;
+pub mod xml;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
