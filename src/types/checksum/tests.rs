@@ -146,7 +146,9 @@ proptest! {
 
         let whole = Checksum::of(algorithm, &bytes);
         let mut hasher = ChecksumHasher::new(algorithm);
-        pieces.iter().for_each(|piece| hasher.update(piece));
+        for piece in &pieces {
+            hasher.update(piece);
+        }
         prop_assert_eq!(hasher.finalize(), whole.clone());
 
         if let Some(mut full) = FullObject::new(algorithm) {
