@@ -15,6 +15,7 @@ pub mod reply;
 pub mod request_body;
 pub mod resolve;
 pub mod table;
+pub mod tags;
 pub mod xml;
 
 use std::net::SocketAddr;
