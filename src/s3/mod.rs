@@ -16,6 +16,7 @@ pub mod request_body;
 pub mod resolve;
 pub mod table;
 pub mod tags;
+pub mod token;
 pub mod xml;
 
 use std::net::SocketAddr;
