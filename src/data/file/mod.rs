@@ -5,7 +5,7 @@
 //! | path | what |
 //! |---|---|
 //! | `LOCK` | locked by the one process that owns the directory; holds its number |
-//! | `format` | one line with the version of the layout; written last, so that the shards are there if it is |
+//! | `format` | version of the layout, and an id; written last, so that the shards are there if it is |
 //! | `00` … `ff` | 256 shards, made and synced once, so that no ancestor of a new file is ever new |
 //! | `ab/ab12…` | a blob: forty hex digits of random name, in the shard of its first two |
 //!
@@ -128,8 +128,9 @@ struct Core {
     writes: Arc<Semaphore>,
     reads: Arc<Reads>,
     probe: Mutex<()>,
+    id: String,
     /// Held for its lock.
-    _lock: Option<File>,
+    _lock: File,
 }
 
 impl FileBackend {
@@ -139,11 +140,17 @@ impl FileBackend {
     /// [`DataError::Unavailable`], with a remedy, where another process owns the directory, where a newer release
     /// made it, or where it holds something else; [`DataError::NoSpace`] and [`DataError::Io`] as they come.
     pub fn open(root: &Path, options: FileOptions) -> Result<Self, DataError> {
-        let (dir, lock) = layout::prepare(root)?;
-        Ok(Self::on(Arc::new(dir), Some(lock), options))
+        let layout::Owned { dir, lock, id } = layout::prepare(root)?;
+        Ok(Self::on(Arc::new(dir), lock, id, options))
     }
 
-    fn on(disk: Arc<dyn Disk>, lock: Option<File>, options: FileOptions) -> Self {
+    /// The identity of the data directory, made with it: forty hex digits. Metadata that remembers it notices a
+    /// directory that is new or another's, such as the mount point of a volume that is not mounted.
+    pub fn directory_id(&self) -> &str {
+        &self.core.id
+    }
+
+    fn on(disk: Arc<dyn Disk>, lock: File, id: String, options: FileOptions) -> Self {
         let reads = Reads {
             buffers: Arc::new(Buffers::new(options.read_budget)),
             files: OpenFiles::new(options.open_files),
@@ -158,6 +165,7 @@ impl FileBackend {
             writes: Arc::new(Semaphore::new(WRITE_TURNS)),
             reads: Arc::new(reads),
             probe: Mutex::new(()),
+            id,
             _lock: lock,
         };
         Self { core: Arc::new(core) }
