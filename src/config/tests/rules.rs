@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Install, addresses, json};
-use crate::config::{Compat, Limits, MinRate, TrustedProxies};
+use crate::config::{Compat, Config, Limits, MinRate, TrustedProxies};
 
 #[test]
 fn broken_settings_stop_the_start_in_the_originals_words() {
@@ -300,4 +300,21 @@ fn certificates_count_from_the_install_root() {
     let tls = install.load().tls.unwrap();
     assert_eq!(tls.key, install.path("./test.key"));
     assert_eq!(tls.ca, Some(install.path("ca.crt")));
+}
+
+/// The page shows every setting of ours with its default: what it shows has to be what an empty file gives.
+#[test]
+fn documented_own_settings_are_the_defaults() {
+    let page = include_str!("../../../docs/configuration.md");
+    let block = page.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    let documented = Install::new().config(&serde_json::from_str(block).unwrap()).load();
+    assert_eq!(documented.warnings, Vec::<String>::new());
+    let plain = Install::new().load();
+    let facts = |config: &Config| {
+        let Config { region, sigv2, production, shutdown_grace, compat, inline_threshold, journal_max_entries, .. } =
+            config.clone();
+        let own = (region, sigv2, production, shutdown_grace, compat, inline_threshold, journal_max_entries);
+        (own, config.limits.clone(), config.log)
+    };
+    assert_eq!(facts(&documented), facts(&plain));
 }
