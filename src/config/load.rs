@@ -226,7 +226,7 @@ fn extra_replication(launch: &Launch) -> Result<(), ConfigError> {
     list.iter().try_for_each(later::replication_endpoint).map_err(refuse)
 }
 
-fn refuse_shared_credentials(production: bool, accounts: &Accounts) -> Result<(), ConfigError> {
+pub(super) fn refuse_shared_credentials(production: bool, accounts: &Accounts) -> Result<(), ConfigError> {
     if production && accounts.uses_well_known_credentials() {
         let keys = accounts.well_known_access_keys().join(", ");
         return Err(ConfigError::SharedCredentials { file: accounts.source().to_owned(), keys });
