@@ -47,8 +47,11 @@ pub struct Metrics {
     /// Syncs of the metadata log: fewer than commits where commits are grouped.
     pub wal_syncs: Counter,
     disk: Disk,
-    on_scrape: OnceLock<Box<dyn Fn(&Metrics) + Send + Sync>>,
+    on_scrape: OnceLock<Hook>,
 }
+
+/// Fills gauges before a scrape.
+type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// The file system that holds the data.
 #[derive(Default)]
@@ -123,7 +126,7 @@ impl Metrics {
         drop(self.on_scrape.set(Box::new(hook)));
     }
 
-    /// All metrics in the OpenMetrics text format, which Prometheus' older text parsers read, too.
+    /// All metrics in the `OpenMetrics` text format, which Prometheus' older text parsers read, too.
     pub fn render(&self) -> String {
         if let Some(hook) = self.on_scrape.get() {
             hook(self);

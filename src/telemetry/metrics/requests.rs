@@ -107,12 +107,12 @@ impl RequestMetrics {
         let known = self.series.load();
         match known.get(&labels) {
             Some(series) => series.record(sample),
-            None => self.add(labels).record(sample),
+            None => self.add(&labels).record(sample),
         }
     }
 
     /// The series of a label set not seen before.
-    fn add(&self, labels: Labels) -> Arc<Series> {
+    fn add(&self, labels: &Labels) -> Arc<Series> {
         let fresh = Arc::<Series>::default();
         self.series.rcu(|known| {
             let mut more = HashMap::clone(known);
@@ -120,7 +120,7 @@ impl RequestMetrics {
             more
         });
         // Another thread may have been first; its series is the one that counts.
-        self.series.load().get(&labels).map_or(fresh, Arc::clone)
+        self.series.load().get(labels).map_or(fresh, Arc::clone)
     }
 }
 
