@@ -14,7 +14,7 @@ use super::{
 use crate::{
     data::DataError,
     metadata::MetadataError,
-    storage::{FailedCondition, StorageError},
+    storage::{CompletionFault, FailedCondition, StorageError},
     telemetry::RequestId,
     types::BodyError,
 };
@@ -229,8 +229,7 @@ impl From<StorageError> for S3Error {
                 .with("MinSizeAllowed", minimum.to_string())
                 .with("PartNumber", number.to_string())
                 .with("ETag", etag.as_str()),
-            StorageError::InvalidCompletion(message) => Self::request(message),
-            StorageError::CompletionChecksum => S3Code::BadDigest.into(),
+            StorageError::InvalidCompletion(fault) => fault.into(),
             StorageError::Metadata(e) => e.into(),
             StorageError::Data(e) => e.into(),
             StorageError::Body(e) => e.into(),
@@ -239,6 +238,21 @@ impl From<StorageError> for S3Error {
             | StorageError::Broken(_)
             | StorageError::Record(_) => Self::from(S3Code::InternalError).because(e),
         }
+    }
+}
+
+impl From<CompletionFault> for S3Error {
+    fn from(fault: CompletionFault) -> Self {
+        let code = match &fault {
+            CompletionFault::NoParts => S3Code::MalformedXML,
+            CompletionFault::Order => S3Code::InvalidPartOrder,
+            CompletionFault::ObjectChecksum(_) | CompletionFault::PartChecksumAlgorithm { .. } => S3Code::BadDigest,
+            CompletionFault::ObjectSize { .. }
+            | CompletionFault::ChecksumType(_)
+            | CompletionFault::PartChecksumMissing { .. } => S3Code::InvalidRequest,
+        };
+        let text = fault.to_string();
+        Self::new(code, text)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
         request_body::RequestBody,
         xml::{read, read::Element, write::XmlWriter},
     },
-    storage::{CompleteRequest, ListedPart, WriteCondition},
+    storage::{AnnouncedChecksum, CompleteRequest, ListedPart, WriteCondition},
     types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag},
 };
 
@@ -31,7 +31,7 @@ pub struct CompleteMultipartUpload {
     upload: UploadRef,
     condition: WriteCondition,
     object_size: Option<u64>,
-    checksum: Option<(ChecksumAlgorithm, String)>,
+    checksum: Option<AnnouncedChecksum>,
     checksum_type: Option<ChecksumType>,
 }
 
@@ -81,7 +81,7 @@ impl Operation for CompleteMultipartUpload {
             checksum_type: self.checksum_type,
             condition: self.condition,
         };
-        let completed = cx.storage.complete_upload(&bucket, &self.upload.object.key, self.upload.id, request).await;
+        let completed = cx.storage.complete_upload(&bucket, &self.upload.object.key, self.upload.id, &request).await;
         let record = completed.map_err(|e| self.upload.explain(e))?;
 
         let key = self.upload.object.key.as_str();
@@ -102,7 +102,7 @@ impl Operation for CompleteMultipartUpload {
 }
 
 /// The checksum of the whole object, as announced; a composite one has `-N` behind it.
-fn announced_checksum(head: &Head) -> S3Result<Option<(ChecksumAlgorithm, String)>> {
+fn announced_checksum(head: &Head) -> S3Result<Option<AnnouncedChecksum>> {
     let mut found = ChecksumAlgorithm::ALL
         .into_iter()
         .filter_map(|algorithm| Some((algorithm, head.header(algorithm.header())?.to_owned())));
@@ -117,7 +117,7 @@ fn announced_checksum(head: &Head) -> S3Result<Option<(ChecksumAlgorithm, String
         Checksum::parse(*algorithm, value)
             .map_err(|_| S3Error::request(format!("Value for {} header is invalid.", algorithm.header())))?;
     }
-    Ok(first)
+    Ok(first.map(|(algorithm, value)| AnnouncedChecksum { algorithm, value }))
 }
 
 fn parse_parts(document: &[u8]) -> S3Result<Vec<ListedPart>> {

@@ -42,6 +42,7 @@ impl Operation for CreateMultipartUpload {
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let upload = NewUpload {
+            bucket: std::sync::Arc::clone(&bucket),
             key: self.object.key.clone(),
             location: cx.location(&bucket)?,
             attributes: attributes(&cx.head, &cx, &bucket)?,
@@ -49,7 +50,7 @@ impl Operation for CreateMultipartUpload {
             initiator: cx.principal.account.clone(),
             initiator_display_name: cx.principal.display_name.to_string(),
         };
-        let id = cx.storage.create_upload(&bucket, upload).await?;
+        let id = cx.storage.create_upload(upload).await?;
         let mut xml = XmlWriter::document("InitiateMultipartUploadResult", 512);
         xml.text("Bucket", bucket.name.as_str());
         xml.text("Key", self.object.key.as_str());
@@ -58,17 +59,9 @@ impl Operation for CreateMultipartUpload {
         if let Some((algorithm, kind)) = self.checksum {
             reply = reply
                 .with(HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name())
-                .with(HeaderName::from_static("x-amz-checksum-type"), type_name(kind));
+                .with(HeaderName::from_static("x-amz-checksum-type"), kind.name());
         }
         Ok(reply)
-    }
-}
-
-/// The name of a checksum type on the wire.
-pub(super) fn type_name(kind: ChecksumType) -> &'static str {
-    match kind {
-        ChecksumType::FullObject => "FULL_OBJECT",
-        ChecksumType::Composite => "COMPOSITE",
     }
 }
 
@@ -97,7 +90,7 @@ fn declared(head: &Head) -> S3Result<Option<(ChecksumAlgorithm, ChecksumType)>> 
             if !algorithm.supports(kind) {
                 return Err(S3Error::request(format!(
                     "The {} checksum type cannot be used with the {} checksum algorithm.",
-                    type_name(kind),
+                    kind.name(),
                     algorithm.name().to_lowercase()
                 )));
             }

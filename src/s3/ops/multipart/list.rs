@@ -10,7 +10,7 @@ use crate::{
         error::{S3Error, S3Result},
         head::Head,
         operation::{Need, Operation, Pattern, Scope},
-        ops::{list_objects::Listing, multipart::create::type_name},
+        ops::list_objects::Listing,
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -19,7 +19,7 @@ use crate::{
         listing::{Entry, ListStart},
         records::UploadRecord,
     },
-    types::{ChecksumType, Timestamp, UploadId},
+    types::{Timestamp, UploadId},
 };
 
 /// Most parts of a page.
@@ -105,9 +105,9 @@ fn class(upload: &UploadRecord) -> &str {
 }
 
 fn checksum_kind(xml: &mut XmlWriter, upload: &UploadRecord) {
-    let Some(algorithm) = upload.algorithm() else { return };
-    let kind = if upload.checksum_composite { ChecksumType::Composite } else { ChecksumType::FullObject };
-    xml.text("ChecksumAlgorithm", algorithm.name()).text("ChecksumType", type_name(kind));
+    if let Some((algorithm, kind)) = upload.checksum() {
+        xml.text("ChecksumAlgorithm", algorithm.name()).text("ChecksumType", kind.name());
+    }
 }
 
 /// Lists the open uploads of a bucket.

@@ -43,11 +43,7 @@ impl UploadRef {
     /// The upload, if it is open.
     async fn find(&self, cx: &Context, bucket: &Bucket) -> S3Result<UploadRecord> {
         let found = cx.storage.upload(bucket, &self.object.key, self.id).await;
-        let record = found.map_err(|e| self.explain(e))?;
-        if record.completed.is_some() {
-            return Err(no_such_upload(&self.id.to_string()));
-        }
-        Ok(record)
+        found.map_err(|e| self.explain(e))
     }
 
     fn explain(&self, e: StorageError) -> S3Error {

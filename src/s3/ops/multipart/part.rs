@@ -22,7 +22,7 @@ use crate::{
         StorageError,
         records::{PartRecord, UploadRecord},
     },
-    types::{ChecksumAlgorithm, ETag, Timestamp},
+    types::{ChecksumAlgorithm, ChecksumType},
 };
 
 /// Stores a part.
@@ -54,7 +54,7 @@ impl Operation for UploadPart {
         let algorithm = part_algorithm(&upload, &Declared::read(&head)?)?;
         let body = body.object(&head, &cx.intake, algorithm)?;
         let UploadRef { object, id } = &self.upload;
-        let stored = cx.storage.put_part(&bucket, &object.key, *id, (self.number, body)).await;
+        let stored = cx.storage.put_part(&bucket, &object.key, *id, self.number, body).await;
         let part = stored.map_err(|e| self.upload.explain(e))?;
         Ok(Plain { headers: part_headers(&part), ..Plain::ok() })
     }
@@ -65,14 +65,14 @@ impl Operation for UploadPart {
 /// # Errors
 /// `InvalidRequest` where the part's algorithm is not the upload's, or missing while the type is composite.
 fn part_algorithm(upload: &UploadRecord, declared: &Declared) -> S3Result<Option<ChecksumAlgorithm>> {
-    let Some(wanted) = upload.algorithm() else { return Ok(None) };
+    let Some((wanted, kind)) = upload.checksum() else { return Ok(None) };
     match declared.algorithm {
         Some(given) if given != wanted => Err(S3Error::request(format!(
             "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
             wanted.name().to_lowercase(),
             given.name().to_lowercase()
         ))),
-        None if upload.checksum_composite => Err(S3Error::request(format!(
+        None if kind == ChecksumType::Composite => Err(S3Error::request(format!(
             "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: null",
             wanted.name().to_lowercase()
         ))),
@@ -80,14 +80,9 @@ fn part_algorithm(upload: &UploadRecord, declared: &Declared) -> S3Result<Option
     }
 }
 
-fn part_etag(part: &PartRecord) -> String {
-    let md5 = part.segment.as_ref().map(|segment| segment.md5.as_ref()).unwrap_or_default();
-    ETag::new(&hex::encode(md5)).quoted()
-}
-
 fn part_headers(part: &PartRecord) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    set(&mut headers, header::ETAG, &part_etag(part));
+    set(&mut headers, header::ETAG, &part.etag().quoted());
     show_checksum(&mut headers, part.segment.as_ref().and_then(|segment| segment.checksum.as_ref()));
     headers.remove("x-amz-checksum-type");
     headers
@@ -141,14 +136,14 @@ impl Operation for UploadPartCopy {
                 "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
             ));
         }
-        let algorithm = upload.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
+        let algorithm = upload.checksum().map_or(ChecksumAlgorithm::Crc64Nvme, |(algorithm, _)| algorithm);
         let body = self.source.body(&cx, &source, range, algorithm).await?;
         let UploadRef { object, id } = &self.upload;
-        let stored = cx.storage.put_part(&bucket, &object.key, *id, (self.number, body)).await;
+        let stored = cx.storage.put_part(&bucket, &object.key, *id, self.number, body).await;
         let part = stored.map_err(|e: StorageError| self.upload.explain(e))?;
-        let modified = Timestamp::from_millis(part.modified_ms).to_iso8601();
+        let modified = part.modified().to_iso8601();
         let checksum = part.segment.as_ref().and_then(|segment| segment.checksum.as_ref());
-        let document = result("CopyPartResult", &part_etag(&part), &modified, checksum);
+        let document = result("CopyPartResult", &part.etag().quoted(), &modified, checksum);
         Ok(source_version(&cx, &source, Document::new(document)))
     }
 }
