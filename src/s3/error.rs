@@ -246,6 +246,7 @@ impl From<CompletionFault> for S3Error {
         let code = match &fault {
             CompletionFault::NoParts => S3Code::MalformedXML,
             CompletionFault::Order => S3Code::InvalidPartOrder,
+            CompletionFault::NotConsecutive => S3Code::InvalidPart,
             CompletionFault::ObjectChecksum(_) | CompletionFault::PartChecksumAlgorithm { .. } => S3Code::BadDigest,
             CompletionFault::ObjectSize { .. }
             | CompletionFault::ChecksumType(_)
