@@ -164,3 +164,16 @@ fn unknown_log_level_is_ignored_with_a_warning() {
     assert_eq!(config.log.level, LogLevel::Info);
     assert_eq!(config.warnings.len(), 1);
 }
+
+#[test]
+fn extra_replication_endpoints_are_checked_and_warn_once() {
+    let install = Install::new();
+    let name = install.path("more.json").display().to_string();
+    let install = install.env(&[("S3_REPLICATION_FILE", &name)]);
+    install.write("more.json", r#"[{"site": "far", "servers": ["h:1"]}]"#);
+    assert_eq!(install.load().warnings.len(), 1);
+    install.write("more.json", "{}");
+    install.assert_error("bad config: ", "must hold an array of replication endpoints");
+    install.write("more.json", r#"[{"site": "far"}]"#);
+    install.assert_error("bad config: ", "a replication endpoint without type must have servers");
+}
