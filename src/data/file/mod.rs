@@ -129,8 +129,9 @@ struct Core {
     reads: Arc<Reads>,
     probe: Mutex<()>,
     id: String,
+    options: FileOptions,
     /// Held for its lock.
-    _lock: File,
+    lock: Arc<File>,
 }
 
 impl FileBackend {
@@ -166,7 +167,28 @@ impl FileBackend {
             reads: Arc::new(reads),
             probe: Mutex::new(()),
             id,
-            _lock: lock,
+            options,
+            lock: Arc::new(lock),
+        };
+        Self { core: Arc::new(core) }
+    }
+
+    /// The same directory with another durability, for locations that ask for it. Memory budgets, turns and open
+    /// files are shared.
+    #[must_use]
+    pub fn with_durability(&self, durability: FileDurability) -> Self {
+        let core = Core {
+            disk: Arc::clone(&self.core.disk),
+            durability,
+            space: Space::new(self.core.options.reserve),
+            budget: Arc::clone(&self.core.budget),
+            dir_syncs: DirSyncs::new(),
+            writes: Arc::clone(&self.core.writes),
+            reads: Arc::clone(&self.core.reads),
+            probe: Mutex::new(()),
+            id: self.core.id.clone(),
+            options: self.core.options,
+            lock: Arc::clone(&self.core.lock),
         };
         Self { core: Arc::new(core) }
     }

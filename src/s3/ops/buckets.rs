@@ -129,7 +129,11 @@ impl Operation for CreateBucket {
                     .with("Value", known));
             }
             Some(other) => {
-                return Err(S3Error::argument("Invalid x-amz-object-ownership header", "x-amz-object-ownership", other));
+                return Err(S3Error::argument(
+                    "Invalid x-amz-object-ownership header",
+                    "x-amz-object-ownership",
+                    other,
+                ));
             }
         };
         Ok(Self { name: head.bucket()?, ownership })
