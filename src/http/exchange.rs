@@ -105,6 +105,10 @@ impl Exchange {
         if let Some(facts) = parts.extensions.remove::<AccessFacts>() {
             self.facts = facts;
         }
+        // hyper closes after an answer that came before the request's body; only it may say so too late.
+        if self.message.as_ref().is_some_and(|message| !message.is_whole()) {
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let bodiless = self.method == Method::HEAD
             || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || body.is_end_stream();

@@ -162,7 +162,11 @@ fn to_origin_form<B>(request: &mut Request<B>) -> Option<Refusal> {
         let needs_host = request.version() == Version::HTTP_2 && !request.headers().contains_key(header::HOST);
         return needs_host.then_some(Refusal::AmbiguousFraming);
     };
-    let Ok(host) = HeaderValue::from_str(authority.as_str()) else { return Some(Refusal::InvalidTarget) };
+    // `http://user@host/` would make a host that is none.
+    let host = Some(authority.as_str()).filter(|text| !text.contains('@'));
+    let Some(host) = host.and_then(|text| HeaderValue::from_str(text).ok()) else {
+        return Some(Refusal::InvalidTarget);
+    };
     if request.version() == Version::HTTP_2 && disagrees(request.headers(), &host) {
         return Some(Refusal::AmbiguousFraming);
     }
@@ -201,6 +205,7 @@ mod tests {
         assert_eq!(origin(Version::HTTP_11, "http://h:8/b/k%20?x", Some("other")), expected);
         assert_eq!(origin(Version::HTTP_11, "/b/k%20?x", Some("h:8")), expected);
         assert_eq!(origin(two, "https://h:8/", Some("other")), Err(Refusal::AmbiguousFraming));
+        assert_eq!(origin(Version::HTTP_11, "http://u@h/", None), Err(Refusal::InvalidTarget));
         assert_eq!(origin(two, "/", None), Err(Refusal::AmbiguousFraming));
         assert_eq!(origin(two, "http://h", None), Ok(("/".to_owned(), "h".to_owned())));
     }
