@@ -29,6 +29,8 @@ mod multipart;
 mod objects;
 mod read;
 pub mod records;
+#[cfg(test)]
+mod tests;
 mod versions;
 mod write;
 
