@@ -15,6 +15,9 @@ pub mod data;
 pub mod metadata;
 
 pub mod auth;
+pub mod location;
+
+pub mod storage;
 
 pub mod s3;
 

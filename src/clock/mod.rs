@@ -99,9 +99,23 @@ impl Identifiers {
         bytes
     }
 
-    /// A fresh upload id.
+    /// A fresh upload id: six bytes of milliseconds, so that ids sort by initiation, and ten random ones.
     pub fn upload_id(&self) -> UploadId {
-        UploadId::from_bytes(self.random())
+        let mut bytes: [u8; 16] = self.random();
+        let millis = self.clock.now().as_millis().to_be_bytes();
+        for (slot, byte) in bytes.iter_mut().zip(millis.iter().skip(2)) {
+            *slot = *byte;
+        }
+        UploadId::from_bytes(bytes)
+    }
+
+    /// A fresh key for a body kept in metadata: growing, so that bodies are appended, and unguessable enough.
+    pub fn body_id(&self) -> [u8; 12] {
+        let mut bytes: [u8; 12] = self.random();
+        for (slot, byte) in bytes.iter_mut().zip(self.version_id(None).stamp().to_be_bytes()) {
+            *slot = byte;
+        }
+        bytes
     }
 }
 

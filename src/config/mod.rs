@@ -1,1 +1,39 @@
 //! Configuration: files, environment, accounts and locations, checked once at start.
+//!
+//! Three files and the environment of the original CloudServer are read with the same names, defaults and start-up
+//! errors; this server's own settings live under `cloudserver` in `config.json`. The result is a [`Config`] of
+//! durations, sizes and addresses that nobody has to check again. Accounts, locations and endpoints can be read anew
+//! while the server runs ([`Config::reload`]).
+//!
+//! Order of precedence: arguments, variables, files, defaults. Only [`Launch::of_process`] asks the process anything.
+
+mod authdata;
+mod env;
+mod error;
+mod fields;
+mod file;
+mod later;
+mod launch;
+mod limits;
+mod listen;
+mod load;
+mod location_details;
+mod locations;
+mod reload;
+mod settings;
+mod sources;
+
+pub use authdata::{Account, Accounts};
+pub use env::Environment;
+pub use error::ConfigError;
+pub use launch::{Launch, Options};
+pub use limits::{Limits, MinRate};
+pub use locations::{DEFAULT_LOCATION, Details, Durability, Location, LocationKind, Locations};
+pub use reload::{Reloadable, Reloaded};
+pub use settings::{
+    Compat, Config, DataKind, ListenOrigin, LogFormat, LogLevel, LogSettings, MetadataKind, RecordLog, SslGenerate,
+    TlsFiles, TrustedProxies, UnknownWord,
+};
+
+#[cfg(test)]
+mod tests;

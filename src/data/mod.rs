@@ -3,10 +3,24 @@
 //! A backend knows bytes and names of its own making; it knows no bucket, no key, no version. Nothing it stores is
 //! visible to anybody until the metadata commit that names the blob.
 
+mod announced;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod faulty;
+pub mod file;
+pub mod memory;
+mod name;
+
 use std::{fmt, ops::Range};
 
 use futures_util::future::BoxFuture;
 use thiserror::Error;
+
+#[cfg(any(test, feature = "conformance"))]
+pub use faulty::FaultyBackend;
+pub use file::{FileBackend, FileDurability, FileOptions};
+pub use memory::MemoryBackend;
 
 use crate::types::{BodyError, ByteStream};
 

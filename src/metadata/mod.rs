@@ -3,6 +3,20 @@
 //! One store holds everything: object records, buckets, uploads, the journal, garbage. A [`Batch`] spans name
 //! spaces and is applied atomically, durably and conditionally; that is the only way anything changes.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod counters;
+#[cfg(any(test, feature = "conformance"))]
+pub mod faulty;
+pub mod memory;
+#[cfg(feature = "rocksdb")]
+pub mod rocksdb;
+
+pub use memory::MemoryStore;
+
+#[cfg(feature = "rocksdb")]
+pub use self::rocksdb::{RocksOptions, RocksStore};
+
 use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;

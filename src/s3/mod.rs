@@ -1,5 +1,22 @@
 //! The S3 protocol: one operation is one type and one row of a table.
 
+mod auth_error;
+pub mod body;
+pub mod codes;
+pub mod conditional;
+pub mod context;
+pub mod error;
+pub mod head;
+pub mod object_headers;
+pub mod operation;
+pub mod ops;
+pub mod pipeline;
+pub mod reply;
+pub mod request_body;
+pub mod resolve;
+pub mod table;
+pub mod xml;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;

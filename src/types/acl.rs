@@ -98,6 +98,11 @@ impl Grantee {
 }
 
 impl Acl {
+    /// The list of something only its owner may touch.
+    pub fn private(owner: &AccountId) -> Self {
+        Self { grants: vec![Grant { grantee: Grantee::Account(owner.clone()), permission: Permission::FullControl }] }
+    }
+
     /// The list of `canned` for something owned by `owner` in a bucket of `bucket_owner`.
     pub fn from_canned(canned: CannedAcl, owner: &AccountId, bucket_owner: &AccountId) -> Self {
         let mut grants = vec![Grant { grantee: Grantee::Account(owner.clone()), permission: Permission::FullControl }];

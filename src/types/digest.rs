@@ -4,8 +4,12 @@ pub use sha2::Digest;
 
 /// MD5, for entity tags and `Content-MD5` only.
 pub type Md5 = md5::Md5;
+/// SHA-1, only where S3 offers it as a checksum.
+pub type Sha1 = sha1::Sha1;
 /// SHA-256.
 pub type Sha256 = sha2::Sha256;
+/// SHA-512.
+pub type Sha512 = sha2::Sha512;
 
 /// A fresh MD5 state.
 pub fn md5() -> Md5 {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// 128 random bits; on the wire 32 lower-case hexadecimal digits, as in the original CloudServer.
+/// Six bytes of time and ten random ones; on the wire 32 lower-case hexadecimal digits, as in the original CloudServer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UploadId([u8; 16]);
 

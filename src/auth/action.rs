@@ -1,0 +1,200 @@
+//! What callers ask for, in the words of S3 policies.
+
+use std::fmt;
+
+use crate::types::{BucketName, ObjectKey, Permission};
+
+/// A permission that an operation needs (S3 reference, "Actions, resources, and condition keys for Amazon S3").
+///
+/// Operations without an action of their own use the nearest one, as S3 does: `HeadBucket` needs `ListBucket`,
+/// `HeadObject` needs `GetObject`, all uploads but aborts and part listings need `PutObject`, and
+/// `DeleteBucketTagging` needs `PutBucketTagging`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are those of the S3 reference")]
+pub enum Action {
+    ListAllMyBuckets,
+    CreateBucket,
+    DeleteBucket,
+    ListBucket,
+    ListBucketVersions,
+    ListBucketMultipartUploads,
+    GetBucketAcl,
+    PutBucketAcl,
+    GetBucketLocation,
+    GetBucketVersioning,
+    PutBucketVersioning,
+    GetBucketTagging,
+    PutBucketTagging,
+    PutObject,
+    GetObject,
+    GetObjectVersion,
+    GetObjectAttributes,
+    GetObjectVersionAttributes,
+    GetObjectAcl,
+    GetObjectVersionAcl,
+    PutObjectAcl,
+    PutObjectVersionAcl,
+    GetObjectTagging,
+    GetObjectVersionTagging,
+    PutObjectTagging,
+    PutObjectVersionTagging,
+    DeleteObjectTagging,
+    DeleteObjectVersionTagging,
+    DeleteObject,
+    DeleteObjectVersion,
+    ListMultipartUploadParts,
+    AbortMultipartUpload,
+}
+
+/// Who may do something while no policy says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Every caller with credentials.
+    Account,
+    /// The owner of the bucket.
+    BucketOwner,
+    /// The owner of the bucket, and whoever its list grants this.
+    Bucket(Permission),
+    /// The owner of the object, and whoever its list grants this.
+    Object(Permission),
+    /// The owner of the bucket and the owner of the object; lists say nothing about it.
+    Tagging,
+    /// The owner of the bucket and whoever began the upload.
+    Upload,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 32] = [
+        Self::ListAllMyBuckets,
+        Self::CreateBucket,
+        Self::DeleteBucket,
+        Self::ListBucket,
+        Self::ListBucketVersions,
+        Self::ListBucketMultipartUploads,
+        Self::GetBucketAcl,
+        Self::PutBucketAcl,
+        Self::GetBucketLocation,
+        Self::GetBucketVersioning,
+        Self::PutBucketVersioning,
+        Self::GetBucketTagging,
+        Self::PutBucketTagging,
+        Self::PutObject,
+        Self::GetObject,
+        Self::GetObjectVersion,
+        Self::GetObjectAttributes,
+        Self::GetObjectVersionAttributes,
+        Self::GetObjectAcl,
+        Self::GetObjectVersionAcl,
+        Self::PutObjectAcl,
+        Self::PutObjectVersionAcl,
+        Self::GetObjectTagging,
+        Self::GetObjectVersionTagging,
+        Self::PutObjectTagging,
+        Self::PutObjectVersionTagging,
+        Self::DeleteObjectTagging,
+        Self::DeleteObjectVersionTagging,
+        Self::DeleteObject,
+        Self::DeleteObjectVersion,
+        Self::ListMultipartUploadParts,
+        Self::AbortMultipartUpload,
+    ];
+
+    /// The name in policies.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ListAllMyBuckets => "s3:ListAllMyBuckets",
+            Self::CreateBucket => "s3:CreateBucket",
+            Self::DeleteBucket => "s3:DeleteBucket",
+            Self::ListBucket => "s3:ListBucket",
+            Self::ListBucketVersions => "s3:ListBucketVersions",
+            Self::ListBucketMultipartUploads => "s3:ListBucketMultipartUploads",
+            Self::GetBucketAcl => "s3:GetBucketAcl",
+            Self::PutBucketAcl => "s3:PutBucketAcl",
+            Self::GetBucketLocation => "s3:GetBucketLocation",
+            Self::GetBucketVersioning => "s3:GetBucketVersioning",
+            Self::PutBucketVersioning => "s3:PutBucketVersioning",
+            Self::GetBucketTagging => "s3:GetBucketTagging",
+            Self::PutBucketTagging => "s3:PutBucketTagging",
+            Self::PutObject => "s3:PutObject",
+            Self::GetObject => "s3:GetObject",
+            Self::GetObjectVersion => "s3:GetObjectVersion",
+            Self::GetObjectAttributes => "s3:GetObjectAttributes",
+            Self::GetObjectVersionAttributes => "s3:GetObjectVersionAttributes",
+            Self::GetObjectAcl => "s3:GetObjectAcl",
+            Self::GetObjectVersionAcl => "s3:GetObjectVersionAcl",
+            Self::PutObjectAcl => "s3:PutObjectAcl",
+            Self::PutObjectVersionAcl => "s3:PutObjectVersionAcl",
+            Self::GetObjectTagging => "s3:GetObjectTagging",
+            Self::GetObjectVersionTagging => "s3:GetObjectVersionTagging",
+            Self::PutObjectTagging => "s3:PutObjectTagging",
+            Self::PutObjectVersionTagging => "s3:PutObjectVersionTagging",
+            Self::DeleteObjectTagging => "s3:DeleteObjectTagging",
+            Self::DeleteObjectVersionTagging => "s3:DeleteObjectVersionTagging",
+            Self::DeleteObject => "s3:DeleteObject",
+            Self::DeleteObjectVersion => "s3:DeleteObjectVersion",
+            Self::ListMultipartUploadParts => "s3:ListMultipartUploadParts",
+            Self::AbortMultipartUpload => "s3:AbortMultipartUpload",
+        }
+    }
+
+    /// The table of actions and what grants them (S3 reference, "Mapping of ACL permissions and access policy
+    /// permissions").
+    ///
+    /// Lists grant nothing beyond it: tags and bucket settings stay with owners, and WRITE on a bucket covers the
+    /// current object only, for deleting a version cannot be undone. WRITE on an object means nothing.
+    pub(super) const fn rule(self) -> Rule {
+        match self {
+            Self::ListAllMyBuckets | Self::CreateBucket => Rule::Account,
+            Self::DeleteBucket
+            | Self::GetBucketLocation
+            | Self::GetBucketVersioning
+            | Self::PutBucketVersioning
+            | Self::GetBucketTagging
+            | Self::PutBucketTagging
+            | Self::DeleteObjectVersion => Rule::BucketOwner,
+            Self::ListBucket | Self::ListBucketVersions | Self::ListBucketMultipartUploads => {
+                Rule::Bucket(Permission::Read)
+            }
+            Self::PutObject | Self::DeleteObject => Rule::Bucket(Permission::Write),
+            Self::GetBucketAcl => Rule::Bucket(Permission::ReadAcp),
+            Self::PutBucketAcl => Rule::Bucket(Permission::WriteAcp),
+            Self::GetObject | Self::GetObjectVersion | Self::GetObjectAttributes | Self::GetObjectVersionAttributes => {
+                Rule::Object(Permission::Read)
+            }
+            Self::GetObjectAcl | Self::GetObjectVersionAcl => Rule::Object(Permission::ReadAcp),
+            Self::PutObjectAcl | Self::PutObjectVersionAcl => Rule::Object(Permission::WriteAcp),
+            Self::GetObjectTagging
+            | Self::GetObjectVersionTagging
+            | Self::PutObjectTagging
+            | Self::PutObjectVersionTagging
+            | Self::DeleteObjectTagging
+            | Self::DeleteObjectVersionTagging => Rule::Tagging,
+            Self::ListMultipartUploadParts | Self::AbortMultipartUpload => Rule::Upload,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What an action is asked of. `Display` writes its Amazon resource name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// A bucket.
+    Bucket(&'a BucketName),
+    /// A key of a bucket, whether or not an object is there.
+    Object(&'a BucketName, &'a ObjectKey),
+}
+
+impl fmt::Display for Resource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bucket(bucket) => write!(f, "arn:aws:s3:::{bucket}"),
+            Self::Object(bucket, key) => write!(f, "arn:aws:s3:::{bucket}/{key}"),
+        }
+    }
+}

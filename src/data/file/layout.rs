@@ -1,0 +1,137 @@
+//! The data directory: made once, marked with its format, owned by one process.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+};
+
+use super::{
+    super::DataError,
+    disk::{RootDir, fault, shard_name},
+};
+
+/// The newest layout that this release knows.
+const VERSION: u32 = 1;
+/// The file that says the layout is complete.
+const FORMAT: &str = "format";
+/// Its name until it is durable.
+const FORMAT_DRAFT: &str = "format.new";
+/// The file whose lock is the ownership of the directory.
+const LOCK: &str = "LOCK";
+/// First words of the format file.
+const TITLE: &str = "cloudserver data, format ";
+
+/// Takes ownership of the directory, making it first where it is new. The lock ends when the file is dropped.
+///
+/// # Errors
+/// [`DataError::Unavailable`], saying what to do, where another process holds the directory, where it was made by a
+/// newer release, or where it holds something else.
+pub(super) fn prepare(root: &Path) -> Result<(RootDir, File), DataError> {
+    make_durable_dirs(root).map_err(|error| unusable(root, &error))?;
+    let lock = take_lock(root)?;
+    let dir = RootDir::open(root).map_err(|error| unusable(root, &error))?;
+    match fs::read_to_string(root.join(FORMAT)) {
+        Ok(text) => check_format(root, &text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            refuse_foreign_contents(root)?;
+            make_layout(root, &dir).map_err(fault)?;
+        }
+        Err(error) => return Err(unusable(root, &error)),
+    }
+    Ok((dir, lock))
+}
+
+fn unusable(root: &Path, error: &io::Error) -> DataError {
+    DataError::Unavailable(format!("data directory {}: {error}", root.display()))
+}
+
+/// Makes `path` and its missing ancestors, and syncs the parent of each one made: a directory whose entry was not
+/// synced takes everything below it along at a power cut.
+fn make_durable_dirs(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_durable_dirs(parent)?;
+    make_dir(path)?;
+    File::open(parent)?.sync_all()
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+fn take_lock(root: &Path) -> Result<File, DataError> {
+    let fail = |error: io::Error| unusable(root, &error);
+    let path = root.join(LOCK);
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            // Who holds it is a courtesy: an unreadable note only makes the message vaguer.
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let known = !holder.trim().is_empty();
+            let holder = if known { format!("process {}", holder.trim()) } else { "another process".to_owned() };
+            return Err(DataError::Unavailable(format!(
+                "data directory {} is in use by {holder}: stop it, or give this server a directory of its own",
+                root.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(fail(error)),
+    }
+    file.set_len(0).map_err(fail)?;
+    writeln!(file, "{}", std::process::id()).map_err(fail)?;
+    Ok(file)
+}
+
+fn check_format(root: &Path, text: &str) -> Result<(), DataError> {
+    let version = text.strip_prefix(TITLE).and_then(|rest| rest.trim().parse::<u32>().ok());
+    let complaint = match version {
+        Some(VERSION) => return Ok(()),
+        Some(newer) if newer > VERSION => {
+            format!("has format {newer}, this release knows formats up to {VERSION}: start a newer release")
+        }
+        _ => format!("has an unreadable {FORMAT} file; the first line should be \"{TITLE}{VERSION}\""),
+    };
+    Err(DataError::Unavailable(format!("data directory {} {complaint}", root.display())))
+}
+
+/// A directory without a format file must be empty, but for what an interrupted first start or a file system leaves.
+fn refuse_foreign_contents(root: &Path) -> Result<(), DataError> {
+    for entry in fs::read_dir(root).map_err(|error| unusable(root, &error))? {
+        let name = entry.map_err(|error| unusable(root, &error))?.file_name();
+        let name = name.to_string_lossy();
+        let shard = name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let ours = shard || name == LOCK || name == FORMAT_DRAFT;
+        if !ours && name != "lost+found" && !name.starts_with('.') {
+            return Err(DataError::Unavailable(format!(
+                "data directory {} holds \"{name}\", which is not ours: give the server a new or empty directory",
+                root.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the shard directories, durable before the format file says that they are there: no put ever has to sync
+/// more than its own shard.
+fn make_layout(root: &Path, dir: &RootDir) -> io::Result<()> {
+    for shard in 0..=u8::MAX {
+        make_dir(&root.join(shard_name(shard)))?;
+    }
+    for shard in 0..=u8::MAX {
+        File::open(root.join(shard_name(shard)))?.sync_all()?;
+    }
+    dir.sync()?;
+    let mut format = File::create(root.join(FORMAT_DRAFT))?;
+    writeln!(format, "{TITLE}{VERSION}")?;
+    format.sync_all()?;
+    fs::rename(root.join(FORMAT_DRAFT), root.join(FORMAT))?;
+    dir.sync()
+}

@@ -1,0 +1,45 @@
+//! Locations: the names that buckets and requests use for data backends.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::data::DataBackend;
+
+/// A name of `locationConfig.json` and the backend behind it.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// The name, saved with every blob.
+    pub name: Arc<str>,
+    /// Where its bytes go.
+    pub backend: Arc<dyn DataBackend>,
+    /// Whether an acknowledged write survives a power cut (`durability`, default strict).
+    pub strict: bool,
+    /// Whether re-creating one's own bucket here is no error (`legacyAwsBehavior`).
+    pub legacy_aws_behavior: bool,
+    /// Whether buckets may be created here (not in cold locations).
+    pub usable: bool,
+}
+
+/// All configured locations. Immutable: a reload makes a new one.
+#[derive(Clone, Debug, Default)]
+pub struct LocationTable {
+    by_name: BTreeMap<Arc<str>, Arc<Location>>,
+}
+
+impl LocationTable {
+    /// A table of these locations; a later one of the same name wins.
+    pub fn new(locations: impl IntoIterator<Item = Location>) -> Self {
+        Self {
+            by_name: locations.into_iter().map(|location| (Arc::clone(&location.name), Arc::new(location))).collect(),
+        }
+    }
+
+    /// The location of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Location>> {
+        self.by_name.get(name)
+    }
+
+    /// All locations, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Location>> {
+        self.by_name.values()
+    }
+}

@@ -1,0 +1,110 @@
+//! The durable store: one RocksDB with one write-ahead log, a column family per [`Table`].
+//!
+//! All writes go through one thread, which commits what waits as one group (`committer`) and evaluates conditions
+//! against the database and what the group has written so far (`overlay`). Reads go straight to the database
+//! (`read`). `open` decides what a damaged log means; `options` holds the tuning.
+
+mod committer;
+mod error;
+mod frozen;
+mod keys;
+mod open;
+mod options;
+mod overlay;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    ops::Range,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use rocksdb::DB;
+
+pub use self::options::RocksOptions;
+use self::{
+    committer::Committer,
+    read::{Query, RocksView, Source},
+};
+use super::{Batch, Direction, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs, Table};
+
+/// A metadata store in a directory of its own.
+pub struct RocksStore {
+    // Before the database: the thread ends first.
+    committer: Committer,
+    db: Arc<DB>,
+}
+
+impl RocksStore {
+    /// Opens the store in `path`, and creates it with its folders if it is not there. Blocks.
+    ///
+    /// # Errors
+    /// [`MetadataError::Unavailable`] if another process has it open, if a newer version wrote it, or if the
+    /// directory cannot be used; [`MetadataError::Corrupt`] if the write-ahead log is damaged before its end.
+    pub fn open(path: impl AsRef<Path>, options: RocksOptions) -> Result<Self, MetadataError> {
+        let db = Arc::new(open::open(path.as_ref(), &options)?);
+        let committer = Committer::start(Arc::clone(&db), &options)?;
+        Ok(Self { committer, db })
+    }
+
+    fn total(&self, property: &str) -> u64 {
+        let columns = Table::ALL.iter().filter_map(|table| self.db.cf_handle(table.name()));
+        columns.filter_map(|cf| self.db.property_int_value_cf(cf, property).ok().flatten()).sum()
+    }
+}
+
+impl fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksStore").field("path", &self.db.path()).finish_non_exhaustive()
+    }
+}
+
+impl MetadataStore for RocksStore {
+    fn get<'a>(&'a self, ns: Namespace, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>, MetadataError>> {
+        Box::pin(read::get(&self.db, ns, key))
+    }
+
+    fn scan(
+        &self,
+        ns: Namespace,
+        range: Range<Bytes>,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
+        let query = Query { ns, range, direction, limit };
+        Box::pin(async move { Source::Latest(Arc::clone(&self.db)).scan(query).await })
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn MetadataView>, MetadataError>> {
+        Box::pin(async move { Ok(Arc::new(RocksView::new(&self.db)) as Arc<dyn MetadataView>) })
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), MetadataError>> {
+        Box::pin(self.committer.commit(batch))
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), MetadataError>> {
+        Box::pin(self.committer.close())
+    }
+
+    fn is_writable(&self) -> bool {
+        self.committer.is_writable()
+    }
+
+    fn stats(&self) -> MetadataStats {
+        let shared = self.committer.shared();
+        MetadataStats {
+            // What is only in the log is about what is in the memtables.
+            disk_bytes: self.total("rocksdb.total-sst-files-size")
+                + self.total("rocksdb.total-blob-file-size")
+                + self.total("rocksdb.cur-size-all-mem-tables"),
+            commits: shared.commits.load(Ordering::Relaxed),
+            syncs: shared.syncs.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Hashing off the executor.
+//!
+//! MD5 costs some 2 ms per MiB, so the bytes of larger bodies are hashed on the blocking pool: while the writer
+//! stores one batch, the next is hashed. At most as many workers run as there are cores; a worker drains the queue of
+//! all uploads and ends when it is empty, so an idle server has none, and a busy one pays no hop per batch.
+//!
+//! An upload has one batch in the queue and gathers the next. The size of a batch falls as more uploads are open:
+//! together they hold at most about twice [`GATHERED`], and each at least [`LEAST_BATCH`] so that a batch is worth
+//! its hop (some 10 µs).
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::oneshot, task::spawn_blocking};
+
+use super::digests::{Digests, Op};
+use crate::types::BodyError;
+
+/// Up to this much is hashed where it is (a quarter of a millisecond of MD5).
+pub(super) const INLINE: usize = 128 << 10;
+/// The batch of a lone upload.
+const LARGEST_BATCH: usize = 256 << 10;
+/// The batch of one among very many uploads.
+const LEAST_BATCH: usize = 16 << 10;
+/// What all open uploads together gather before they hand over.
+const GATHERED: usize = 16 << 20;
+
+/// A batch of one upload.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) digests: Box<Digests>,
+    pub(super) ops: Vec<Op>,
+}
+
+/// A batch that is done; where `outcome` is an error, the steps after the failed one were not taken.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) batch: Batch,
+    pub(super) outcome: Result<(), BodyError>,
+}
+
+impl Batch {
+    /// Takes the steps here and now.
+    pub(super) fn run(mut self) -> Done {
+        let outcome = self.ops.iter().try_for_each(|op| self.digests.apply(op));
+        if !self.digests.gated() {
+            // The writer has its own references; those here would only keep the bytes.
+            self.ops.clear();
+        }
+        Done { batch: self, outcome }
+    }
+}
+
+#[derive(Debug)]
+struct Job {
+    batch: Batch,
+    reply: oneshot::Sender<Done>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    workers: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    most_workers: usize,
+    open: AtomicUsize,
+}
+
+/// The hashing of all uploads of a server. Clones share it.
+#[derive(Clone)]
+pub(super) struct HashPool(Arc<Shared>);
+
+impl HashPool {
+    pub(super) fn new(most_workers: usize) -> Self {
+        let most_workers = most_workers.max(1);
+        Self(Arc::new(Shared { queue: Mutex::default(), most_workers, open: AtomicUsize::new(0) }))
+    }
+
+    /// Counts an upload in for as long as the ticket lives.
+    pub(super) fn enter(&self) -> Ticket {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        Ticket(self.clone())
+    }
+
+    /// Hands a batch over. If the reply never comes, hashing broke down.
+    fn submit(&self, batch: Batch) -> oneshot::Receiver<Done> {
+        let (reply, receiver) = oneshot::channel();
+        let mut queue = self.0.queue.lock();
+        queue.jobs.push_back(Job { batch, reply });
+        if queue.workers < self.0.most_workers {
+            queue.workers += 1;
+            let shared = Arc::clone(&self.0);
+            drop(spawn_blocking(move || shared.work()));
+        }
+        receiver
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        loop {
+            let job = {
+                let mut queue = self.queue.lock();
+                let Some(job) = queue.jobs.pop_front() else {
+                    queue.workers -= 1;
+                    return;
+                };
+                job
+            };
+            let Job { batch, reply } = job;
+            // A worker that died would never be replaced. Its upload sees the reply dropped.
+            if let Ok(done) = catch_unwind(AssertUnwindSafe(|| batch.run())) {
+                // Nobody waits where the request was dropped.
+                drop(reply.send(done));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for HashPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashPool").field("open", &self.0.open).finish_non_exhaustive()
+    }
+}
+
+/// An open upload.
+#[derive(Debug)]
+pub(super) struct Ticket(HashPool);
+
+impl Ticket {
+    /// Bytes to gather before handing over.
+    pub(super) fn batch_size(&self) -> usize {
+        let open = self.0.0.open.load(Ordering::Relaxed).max(1);
+        (GATHERED / open).clamp(LEAST_BATCH, LARGEST_BATCH)
+    }
+
+    /// Hands a batch over.
+    pub(super) fn submit(&self, batch: Batch) -> oneshot::Receiver<Done> {
+        self.0.submit(batch)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

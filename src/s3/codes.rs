@@ -1,0 +1,110 @@
+//! Every error code of S3 that this server answers: one line each, with status and message.
+
+use http::StatusCode;
+
+macro_rules! s3_codes {
+    ($($name:ident = $status:literal, $message:literal;)*) => {
+        /// An error code of the S3 reference ("Error responses").
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum S3Code {
+            $(#[doc = $message] $name,)*
+        }
+
+        impl S3Code {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as clients see it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// The message where a case has no better one.
+            pub const fn message(self) -> &'static str {
+                match self { $(Self::$name => $message,)* }
+            }
+
+            /// The HTTP status.
+            pub fn status(self) -> StatusCode {
+                let number: u16 = match self { $(Self::$name => $status,)* };
+                StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    };
+}
+
+s3_codes! {
+    AccessControlListNotSupported = 400, "The bucket does not allow ACLs";
+    AccessDenied = 403, "Access Denied";
+    AccessForbidden = 403, "CORSResponse: This CORS request is not allowed.";
+    AuthorizationHeaderMalformed = 400, "The authorization header you provided is invalid.";
+    AuthorizationQueryParametersError = 400, "Error parsing the X-Amz-Credential parameter.";
+    BadDigest = 400, "The Content-MD5 or checksum value that you specified did not match what the server received.";
+    BadRequest = 400, "Bad Request";
+    BucketAlreadyExists = 409, "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
+    BucketAlreadyOwnedByYou = 409, "Your previous request to create the named bucket succeeded and you already own it.";
+    BucketNotEmpty = 409, "The bucket you tried to delete is not empty.";
+    ConditionalRequestConflict = 409, "The conditional request cannot succeed due to a conflicting operation against this resource.";
+    EntityTooLarge = 400, "Your proposed upload exceeds the maximum allowed object size.";
+    EntityTooSmall = 400, "Your proposed upload is smaller than the minimum allowed object size.";
+    ExpiredToken = 400, "The provided token has expired.";
+    IllegalVersioningConfigurationException = 400, "The versioning configuration specified in the request is invalid.";
+    IncompleteBody = 400, "You did not provide the number of bytes specified by the Content-Length HTTP header.";
+    InternalError = 500, "We encountered an internal error. Please try again.";
+    InvalidAccessKeyId = 403, "The AWS access key Id you provided does not exist in our records.";
+    InvalidArgument = 400, "Invalid Argument";
+    InvalidBucketAclWithObjectOwnership = 400, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
+    InvalidBucketName = 400, "The specified bucket is not valid.";
+    InvalidChunkSizeError = 400, "Only the last chunk is allowed to have a size less than 8192 bytes";
+    InvalidDigest = 400, "The Content-MD5 you specified is not valid.";
+    InvalidLocationConstraint = 400, "The specified location-constraint is not valid";
+    InvalidPart = 400, "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
+    InvalidPartNumber = 416, "The requested partnumber is not satisfiable.";
+    InvalidPartOrder = 400, "The list of parts was not in ascending order. Parts must be ordered by part number.";
+    InvalidRange = 416, "The requested range is not satisfiable";
+    InvalidRedirectLocation = 400, "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
+    InvalidRequest = 400, "Invalid Request";
+    InvalidStorageClass = 400, "The storage class you specified is not valid";
+    InvalidTag = 400, "The tag provided was not a valid tag.";
+    InvalidToken = 400, "The provided token is malformed or otherwise invalid.";
+    InvalidURI = 400, "Could not parse the specified URI. Check your restEndpoints configuration.";
+    KeyTooLongError = 400, "Your key is too long";
+    MalformedACLError = 400, "The XML you provided was not well-formed or did not validate against our published schema";
+    MalformedTrailerError = 400, "The request contained trailing data that was not well-formed or did not conform to our published schema.";
+    MalformedXML = 400, "The XML you provided was not well-formed or did not validate against our published schema";
+    MaxMessageLengthExceeded = 400, "Your request was too big.";
+    MetadataTooLarge = 400, "Your metadata headers exceed the maximum allowed metadata size";
+    MethodNotAllowed = 405, "The specified method is not allowed against this resource.";
+    MissingContentLength = 411, "You must provide the Content-Length HTTP header.";
+    MissingRequestBodyError = 400, "Request body is empty.";
+    MissingSecurityHeader = 400, "Your request was missing a required header.";
+    NoSuchBucket = 404, "The specified bucket does not exist";
+    NoSuchKey = 404, "The specified key does not exist.";
+    NoSuchTagSet = 404, "The TagSet does not exist";
+    NoSuchUpload = 404, "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
+    NoSuchVersion = 404, "The specified version does not exist.";
+    NotImplemented = 501, "A header or query you provided implies functionality that is not implemented.";
+    OperationAborted = 409, "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    PreconditionFailed = 412, "At least one of the pre-conditions you specified did not hold";
+    RequestHeaderSectionTooLarge = 400, "Your request header section exceeds the maximum allowed request header section size.";
+    RequestTimeout = 400, "Your socket connection to the server was not read from or written to within the timeout period.";
+    RequestTimeTooSkewed = 403, "The difference between the request time and the server's time is too large.";
+    ServiceUnavailable = 503, "Service is unable to handle request.";
+    SignatureDoesNotMatch = 403, "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
+    SlowDown = 503, "Please reduce your request rate.";
+    XAmzContentSHA256Mismatch = 400, "The provided 'x-amz-content-sha256' header does not match what was computed.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_an_error() {
+        for code in S3Code::ALL {
+            let status = code.status();
+            assert!(status.is_client_error() || status.is_server_error(), "{code:?}");
+            assert!(!code.message().is_empty(), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The error a client sees, and how every layer's errors become one.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+
+use super::{ResponseBody, codes::S3Code, reply, xml::write::XmlWriter};
+use crate::{
+    data::DataError,
+    metadata::MetadataError,
+    storage::{FailedCondition, StorageError},
+    telemetry::RequestId,
+    types::BodyError,
+};
+
+/// An error on its way to the client.
+#[derive(Debug)]
+pub struct S3Error {
+    /// The code.
+    pub code: S3Code,
+    message: Option<Cow<'static, str>>,
+    fields: Vec<(&'static str, String)>,
+    headers: HeaderMap,
+    not_modified: bool,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The protocol layer's results.
+pub type S3Result<T> = Result<T, S3Error>;
+
+impl From<S3Code> for S3Error {
+    fn from(code: S3Code) -> Self {
+        Self { code, message: None, fields: Vec::new(), headers: HeaderMap::new(), not_modified: false, source: None }
+    }
+}
+
+impl S3Error {
+    /// An error with a message of its own.
+    pub fn new(code: S3Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { message: Some(message.into()), ..Self::from(code) }
+    }
+
+    /// 400 `InvalidArgument`, naming the argument.
+    pub fn argument(message: impl Into<Cow<'static, str>>, name: &str, value: &str) -> Self {
+        Self::new(S3Code::InvalidArgument, message).with("ArgumentName", name).with("ArgumentValue", value)
+    }
+
+    /// 400 `InvalidRequest`.
+    pub fn request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(S3Code::InvalidRequest, message)
+    }
+
+    /// 304: no error and no body, but no object either.
+    pub fn not_modified(headers: HeaderMap) -> Self {
+        Self { not_modified: true, headers, ..Self::from(S3Code::PreconditionFailed) }
+    }
+
+    /// Adds an element to the document.
+    #[must_use]
+    pub fn with(mut self, element: &'static str, value: impl Into<String>) -> Self {
+        self.fields.push((element, value.into()));
+        self
+    }
+
+    /// Adds a header; a value that is none is left out.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// Notes the cause, for the log only.
+    #[must_use]
+    pub fn because(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    /// The message.
+    pub fn message(&self) -> &str {
+        self.message.as_deref().unwrap_or(self.code.message())
+    }
+
+    /// Whether the document has this element already.
+    pub fn has(&self, element: &str) -> bool {
+        self.fields.iter().any(|(name, _)| *name == element)
+    }
+
+    /// Logs the error, once: 5xx with its sources as error, others as debug.
+    pub fn log(&self) {
+        let source = self.source.as_ref().map(|source| chain(source.as_ref()));
+        if self.code.status().is_server_error() && self.code != S3Code::NotImplemented && self.code != S3Code::SlowDown {
+            tracing::error!(code = self.code.name(), message = self.message(), source, "request failed");
+        } else {
+            tracing::debug!(code = self.code.name(), message = self.message(), source, "request refused");
+        }
+    }
+
+    /// The answer: the document, or nothing for HEAD and 304.
+    pub fn render(&self, resource: &str, id: &RequestId, with_body: bool) -> Response<ResponseBody> {
+        let status = if self.not_modified { http::StatusCode::NOT_MODIFIED } else { self.code.status() };
+        let with_body = with_body && !self.not_modified;
+        let mut response = if with_body {
+            let mut response = Response::new(reply::full(self.document(resource, id)));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+            response
+        } else {
+            Response::new(reply::empty())
+        };
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.extend(self.headers.clone());
+        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+        if status == http::StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+
+    fn document(&self, resource: &str, id: &RequestId) -> String {
+        let mut xml = XmlWriter::new();
+        xml.open("Error");
+        xml.element("Code", self.code.name());
+        xml.element("Message", self.message());
+        for (name, value) in &self.fields {
+            xml.element(name, value);
+        }
+        xml.element("Resource", resource);
+        xml.element("RequestId", &id.0);
+        xml.element("HostId", &id.0);
+        xml.close("Error");
+        xml.finish()
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+impl From<MetadataError> for S3Error {
+    fn from(e: MetadataError) -> Self {
+        let code = match &e {
+            MetadataError::Busy => S3Code::SlowDown,
+            MetadataError::Conflict(_) => S3Code::OperationAborted,
+            MetadataError::ReadOnly | MetadataError::NoSpace | MetadataError::Unavailable(_) => {
+                S3Code::ServiceUnavailable
+            }
+            MetadataError::Corrupt(_) | MetadataError::Io(_) => S3Code::InternalError,
+        };
+        Self::from(code).because(e)
+    }
+}
+
+impl From<DataError> for S3Error {
+    fn from(e: DataError) -> Self {
+        let code = match e {
+            DataError::Body(body) => return body.into(),
+            DataError::NotFound(_) | DataError::Corrupt { .. } | DataError::OutOfRange(_) | DataError::Io(_) => {
+                S3Code::InternalError
+            }
+            DataError::Unavailable(_) | DataError::NoSpace => S3Code::ServiceUnavailable,
+        };
+        Self::from(code).because(e)
+    }
+}
+
+impl From<BodyError> for S3Error {
+    fn from(e: BodyError) -> Self {
+        match e {
+            BodyError::Disconnected | BodyError::Incomplete { .. } | BodyError::MalformedChunk(_) => {
+                Self::from(S3Code::IncompleteBody).because(e)
+            }
+            BodyError::TimedOut => Self::from(S3Code::RequestTimeout).header(header::CONNECTION, "close"),
+            BodyError::TooLarge { limit } => {
+                Self::from(S3Code::EntityTooLarge).with("MaxSizeAllowed", limit.to_string())
+            }
+            BodyError::BadDigest { expected, calculated } => Self::from(S3Code::BadDigest)
+                .with("ExpectedDigest", expected)
+                .with("CalculatedDigest", calculated),
+            BodyError::Sha256Mismatch { expected, calculated } => Self::from(S3Code::XAmzContentSHA256Mismatch)
+                .with("ClientComputedContentSHA256", expected)
+                .with("S3ComputedContentSHA256", calculated),
+            BodyError::ChecksumMismatch(algorithm) => Self::new(
+                S3Code::BadDigest,
+                format!("The {} you specified did not match the calculated checksum.", algorithm.name()),
+            ),
+            BodyError::InvalidChecksumValue(name) => {
+                Self::request(format!("Value for {name} header is invalid."))
+            }
+            BodyError::ChunkSignature => Self::from(S3Code::SignatureDoesNotMatch),
+            BodyError::InvalidChunkSize { chunk, size } => Self::from(S3Code::InvalidChunkSizeError)
+                .with("Chunk", chunk.to_string())
+                .with("BadChunkSize", size.to_string()),
+            BodyError::MalformedTrailer => Self::from(S3Code::MalformedTrailerError),
+            BodyError::Unreadable(_) => Self::from(S3Code::InternalError).because(e),
+        }
+    }
+}
+
+impl From<StorageError> for S3Error {
+    fn from(e: StorageError) -> Self {
+        match e {
+            StorageError::NoSuchBucket => S3Code::NoSuchBucket.into(),
+            StorageError::BucketAlreadyOwnedByYou => S3Code::BucketAlreadyOwnedByYou.into(),
+            StorageError::BucketAlreadyExists => S3Code::BucketAlreadyExists.into(),
+            StorageError::BucketNotEmpty => S3Code::BucketNotEmpty.into(),
+            StorageError::NoSuchKey(_) => S3Code::NoSuchKey.into(),
+            StorageError::NoSuchVersion => S3Code::NoSuchVersion.into(),
+            StorageError::IsDeleteMarker(_) => S3Code::MethodNotAllowed.into(),
+            StorageError::PreconditionFailed(condition) => {
+                Self::from(S3Code::PreconditionFailed).with("Condition", condition_name(condition))
+            }
+            StorageError::Contention => S3Code::ConditionalRequestConflict.into(),
+            StorageError::NoSuchUpload => S3Code::NoSuchUpload.into(),
+            StorageError::InvalidPart { number, etag } => Self::from(S3Code::InvalidPart)
+                .with("PartNumber", number.to_string())
+                .with("ETag", etag.as_str()),
+            StorageError::EntityTooSmall { number, etag, size, minimum } => Self::from(S3Code::EntityTooSmall)
+                .with("ProposedSize", size.to_string())
+                .with("MinSizeAllowed", minimum.to_string())
+                .with("PartNumber", number.to_string())
+                .with("ETag", etag.as_str()),
+            StorageError::InvalidCompletion(message) => Self::request(message),
+            StorageError::CompletionChecksum => S3Code::BadDigest.into(),
+            StorageError::Metadata(e) => e.into(),
+            StorageError::Data(e) => e.into(),
+            StorageError::Body(e) => e.into(),
+            StorageError::Vanished
+            | StorageError::UnknownLocation(_)
+            | StorageError::Broken(_)
+            | StorageError::Record(_) => Self::from(S3Code::InternalError).because(e),
+        }
+    }
+}
+
+fn condition_name(condition: FailedCondition) -> &'static str {
+    match condition {
+        FailedCondition::IfMatch => "If-Match",
+        FailedCondition::IfNoneMatch => "If-None-Match",
+        FailedCondition::IfMatchSize => "x-amz-if-match-size",
+        FailedCondition::IfMatchLastModified => "x-amz-if-match-last-modified-time",
+    }
+}

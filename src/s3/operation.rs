@@ -1,0 +1,182 @@
+//! What an operation is: how it is recognised, what it reads, what it needs, what it does.
+
+use std::{fmt, future::Future, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use http::{Method, Response};
+
+use super::{
+    ResponseBody,
+    context::Context,
+    error::{S3Error, S3Result},
+    head::Head,
+    request_body::RequestBody,
+};
+use crate::{
+    auth::Action,
+    types::{BucketName, ObjectKey, VersionSelector},
+};
+
+/// What a request addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The service: `/`.
+    Service,
+    /// A bucket.
+    Bucket,
+    /// An object.
+    Object,
+}
+
+/// How a request is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// The method.
+    pub method: Method,
+    /// What is addressed.
+    pub scope: Scope,
+    /// Query parameters that must be there; with `=` in them, the value must be that, too.
+    pub query: &'static [&'static str],
+    /// A header that must be there; empty for none.
+    pub header: &'static str,
+}
+
+impl Pattern {
+    /// A pattern without sub-resource.
+    pub const fn plain(method: Method, scope: Scope) -> Self {
+        Self { method, scope, query: &[], header: "" }
+    }
+
+    /// A pattern with these query parameters.
+    pub const fn new(method: Method, scope: Scope, query: &'static [&'static str]) -> Self {
+        Self { method, scope, query, header: "" }
+    }
+
+    /// The same, only for requests with this header.
+    #[must_use]
+    pub const fn with_header(self, header: &'static str) -> Self {
+        Self { method: self.method, scope: self.scope, query: self.query, header }
+    }
+
+    /// How much a request must have to match: of two matching patterns the more demanding one is meant.
+    pub fn weight(&self) -> usize {
+        2 * self.query.len() + usize::from(!self.header.is_empty())
+    }
+}
+
+/// An object, and perhaps one of its versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectRef {
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// Its key.
+    pub key: ObjectKey,
+    /// The version that `versionId` names.
+    pub version: Option<VersionSelector>,
+}
+
+impl ObjectRef {
+    /// A need of this object.
+    pub fn need(&self, action: Action) -> Need {
+        Need { action, target: Target::Object(self.clone()) }
+    }
+}
+
+/// What a permission is needed for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The service.
+    Service,
+    /// A bucket that need not exist.
+    NewBucket(BucketName),
+    /// A bucket.
+    Bucket(BucketName),
+    /// An object, which need not exist, in a bucket, which must.
+    Object(ObjectRef),
+}
+
+/// A permission that an operation relies on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// The action.
+    pub action: Action,
+    /// What it is done to.
+    pub target: Target,
+}
+
+impl Need {
+    /// A need of a bucket.
+    pub fn bucket(name: &BucketName, action: Action) -> Self {
+        Self { action, target: Target::Bucket(name.clone()) }
+    }
+}
+
+/// What an operation answers.
+pub trait Reply: Send {
+    /// The answer as HTTP. Common headers are added later.
+    fn render(self) -> S3Result<Response<ResponseBody>>;
+}
+
+/// An operation of S3.
+pub trait Operation: Sized + Send + 'static {
+    /// Its name in the S3 reference and in logs.
+    const NAME: &'static str;
+    /// Its name in the original's metrics.
+    const ACTION: &'static str;
+    /// How a request is recognised: method, scope, sub-resource.
+    const PATTERN: Pattern;
+    /// Whether its body is an object's bytes. Others take documents, and no aws-chunked form.
+    const STREAMS: bool = false;
+    /// What it answers.
+    type Reply: Reply;
+
+    /// Reads and validates everything but the body.
+    fn parse(head: &Head) -> S3Result<Self>;
+
+    /// Permissions `run` relies on; checked, in this order, before it is called.
+    fn needs(&self) -> Vec<Need>;
+
+    /// Does it.
+    fn run(self, cx: Context, body: RequestBody) -> impl Future<Output = S3Result<Self::Reply>> + Send;
+}
+
+/// A row of the table.
+#[derive(Clone)]
+pub struct Route {
+    /// [`Operation::NAME`].
+    pub name: &'static str,
+    /// [`Operation::ACTION`].
+    pub action: &'static str,
+    /// [`Operation::PATTERN`].
+    pub pattern: Pattern,
+    /// [`Operation::STREAMS`].
+    pub streams: bool,
+    /// Parses, authorises and runs.
+    pub call: fn(Context, Arc<Head>, RequestBody) -> BoxFuture<'static, S3Result<Response<ResponseBody>>>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("name", &self.name).field("pattern", &self.pattern).finish_non_exhaustive()
+    }
+}
+
+/// The row of an operation.
+pub const fn route<O: Operation>() -> Route {
+    Route { name: O::NAME, action: O::ACTION, pattern: O::PATTERN, streams: O::STREAMS, call: call::<O> }
+}
+
+/// The one erased step: parse, authorise, run, render.
+fn call<O: Operation>(
+    cx: Context, head: Arc<Head>, body: RequestBody,
+) -> BoxFuture<'static, S3Result<Response<ResponseBody>>> {
+    Box::pin(async move {
+        let operation = O::parse(&head)?;
+        let mut cx = cx;
+        for need in operation.needs() {
+            cx.authorize(&need).await?;
+        }
+        let reply: Result<O::Reply, S3Error> = operation.run(cx, body).await;
+        reply?.render()
+    })
+}

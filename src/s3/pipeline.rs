@@ -1,0 +1,245 @@
+//! One request, from its head to its answer: resolve, authenticate, parse, authorise, run, render.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use futures_util::{FutureExt, future::BoxFuture};
+use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use hyper::body::Incoming;
+
+use super::{
+    Connection, Handler, Refusal, ResponseBody, auth_error,
+    body::Intake,
+    codes::S3Code,
+    context::{Context, Directory, Settings},
+    error::{S3Error, S3Result},
+    head::Head,
+    operation::{Route, Scope},
+    reply,
+    request_body::RequestBody,
+    resolve::{self, Address},
+};
+use crate::{
+    auth::{AuthSettings, Authenticated, Credentials, Payload, RequestHead, authenticate},
+    storage::Storage,
+    telemetry::{
+        AccessFacts, RequestId,
+        health::{Depth, Probe},
+    },
+};
+
+/// What may be replaced while the server runs.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Access keys.
+    pub credentials: Arc<dyn Credentials>,
+    /// Accounts by name.
+    pub directory: Arc<dyn Directory>,
+    /// The protocol's settings.
+    pub settings: Arc<Settings>,
+}
+
+/// The S3 service: hands each request to the operation it means.
+#[derive(Clone, Debug)]
+pub struct S3Service {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    storage: Storage,
+    snapshot: ArcSwap<Snapshot>,
+    auth: AuthSettings,
+    intake: Intake,
+    probe: Option<Probe>,
+}
+
+/// What is known of a request when its answer is made.
+struct Outcome {
+    facts: AccessFacts,
+    resource: String,
+    head_only: bool,
+    bucket_region: Option<String>,
+}
+
+impl S3Service {
+    /// A service over an engine. `probe` answers the health paths of this port, if given.
+    pub fn new(storage: Storage, snapshot: Snapshot, auth: AuthSettings, intake: Intake, probe: Option<Probe>) -> Self {
+        Self { inner: Arc::new(Inner { storage, snapshot: ArcSwap::from_pointee(snapshot), auth, intake, probe }) }
+    }
+
+    /// Puts other accounts and settings in force; requests under way keep theirs.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.inner.snapshot.store(Arc::new(snapshot));
+    }
+
+    async fn answer(self, request: Request<Incoming>, connection: Connection, id: RequestId) -> Response<ResponseBody> {
+        let (parts, body) = request.into_parts();
+        if let Some(response) = self.health(&parts, connection).await {
+            return response;
+        }
+        let mut outcome = Outcome {
+            facts: AccessFacts::default(),
+            resource: parts.uri.path().to_owned(),
+            head_only: parts.method == Method::HEAD,
+            bucket_region: None,
+        };
+        let result = self.dispatch(parts, body, connection, &mut outcome).await;
+        let mut response = match result {
+            Ok(response) => response,
+            Err(error) => {
+                error.log();
+                outcome.facts.error = Some(error.code.name());
+                let error = outcome.explain(error);
+                error.render(&outcome.resource, &id, !outcome.head_only)
+            }
+        };
+        if let Some(region) = outcome.bucket_region {
+            reply::set(response.headers_mut(), http::HeaderName::from_static("x-amz-bucket-region"), &region);
+        }
+        response.extensions_mut().insert(outcome.facts);
+        response
+    }
+
+    async fn dispatch(
+        &self, parts: Parts, body: Incoming, connection: Connection, outcome: &mut Outcome,
+    ) -> S3Result<Response<ResponseBody>> {
+        let snapshot = self.inner.snapshot.load_full();
+        let target = Target::read(&parts, connection, &snapshot.settings.endpoints)?;
+        outcome.note_address(&target.address);
+        let scope = target.address.scope();
+        let mut head = Head::new(parts.method.clone(), parts.headers, parts.uri.query().unwrap_or_default())?;
+        head.bucket.clone_from(&target.address.bucket);
+        head.key.clone_from(&target.address.key);
+        head.host.clone_from(&target.address.endpoint);
+        head.base_url.clone_from(&target.base_url);
+
+        let authenticated = self.authenticate(&head, &parts.uri, &target, &snapshot, connection)?;
+        outcome.facts.requester = Some(Arc::from(authenticated.principal.account.as_str()));
+        if scope == Scope::Bucket && head.method == Method::HEAD {
+            outcome.bucket_region = Some(snapshot.settings.region.clone());
+        }
+        let route = resolve::route(&head, scope)?;
+        outcome.facts.operation = route.name;
+        outcome.facts.action = route.action;
+        check_payload(route, &authenticated.payload)?;
+
+        let head = Arc::new(head);
+        let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
+        let cx = Context::new(self.inner.storage.clone(), authenticated.principal, shared, Arc::clone(&head));
+        (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await
+    }
+
+    fn authenticate(
+        &self, head: &Head, uri: &http::Uri, target: &Target, snapshot: &Snapshot, connection: Connection,
+    ) -> S3Result<Authenticated> {
+        let request = RequestHead {
+            method: &head.method,
+            path: uri.path(),
+            query: uri.query().unwrap_or_default(),
+            headers: &head.headers,
+            virtual_bucket: target.address.virtual_bucket.as_deref(),
+            secure: connection.secure,
+        };
+        let now = self.inner.storage.clock().now();
+        authenticate(&request, snapshot.credentials.as_ref(), &self.inner.auth, now).map_err(auth_error::s3_error)
+    }
+
+    async fn health(&self, parts: &Parts, connection: Connection) -> Option<Response<ResponseBody>> {
+        let depth = match parts.uri.path() {
+            "/_/healthcheck" => Depth::Live,
+            "/_/healthcheck/deep" => Depth::Ready,
+            _ => return None,
+        };
+        let answer = self.inner.probe.as_ref()?.answer(depth, &parts.method, connection.peer.ip()).await;
+        let mut response = Response::new(reply::full(answer.body));
+        *response.status_mut() = answer.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let facts = AccessFacts { operation: "HealthCheck", action: "healthcheck", ..AccessFacts::default() };
+        response.extensions_mut().insert(facts);
+        Some(response)
+    }
+}
+
+impl Handler for S3Service {
+    fn handle(
+        &self, request: Request<Incoming>, connection: Connection, id: RequestId,
+    ) -> BoxFuture<'static, Response<ResponseBody>> {
+        self.clone().answer(request, connection, id).boxed()
+    }
+
+    fn refuse(&self, refusal: Refusal, id: &RequestId) -> Response<ResponseBody> {
+        let error = match refusal {
+            Refusal::SlowDown => S3Error::from(S3Code::SlowDown),
+            Refusal::Stopping => S3Error::from(S3Code::ServiceUnavailable),
+            Refusal::Panicked => S3Error::from(S3Code::InternalError),
+            Refusal::HeadersTooLarge => S3Error::from(S3Code::RequestHeaderSectionTooLarge),
+            Refusal::TargetTooLong => S3Error::new(S3Code::InvalidURI, "The request target is too long."),
+            Refusal::AmbiguousFraming => S3Error::request("The length of the request body is ambiguous."),
+        };
+        error.render("", id, true)
+    }
+}
+
+/// What a request addresses, and how the client spelled us.
+struct Target {
+    address: Address,
+    base_url: String,
+}
+
+impl Target {
+    fn read(parts: &Parts, connection: Connection, endpoints: &BTreeMap<String, String>) -> S3Result<Self> {
+        let host = resolve::host_of(&parts.headers, &parts.uri);
+        let address = resolve::address(host, parts.uri.path(), endpoints)?;
+        let scheme = if connection.secure { "https" } else { "http" };
+        let authority = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|value| value.to_str().ok())
+            .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
+            .unwrap_or_default();
+        Ok(Self { address, base_url: format!("{scheme}://{authority}") })
+    }
+}
+
+/// Chunked bodies are for objects only.
+fn check_payload(route: &Route, payload: &Payload) -> S3Result<()> {
+    let streaming = matches!(payload, Payload::StreamingUnsignedTrailer | Payload::StreamingSigned { .. });
+    if streaming && !route.streams {
+        return Err(S3Error::request(
+            "STREAMING-* values of x-amz-content-sha256 are not supported for this operation.",
+        ));
+    }
+    Ok(())
+}
+
+impl Outcome {
+    fn note_address(&mut self, address: &Address) {
+        let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
+        self.facts.bucket = some(&address.bucket);
+        self.facts.key = some(&address.key);
+        self.resource = match (address.bucket.as_str(), address.key.as_str()) {
+            ("", _) => "/".to_owned(),
+            (bucket, "") => format!("/{bucket}"),
+            (bucket, key) => format!("/{bucket}/{key}"),
+        };
+    }
+
+    /// Adds the elements that follow from what was addressed.
+    fn explain(&self, error: S3Error) -> S3Error {
+        match (error.code, &self.facts.key, &self.facts.bucket) {
+            (S3Code::NoSuchKey | S3Code::NoSuchVersion, Some(key), _) if !error.has("Key") => {
+                let key = key.to_string();
+                error.with("Key", key)
+            }
+            (S3Code::BucketNotEmpty | S3Code::BucketAlreadyExists | S3Code::BucketAlreadyOwnedByYou, _, Some(bucket))
+                if !error.has("BucketName") =>
+            {
+                let bucket = bucket.to_string();
+                error.with("BucketName", bucket)
+            }
+            _ => error,
+        }
+    }
+}
+

@@ -1,0 +1,214 @@
+//! Which operation a request means, and what it addresses. Paths alone cannot route S3.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, Method, header};
+
+use super::{
+    codes::S3Code,
+    error::{S3Error, S3Result},
+    head::Head,
+    operation::{Pattern, Route, Scope},
+    table::OPERATIONS,
+};
+
+/// Sub-resources of S3 (2026 model), whether or not this server has them: asking for one that is missing answers
+/// 501 rather than a listing. Parameters that S3 does not know are ignored.
+const SUB_RESOURCES: &[&str] = &[
+    "abac", "accelerate", "acl", "analytics", "annotation", "annotations", "attributes", "cors", "delete", "encryption",
+    "eventHold", "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location", "logging", "metadataConfiguration",
+    "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "notification", "object-lock",
+    "ownershipControls", "partNumber", "policy", "policyStatus", "publicAccessBlock", "quota", "renameObject",
+    "replication", "requestPayment", "restore", "retention", "search", "select", "session", "tagging", "torrent", "uploadId",
+    "uploads", "versioning", "versions", "website",
+];
+
+/// What a request addresses, before its operation is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// The bucket as spelled; empty for the service.
+    pub bucket: String,
+    /// The key, decoded; empty for a bucket.
+    pub key: String,
+    /// The endpoint's host name, without the bucket and without port.
+    pub endpoint: String,
+    /// The bucket, where the host name gave it.
+    pub virtual_bucket: Option<String>,
+}
+
+impl Address {
+    /// What the request addresses.
+    pub fn scope(&self) -> Scope {
+        match (self.bucket.is_empty(), self.key.is_empty()) {
+            (true, _) => Scope::Service,
+            (false, true) => Scope::Bucket,
+            (false, false) => Scope::Object,
+        }
+    }
+}
+
+/// The host name of a request, lower case, without port; HTTP/2 has it in the target.
+pub fn host_of<'a>(headers: &'a HeaderMap, uri: &'a http::Uri) -> &'a str {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = host.or_else(|| uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or(rest);
+    }
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Splits host and path into bucket and key.
+///
+/// # Errors
+/// `InvalidURI` for a broken escape.
+pub fn address(host: &str, path: &str, endpoints: &BTreeMap<String, String>) -> S3Result<Address> {
+    let host = host.to_ascii_lowercase();
+    let is_ip = host.parse::<std::net::IpAddr>().is_ok();
+    let virtual_host = if is_ip || endpoints.contains_key(&host) { None } else { virtual_bucket(&host, endpoints) };
+    let path = path.strip_prefix('/').unwrap_or(path);
+    if let Some((bucket, endpoint)) = virtual_host {
+        return Ok(Address {
+            bucket: bucket.to_owned(),
+            key: super::head::decode(path)?,
+            endpoint: endpoint.to_owned(),
+            virtual_bucket: Some(bucket.to_owned()),
+        });
+    }
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    let (bucket, key) = (super::head::decode(bucket)?, super::head::decode(key)?);
+    if bucket.is_empty() && !key.is_empty() {
+        return Err(S3Error::new(S3Code::InvalidBucketName, S3Code::InvalidBucketName.message()));
+    }
+    Ok(Address { bucket, key, endpoint: host, virtual_bucket: None })
+}
+
+/// The longest configured endpoint that `host` ends with, and what stands before it.
+fn virtual_bucket<'a>(host: &'a str, endpoints: &'a BTreeMap<String, String>) -> Option<(&'a str, &'a str)> {
+    endpoints
+        .keys()
+        .filter_map(|endpoint| {
+            let bucket = host.strip_suffix(endpoint.as_str())?.strip_suffix('.')?;
+            (!bucket.is_empty()).then_some((bucket, endpoint.as_str()))
+        })
+        .max_by_key(|(_, endpoint)| endpoint.len())
+}
+
+/// The row of the table that a request means.
+///
+/// # Errors
+/// `NotImplemented` for a sub-resource or combination this server does not have, `MethodNotAllowed` for a method that
+/// fits nothing.
+pub fn route(head: &Head, scope: Scope) -> S3Result<&'static Route> {
+    let matching = OPERATIONS.iter().filter(|route| matches(&route.pattern, head, scope, &head.method));
+    let best = matching.max_by_key(|route| route.pattern.weight());
+    let named = SUB_RESOURCES.iter().find(|name| head.has_query(name) && concerns(name, scope));
+    match (best, named) {
+        (Some(route), None) => Ok(route),
+        (Some(route), Some(name)) if covers(&route.pattern, head) || incidental(name, scope) => Ok(route),
+        (_, Some(name)) => Err(missing(head, scope, name)),
+        (None, None) => Err(not_allowed(head, scope)),
+    }
+}
+
+fn matches(pattern: &Pattern, head: &Head, scope: Scope, method: &Method) -> bool {
+    pattern.method == *method
+        && pattern.scope == scope
+        && (pattern.header.is_empty() || head.header(pattern.header).is_some())
+        && pattern.query.iter().all(|wanted| match wanted.split_once('=') {
+            Some((name, value)) => head.query(name) == Some(value),
+            None => head.has_query(wanted),
+        })
+}
+
+/// Whether the pattern asks for a sub-resource that the request names.
+fn covers(pattern: &Pattern, head: &Head) -> bool {
+    pattern.query.iter().any(|wanted| SUB_RESOURCES.contains(wanted) && head.has_query(wanted))
+}
+
+/// Parameters that are sub-resources elsewhere and plain parameters here.
+fn incidental(name: &str, scope: Scope) -> bool {
+    matches!((name, scope), ("partNumber", Scope::Object) | (_, Scope::Service))
+}
+
+fn concerns(name: &str, scope: Scope) -> bool {
+    match scope {
+        Scope::Service => false,
+        Scope::Bucket => !matches!(name, "partNumber" | "uploadId"),
+        Scope::Object => !matches!(name, "location" | "delete" | "versions" | "versioning" | "policy" | "search"),
+    }
+}
+
+fn missing(head: &Head, scope: Scope, name: &str) -> S3Error {
+    let allowed = allowed(scope, |pattern| pattern.query.contains(&name));
+    if allowed.is_empty() {
+        return S3Error::from(S3Code::NotImplemented).with("Header", name);
+    }
+    method_not_allowed(head, scope, &allowed)
+}
+
+fn not_allowed(head: &Head, scope: Scope) -> S3Error {
+    method_not_allowed(head, scope, &allowed(scope, |pattern| pattern.query.is_empty()))
+}
+
+fn allowed(scope: Scope, fits: impl Fn(&Pattern) -> bool) -> String {
+    let mut methods: Vec<&str> = OPERATIONS
+        .iter()
+        .filter(|route| route.pattern.scope == scope && fits(&route.pattern))
+        .map(|route| route.pattern.method.as_str())
+        .collect();
+    methods.sort_unstable();
+    methods.dedup();
+    methods.join(", ")
+}
+
+fn method_not_allowed(head: &Head, scope: Scope, allowed: &str) -> S3Error {
+    let kind = match scope {
+        Scope::Service => "SERVICE",
+        Scope::Bucket => "BUCKET",
+        Scope::Object => "OBJECT",
+    };
+    S3Error::from(S3Code::MethodNotAllowed)
+        .with("Method", head.method.as_str())
+        .with("ResourceType", kind)
+        .header(header::ALLOW, allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints() -> BTreeMap<String, String> {
+        ["localhost", "s3.example.com", "example.com"].map(|host| (host.to_owned(), "us-east-1".to_owned())).into()
+    }
+
+    #[test]
+    fn hosts_and_paths_give_bucket_and_key() {
+        let at = |host: &str, path: &str| {
+            let address = address(host, path, &endpoints()).unwrap();
+            (address.bucket, address.key, address.virtual_bucket.is_some())
+        };
+        assert_eq!(at("localhost", "/"), (String::new(), String::new(), false));
+        assert_eq!(at("localhost", "/b"), ("b".into(), String::new(), false));
+        assert_eq!(at("localhost", "/b/"), ("b".into(), String::new(), false));
+        assert_eq!(at("localhost", "/b//k"), ("b".into(), "/k".into(), false));
+        assert_eq!(at("localhost", "/b/../x/./y/"), ("b".into(), "../x/./y/".into(), false));
+        assert_eq!(at("127.0.0.1", "/b/k%2F%25"), ("b".into(), "k/%".into(), false));
+        assert_eq!(at("b.localhost", "/k"), ("b".into(), "k".into(), true));
+        assert_eq!(at("a.b.s3.example.com", "/"), ("a.b".into(), String::new(), true));
+        assert_eq!(at("unknown.org", "/b/k"), ("b".into(), "k".into(), false));
+        assert_eq!(at("B.LOCALHOST", "/k"), ("b".into(), "k".into(), true));
+    }
+
+    #[test]
+    fn no_two_rows_of_the_table_mean_the_same_request() {
+        for (index, route) in OPERATIONS.iter().enumerate() {
+            for other in OPERATIONS.iter().skip(index + 1) {
+                assert_ne!(route.pattern, other.pattern, "{} and {}", route.name, other.name);
+                assert_ne!(route.name, other.name);
+            }
+        }
+    }
+}

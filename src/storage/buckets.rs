@@ -1,0 +1,313 @@
+//! Buckets: create, find, change, list, delete.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use super::{
+    Storage, StorageError, StorageResult,
+    change::Change,
+    keys,
+    records::{AclRecord, BucketRecord, JournalOp, Record, Versioning},
+};
+use crate::{
+    metadata::{Batch, Condition, Direction, MetadataError, Namespace, Table},
+    types::{AccountId, Acl, BucketId, BucketName, Timestamp},
+};
+
+/// A bucket as it was read. Immutable; a change makes a new one.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// Its name.
+    pub name: BucketName,
+    /// Its identifier in keys.
+    pub id: BucketId,
+    /// Its settings.
+    pub record: BucketRecord,
+    /// The owner.
+    pub owner: AccountId,
+    /// The access control list.
+    pub acl: Acl,
+}
+
+/// A bucket to be created.
+#[derive(Clone, Debug)]
+pub struct NewBucket {
+    /// Its name.
+    pub name: BucketName,
+    /// Its settings; identifier and creation time are filled in.
+    pub record: BucketRecord,
+}
+
+/// A page of a list of buckets.
+#[derive(Clone, Debug, Default)]
+pub struct BucketPage {
+    /// The buckets, by name.
+    pub buckets: Vec<Arc<Bucket>>,
+    /// Whether more follow.
+    pub truncated: bool,
+}
+
+/// Exact counters of a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Keys with a current version that is no marker.
+    pub objects: i64,
+    /// Versions that are no markers.
+    pub versions: i64,
+    /// Bytes of those versions.
+    pub bytes: i64,
+    /// Bytes of the parts of open uploads.
+    pub upload_bytes: i64,
+}
+
+/// Buckets read so far.
+///
+/// The engine is the only writer of its metadata: an entry is right until a change, which removes it. What was read
+/// before a change and arrives after it is told by the epoch and not kept.
+#[derive(Debug, Default)]
+pub(super) struct BucketCache(RwLock<Cached>);
+
+#[derive(Debug, Default)]
+struct Cached {
+    epoch: u64,
+    buckets: HashMap<BucketName, Arc<Bucket>>,
+}
+
+/// Most buckets kept in memory.
+const CACHED_BUCKETS: usize = 10_000;
+/// Attempts to change a bucket that others change, too.
+const ATTEMPTS: usize = 16;
+
+const BUCKETS: Namespace = Namespace::global(Table::Buckets);
+const OWNERS: Namespace = Namespace::global(Table::Owners);
+
+impl Bucket {
+    fn new(name: BucketName, record: BucketRecord) -> Self {
+        let owner = AccountId::new(record.owner.as_str());
+        let acl = record.acl.as_ref().map_or_else(|| Acl::private(&owner), Acl::from);
+        Self { name, id: BucketId::new(record.id), record, owner, acl }
+    }
+
+    /// The state of versioning.
+    pub fn versioning(&self) -> Versioning {
+        self.record.versioning()
+    }
+
+    /// Whether versioning was ever configured: only then answers carry version ids.
+    pub fn is_versioned(&self) -> bool {
+        self.versioning() != Versioning::Unversioned
+    }
+
+    /// Creation time.
+    pub fn created(&self) -> Timestamp {
+        Timestamp::from_millis(self.record.created_ms)
+    }
+}
+
+impl BucketCache {
+    fn get(&self, name: &BucketName) -> Option<Arc<Bucket>> {
+        self.0.read().buckets.get(name).cloned()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.0.read().epoch
+    }
+
+    /// Keeps what was read at `epoch`, unless something changed since.
+    fn keep(&self, bucket: &Arc<Bucket>, epoch: u64) {
+        let mut cache = self.0.write();
+        if cache.epoch != epoch {
+            return;
+        }
+        if cache.buckets.len() >= CACHED_BUCKETS {
+            cache.buckets.clear();
+        }
+        cache.buckets.insert(bucket.name.clone(), Arc::clone(bucket));
+    }
+
+    /// Forgets a bucket that changed, or is about to.
+    pub(super) fn forget(&self, name: &BucketName) {
+        let mut cache = self.0.write();
+        cache.epoch += 1;
+        cache.buckets.remove(name);
+    }
+}
+
+impl Storage {
+    /// The bucket of that name.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSuchBucket`].
+    pub async fn bucket(&self, name: &BucketName) -> StorageResult<Arc<Bucket>> {
+        if let Some(bucket) = self.inner.buckets.get(name) {
+            return Ok(bucket);
+        }
+        let epoch = self.inner.buckets.epoch();
+        let (bucket, _) = self.read_bucket(name).await?;
+        self.inner.buckets.keep(&bucket, epoch);
+        Ok(bucket)
+    }
+
+    async fn read_bucket(&self, name: &BucketName) -> StorageResult<(Arc<Bucket>, Bytes)> {
+        let stored = self.inner.metadata.get(BUCKETS, name.as_str().as_bytes()).await?;
+        let stored = stored.ok_or(StorageError::NoSuchBucket)?;
+        let bucket = Arc::new(Bucket::new(name.clone(), BucketRecord::from_bytes(&stored)?));
+        Ok((bucket, stored))
+    }
+
+    /// Creates a bucket.
+    ///
+    /// # Errors
+    /// [`StorageError::BucketAlreadyOwnedByYou`], [`StorageError::BucketAlreadyExists`].
+    pub async fn create_bucket(&self, new: NewBucket) -> StorageResult<Arc<Bucket>> {
+        let now = self.inner.clock.now();
+        let mut record = new.record;
+        record.id = u64::from_be_bytes(self.inner.ids.random());
+        record.created_ms = now.as_millis();
+        let bucket = Arc::new(Bucket::new(new.name, record));
+        let name = bucket.name.as_str().as_bytes().to_vec();
+
+        let usage = Namespace::of(Table::Usage, bucket.id);
+        let mut batch = Batch::new();
+        batch.require(BUCKETS, name.clone(), Condition::Absent);
+        batch.require(usage, keys::USAGE, Condition::Absent);
+        batch.put(BUCKETS, name, bucket.record.to_bytes());
+        batch.put(OWNERS, keys::owned_bucket(&bucket.owner, bucket.name.as_str()), now.to_iso8601().into_bytes());
+        batch.add(usage, keys::USAGE, vec![0; 4]);
+        let mut change = Change::over(&bucket, batch);
+        change.tell(JournalOp::BucketCreated, "", None, now);
+        match self.inner.metadata.commit(change.finish().0).await {
+            Ok(()) => {
+                self.inner.buckets.forget(&bucket.name);
+                Ok(bucket)
+            }
+            Err(MetadataError::Conflict(0)) => {
+                let existing = self.bucket(&bucket.name).await?;
+                Err(if existing.owner == bucket.owner {
+                    StorageError::BucketAlreadyOwnedByYou
+                } else {
+                    StorageError::BucketAlreadyExists
+                })
+            }
+            Err(MetadataError::Conflict(_)) => Err(StorageError::Contention),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Changes a bucket's settings. `edit` may run several times.
+    pub async fn update_bucket(
+        &self,
+        name: &BucketName,
+        edit: impl Fn(&mut BucketRecord) + Send,
+    ) -> StorageResult<Arc<Bucket>> {
+        for _ in 0..ATTEMPTS {
+            let (bucket, stored) = self.read_bucket(name).await?;
+            let mut record = bucket.record.clone();
+            edit(&mut record);
+            let changed = Arc::new(Bucket::new(name.clone(), record));
+            let mut change = Change::new(&changed);
+            change.batch.unchanged(BUCKETS, name.as_str().as_bytes().to_vec(), Some(&stored));
+            change.batch.put(BUCKETS, name.as_str().as_bytes().to_vec(), changed.record.to_bytes());
+            change.tell(JournalOp::BucketChanged, "", None, self.inner.clock.now());
+            match self.inner.metadata.commit(change.finish().0).await {
+                Ok(()) => {
+                    self.inner.buckets.forget(name);
+                    return Ok(changed);
+                }
+                Err(MetadataError::Conflict(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// Deletes an empty bucket; open uploads go with it.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSuchBucket`], [`StorageError::BucketNotEmpty`].
+    pub async fn delete_bucket(&self, name: &BucketName) -> StorageResult<()> {
+        let (bucket, stored) = self.read_bucket(name).await?;
+        let key = name.as_str().as_bytes().to_vec();
+        let mut batch = Batch::new();
+        batch.unchanged(BUCKETS, key.clone(), Some(&stored));
+        for table in [Table::Current, Table::Versions] {
+            let all = Condition::EmptyRange(keys::end_of_all());
+            batch.require(Namespace::of(table, bucket.id), Bytes::new(), all);
+        }
+        batch.delete(BUCKETS, key);
+        batch.delete(OWNERS, keys::owned_bucket(&bucket.owner, name.as_str()));
+        batch.delete(Namespace::of(Table::Usage, bucket.id), keys::USAGE);
+        let mut change = Change::over(&bucket, batch);
+        change.free_bucket();
+        change.tell(JournalOp::BucketDeleted, "", None, self.inner.clock.now());
+        // Before and after: a caller who goes away in between must leave no entry that outlives the bucket.
+        self.inner.buckets.forget(name);
+        let result = self.inner.metadata.commit(change.finish().0).await;
+        self.inner.buckets.forget(name);
+        match result {
+            Ok(()) => {
+                self.inner.garbage.wake();
+                Ok(())
+            }
+            Err(MetadataError::Conflict(0)) => Err(StorageError::Contention),
+            Err(MetadataError::Conflict(_)) => Err(StorageError::BucketNotEmpty),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// At most `limit` buckets of `owner` whose names begin with `prefix`, after the name `after`.
+    pub async fn list_buckets(
+        &self,
+        owner: &AccountId,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> StorageResult<BucketPage> {
+        let start = keys::owned_bucket(owner, prefix);
+        let end = keys::successor(&start);
+        let resume = keys::after(&keys::owned_bucket(owner, after));
+        let range = if after.is_empty() { start.clone() } else { start.clone().max(resume) }..end;
+        let skip = start.len() - prefix.len();
+        let pairs = self.inner.metadata.scan(OWNERS, range, Direction::Forward, limit + 1).await?;
+        let mut page = BucketPage { buckets: Vec::with_capacity(pairs.len().min(limit)), truncated: false };
+        for (key, _) in pairs {
+            if page.buckets.len() == limit {
+                page.truncated = true;
+                break;
+            }
+            let name = key.get(skip..).and_then(|name| std::str::from_utf8(name).ok()).map(BucketName::new);
+            let Some(Ok(name)) = name else { continue };
+            match self.bucket(&name).await {
+                Ok(bucket) => page.buckets.push(bucket),
+                // Deleted since the scan.
+                Err(StorageError::NoSuchBucket) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(page)
+    }
+
+    /// The counters of a bucket.
+    pub async fn usage(&self, bucket: &Bucket) -> StorageResult<Usage> {
+        let stored = self.inner.metadata.get(Namespace::of(Table::Usage, bucket.id), keys::USAGE).await?;
+        let stored = stored.ok_or(StorageError::NoSuchBucket)?;
+        let (counters, _) = stored.as_chunks::<8>();
+        let mut counters = counters.iter().map(|bytes| i64::from_le_bytes(*bytes));
+        let mut next = || counters.next().unwrap_or_default();
+        Ok(Usage { objects: next(), versions: next(), bytes: next(), upload_bytes: next() })
+    }
+}
+
+impl BucketRecord {
+    /// Sets the access control list.
+    pub fn set_acl(&mut self, acl: &Acl) {
+        self.acl = Some(AclRecord::from(acl));
+    }
+
+    /// Sets the state of versioning; it never goes back to unversioned.
+    pub fn set_state(&mut self, versioning: Versioning) {
+        self.versioning = versioning.into();
+    }
+}

@@ -1,0 +1,173 @@
+//! A change of one bucket under construction: the batch, and what it frees, counts and tells.
+
+use bytes::Bytes;
+
+use super::{
+    buckets::Bucket,
+    keys,
+    records::{Garbage, GarbageKind, JournalEntry, JournalOp, ObjectRecord, Record, Segment},
+};
+use crate::{
+    metadata::{Batch, Condition, Namespace, Table},
+    types::{ObjectKey, Timestamp, UploadId, VersionId},
+};
+
+/// The place of each counter in a bucket's usage value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct UsageDelta {
+    /// Keys with a current version that is no marker.
+    pub(super) objects: i64,
+    /// Versions that are no markers, current ones included.
+    pub(super) versions: i64,
+    /// Bytes of those versions.
+    pub(super) bytes: i64,
+    /// Bytes of the parts of open uploads.
+    pub(super) upload_bytes: i64,
+}
+
+/// A batch for one bucket.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub(super) bucket: &'a Bucket,
+    pub(super) batch: Batch,
+    pub(super) usage: UsageDelta,
+    freed: Vec<Segment>,
+    leaves_garbage: bool,
+}
+
+impl<'a> Change<'a> {
+    /// A change that happens only while the bucket lives.
+    pub(super) fn new(bucket: &'a Bucket) -> Self {
+        let mut batch = Batch::new();
+        batch.require(Namespace::of(Table::Usage, bucket.id), keys::USAGE, Condition::Present);
+        Self::over(bucket, batch)
+    }
+
+    /// A change over a batch with conditions of its own.
+    pub(super) fn over(bucket: &'a Bucket, batch: Batch) -> Self {
+        Self { bucket, batch, usage: UsageDelta::default(), freed: Vec::new(), leaves_garbage: false }
+    }
+
+    /// The bucket's share of a table.
+    pub(super) fn ns(&self, table: Table) -> Namespace {
+        Namespace::of(table, self.bucket.id)
+    }
+
+    /// Stores a version's record where the newest versions are.
+    pub(super) fn put_current(&mut self, key: &ObjectKey, record: &ObjectRecord) {
+        self.batch.put(self.ns(Table::Current), key.as_bytes().to_vec(), record.to_bytes());
+    }
+
+    /// Stores a version's record among the older ones and the markers.
+    pub(super) fn put_version(&mut self, key: &ObjectKey, record: &ObjectRecord) {
+        self.batch.put(self.ns(Table::Versions), keys::version(key, record.version_id()), record.to_bytes());
+    }
+
+    /// Removes the record of the current version.
+    pub(super) fn delete_current(&mut self, key: &ObjectKey) {
+        self.batch.delete(self.ns(Table::Current), key.as_bytes().to_vec());
+    }
+
+    /// Removes the record of an older version or a marker.
+    pub(super) fn delete_version(&mut self, key: &ObjectKey, id: VersionId) {
+        self.batch.delete(self.ns(Table::Versions), keys::version(key, id));
+    }
+
+    /// Counts a version that is now there.
+    pub(super) fn count(&mut self, record: &ObjectRecord) {
+        if !record.delete_marker {
+            self.usage.versions += 1;
+            self.usage.bytes += signed(record.size);
+        }
+    }
+
+    /// Frees the data of a version that is gone, and uncounts it.
+    pub(super) fn free(&mut self, record: &ObjectRecord) {
+        if record.delete_marker {
+            return;
+        }
+        self.usage.versions -= 1;
+        self.usage.bytes -= signed(record.size);
+        if record.layout.is_some() {
+            self.free_upload(&record.upload_id);
+        } else if record.segments.len() > 1 {
+            self.free_parts(record);
+        } else {
+            record.segments.iter().for_each(|segment| self.free_segment(segment));
+        }
+    }
+
+    /// Frees a run of bytes.
+    pub(super) fn free_segment(&mut self, segment: &Segment) {
+        if segment.body.is_empty() {
+            self.freed.push(bare(segment));
+        } else {
+            self.batch.delete(self.ns(Table::Bodies), segment.body.clone());
+        }
+    }
+
+    /// Frees an object of several segments. Its readers open them one by one: the garbage worker waits for them,
+    /// and knows them by the upload.
+    fn free_parts(&mut self, record: &ObjectRecord) {
+        let segments = record.segments.iter().map(bare).collect();
+        self.garbage(GarbageKind::Segments, segments, record.upload_id.clone());
+    }
+
+    /// Leaves what hangs on an upload id to the garbage worker.
+    pub(super) fn free_upload(&mut self, upload_id: &Bytes) {
+        self.garbage(GarbageKind::Upload, Vec::new(), upload_id.clone());
+    }
+
+    /// Leaves what a deleted bucket held to the garbage worker.
+    pub(super) fn free_bucket(&mut self) {
+        self.garbage(GarbageKind::Bucket, Vec::new(), Bytes::new());
+    }
+
+    fn garbage(&mut self, kind: GarbageKind, segments: Vec<Segment>, upload_id: Bytes) {
+        let garbage = Garbage { kind: kind.into(), segments, bucket: self.bucket.id.get(), upload_id };
+        self.batch.append(Namespace::global(Table::Garbage), garbage.to_bytes());
+        self.leaves_garbage = true;
+    }
+
+    /// Tells the journal.
+    pub(super) fn tell(&mut self, op: JournalOp, key: &str, version: Option<VersionId>, at: Timestamp) {
+        let entry = JournalEntry {
+            op: op.into(),
+            bucket: self.bucket.name.as_str().to_owned(),
+            key: key.to_owned(),
+            stamp: version.map_or(0, VersionId::stamp),
+            at_ms: at.as_millis(),
+            group: version.map(|id| Bytes::copy_from_slice(&id.group())).unwrap_or_default(),
+        };
+        self.batch.append(Namespace::global(Table::Journal), entry.to_bytes());
+    }
+
+    /// The finished batch, and whether it leaves garbage behind.
+    pub(super) fn finish(mut self) -> (Batch, bool) {
+        let UsageDelta { objects, versions, bytes, upload_bytes } = self.usage;
+        if self.usage != UsageDelta::default() {
+            let ns = self.ns(Table::Usage);
+            self.batch.add(ns, keys::USAGE, vec![objects, versions, bytes, upload_bytes]);
+        }
+        let freed = std::mem::take(&mut self.freed);
+        if !freed.is_empty() {
+            self.garbage(GarbageKind::Segments, freed, Bytes::new());
+        }
+        (self.batch, self.leaves_garbage)
+    }
+}
+
+/// A segment without what only readers of the object need.
+fn bare(segment: &Segment) -> Segment {
+    Segment { checksum: None, md5: Bytes::new(), ..segment.clone() }
+}
+
+/// The upload id in a record's bytes.
+pub(super) fn upload_id(bytes: &Bytes) -> Option<UploadId> {
+    Some(UploadId::from_bytes(bytes.as_ref().try_into().ok()?))
+}
+
+/// Sizes are far below 2^63: objects have at most 50 TB.
+pub(super) fn signed(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}

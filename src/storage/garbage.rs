@@ -1,0 +1,235 @@
+//! The garbage worker: removes bytes that no record names any more.
+//!
+//! Everything it does may be done twice. A note is removed only when what it names is gone, so a crash in between
+//! costs a repetition and never an orphan.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{
+    Storage, StorageError, StorageResult, change, keys,
+    records::{Garbage, GarbageKind, LayoutRow, PartRecord, Pending, Record, Segment},
+};
+use crate::{
+    data::BlobId,
+    metadata::{Batch, Direction, Durability, Namespace, Table},
+    tasks::StopSignal,
+    types::BucketId,
+};
+
+/// Notes handled at a time.
+const PAGE: usize = 256;
+/// Blobs removed at a time.
+const CONCURRENCY: usize = 8;
+/// Between passes that nobody asked for.
+const IDLE: Duration = Duration::from_secs(30);
+/// After a pass that failed, or met readers.
+const RETRY: Duration = Duration::from_millis(500);
+/// The journal is cut when it is longer than it should be by one part in so many.
+const JOURNAL_SLACK: u64 = 10;
+
+const GARBAGE: Namespace = Namespace::global(Table::Garbage);
+const PENDING: Namespace = Namespace::global(Table::Pending);
+const JOURNAL: Namespace = Namespace::global(Table::Journal);
+
+/// How others reach the worker.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    wake: Notify,
+    abandoned: Mutex<Vec<Pending>>,
+}
+
+/// What a pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GarbageReport {
+    /// Notes worked off.
+    pub done: usize,
+    /// Notes left because somebody still reads what they name.
+    pub in_use: usize,
+}
+
+impl Signals {
+    /// There is something to do.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// A blob was written, or half written, and will not be named.
+    pub(super) fn abandon(&self, pending: Pending) {
+        self.abandoned.lock().push(pending);
+        self.wake.notify_one();
+    }
+}
+
+impl Storage {
+    /// Removes what writes under way at a crash left behind. Called once, before the first request; the work does
+    /// not grow with the number of objects.
+    pub async fn recover(&self) -> StorageResult<usize> {
+        let mut removed = 0;
+        loop {
+            let page =
+                self.inner.metadata.scan(PENDING, Bytes::new()..keys::end_of_all(), Direction::Forward, PAGE).await?;
+            let stale = page.iter().map(|(_, value)| Pending::from_bytes(value)).collect::<Result<Vec<_>, _>>()?;
+            removed += stale.len();
+            self.remove_pending(stale).await?;
+            if page.len() < PAGE {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// Works until the server stops.
+    pub async fn run_garbage(&self, mut stop: StopSignal) {
+        while !stop.is_stopping() {
+            let pause = match self.collect_garbage().await {
+                Ok(report) if report.in_use == 0 => IDLE,
+                Ok(_) => RETRY,
+                Err(e) => {
+                    tracing::warn!(error = %e, "garbage stays for now");
+                    RETRY
+                }
+            };
+            tokio::select! {
+                () = stop.wait() => return,
+                () = self.inner.garbage.wake.notified() => {}
+                _ = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Works off all garbage there is now.
+    pub async fn collect_garbage(&self) -> StorageResult<GarbageReport> {
+        let abandoned = std::mem::take(&mut *self.inner.garbage.abandoned.lock());
+        self.remove_pending(abandoned).await?;
+        let mut report = GarbageReport::default();
+        let mut start = Bytes::new();
+        loop {
+            let range = start.clone()..keys::end_of_all();
+            let page = self.inner.metadata.scan(GARBAGE, range, Direction::Forward, PAGE).await?;
+            let Some((last, _)) = page.last() else { break };
+            start = keys::after(last);
+            let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
+            for (key, value) in &page {
+                let garbage = Garbage::from_bytes(value)?;
+                if self.inner.readers.has(&garbage.upload_id) {
+                    report.in_use += 1;
+                    continue;
+                }
+                self.remove(&garbage, &mut batch).await?;
+                batch.delete(GARBAGE, key.clone());
+                report.done += 1;
+            }
+            self.inner.metadata.commit(batch).await?;
+        }
+        self.trim_journal().await?;
+        Ok(report)
+    }
+
+    /// Notes that are still to be worked off, at most `limit`.
+    pub async fn garbage_pending(&self, limit: usize) -> StorageResult<usize> {
+        let all = || Bytes::new()..keys::end_of_all();
+        let garbage = self.inner.metadata.scan(GARBAGE, all(), Direction::Forward, limit).await?.len();
+        let pending = self.inner.metadata.scan(PENDING, all(), Direction::Forward, limit).await?.len();
+        Ok((garbage + pending).min(limit))
+    }
+
+    async fn remove_pending(&self, pending: Vec<Pending>) -> StorageResult<()> {
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let segments = pending.iter().map(|pending| Segment {
+            location: pending.location.clone(),
+            blob: pending.blob.clone(),
+            ..Segment::default()
+        });
+        self.remove_blobs(segments.collect()).await?;
+        let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
+        for Pending { location, blob } in &pending {
+            batch.delete(PENDING, keys::pending(location, blob));
+        }
+        Ok(self.inner.metadata.commit(batch).await?)
+    }
+
+    async fn remove(&self, garbage: &Garbage, batch: &mut Batch) -> StorageResult<()> {
+        let bucket = BucketId::new(garbage.bucket);
+        match garbage.kind() {
+            GarbageKind::Segments => self.remove_segments(bucket, garbage.segments.clone(), batch).await,
+            GarbageKind::Upload => {
+                let id = change::upload_id(&garbage.upload_id)
+                    .ok_or(StorageError::Broken("garbage of an upload names it"))?;
+                self.remove_parts(bucket, keys::all_of_upload(id)).await
+            }
+            GarbageKind::Bucket => {
+                let all = Bytes::new()..keys::end_of_all();
+                self.remove_parts(bucket, all.clone()).await?;
+                for table in [Table::Uploads, Table::Bodies] {
+                    batch.delete_range(Namespace::of(table, bucket), all.clone());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes parts and layout rows page by page, the blobs before the rows that name them.
+    async fn remove_parts(&self, bucket: BucketId, range: std::ops::Range<Bytes>) -> StorageResult<()> {
+        let ns = Namespace::of(Table::Parts, bucket);
+        loop {
+            let page = self.inner.metadata.scan(ns, range.clone(), Direction::Forward, PAGE).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
+            let mut segments = Vec::new();
+            for (key, value) in page {
+                match key.get(16) {
+                    Some(b'p') => segments.extend(PartRecord::from_bytes(&value)?.segment),
+                    Some(b'r') => segments.extend(LayoutRow::from_bytes(&value)?.segments),
+                    _ => {}
+                }
+                batch.delete(ns, key);
+            }
+            self.remove_segments(bucket, segments, &mut batch).await?;
+            self.inner.metadata.commit(batch).await?;
+        }
+    }
+
+    async fn remove_segments(&self, bucket: BucketId, segments: Vec<Segment>, batch: &mut Batch) -> StorageResult<()> {
+        let (blobs, bodies): (Vec<_>, Vec<_>) = segments.into_iter().partition(|segment| segment.body.is_empty());
+        for segment in bodies {
+            batch.delete(Namespace::of(Table::Bodies, bucket), segment.body);
+        }
+        self.remove_blobs(blobs).await
+    }
+
+    async fn remove_blobs(&self, blobs: Vec<Segment>) -> StorageResult<()> {
+        let removals = stream::iter(blobs).map(|segment| async move {
+            let location = self.location(&segment.location)?;
+            location.backend.delete(&BlobId::new(segment.blob)).await.map_err(StorageError::from)
+        });
+        let results: Vec<StorageResult<()>> = removals.buffer_unordered(CONCURRENCY).collect().await;
+        results.into_iter().collect()
+    }
+
+    /// Cuts the journal's oldest entries. Sequence numbers are dense, so the newest tells how many there are.
+    async fn trim_journal(&self) -> StorageResult<()> {
+        let all = Bytes::new()..keys::end_of_all();
+        let newest = self.inner.metadata.scan(JOURNAL, all.clone(), Direction::Reverse, 1).await?;
+        let oldest = self.inner.metadata.scan(JOURNAL, all, Direction::Forward, 1).await?;
+        let number = |pairs: &[(Bytes, Bytes)]| {
+            pairs.first().and_then(|(key, _)| key.first_chunk::<8>()).map(|bytes| u64::from_be_bytes(*bytes))
+        };
+        let (Some(newest), Some(oldest)) = (number(&newest), number(&oldest)) else { return Ok(()) };
+        let max = self.inner.settings.journal_max_entries;
+        if newest - oldest <= max + max / JOURNAL_SLACK {
+            return Ok(());
+        }
+        let cut = Bytes::copy_from_slice(&(newest - max).to_be_bytes());
+        let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
+        batch.delete_range(JOURNAL, Bytes::new()..cut);
+        Ok(self.inner.metadata.commit(batch).await?)
+    }
+}

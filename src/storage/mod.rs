@@ -1,0 +1,131 @@
+//! The engine: S3 once, over the two seams.
+//!
+//! Invariants:
+//! - Bytes first, durable and invisible; then one metadata batch that names them. Nothing else publishes.
+//! - A key's newest version is in `Current`, or is a delete marker and the first row of the key in `Versions`.
+//! - The newest version's record alone knows where the key's older `null` version is.
+//! - Every batch that frees data also says so: inline bodies are deleted in it, blobs are noted as garbage.
+//! - Counters, journal and garbage are part of the batch that makes them true.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    clock::{Clock, Identifiers},
+    location::{Location, LocationTable},
+    metadata::MetadataStore,
+};
+
+mod buckets;
+mod change;
+mod delete;
+mod error;
+mod garbage;
+pub mod keys;
+mod locks;
+mod objects;
+mod read;
+pub mod records;
+mod versions;
+mod write;
+
+pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
+pub use delete::{DeleteCondition, Deleted};
+pub use error::{FailedCondition, StorageError, StorageResult};
+pub use garbage::GarbageReport;
+pub use objects::{Attributes, PutObject, WriteCondition};
+
+/// What the engine is told at start.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Bodies up to so many bytes are kept in metadata.
+    pub inline_threshold: u64,
+    /// Fewest bytes of a part other than the last: 5 MiB, less only in tests (`MPU_TESTING`).
+    pub min_part_size: u64,
+    /// Entries the journal keeps.
+    pub journal_max_entries: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { inline_threshold: 64 << 10, min_part_size: 5 << 20, journal_max_entries: 1_000_000 }
+    }
+}
+
+/// The engine. Clones share it.
+#[derive(Clone)]
+pub struct Storage {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    metadata: Arc<dyn MetadataStore>,
+    locations: ArcSwap<LocationTable>,
+    clock: Arc<dyn Clock>,
+    ids: Identifiers,
+    settings: Settings,
+    buckets: buckets::BucketCache,
+    locks: locks::KeyLocks,
+    readers: read::Readers,
+    garbage: garbage::Signals,
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage")
+            .field("metadata", &self.inner.metadata)
+            .field("settings", &self.inner.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Storage {
+    /// An engine over these stores. Nothing is read yet; see [`Storage::recover`].
+    pub fn new(
+        metadata: Arc<dyn MetadataStore>,
+        locations: LocationTable,
+        clock: Arc<dyn Clock>,
+        ids: Identifiers,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                metadata,
+                locations: ArcSwap::from_pointee(locations),
+                clock,
+                ids,
+                settings,
+                buckets: buckets::BucketCache::default(),
+                locks: locks::KeyLocks::default(),
+                readers: read::Readers::default(),
+                garbage: garbage::Signals::default(),
+            }),
+        }
+    }
+
+    /// The locations now in force.
+    pub fn locations(&self) -> Arc<LocationTable> {
+        self.inner.locations.load_full()
+    }
+
+    /// Puts other locations in force; requests under way keep theirs.
+    pub fn set_locations(&self, locations: LocationTable) {
+        self.inner.locations.store(Arc::new(locations));
+    }
+
+    /// The metadata store, for health and metrics.
+    pub fn metadata(&self) -> &Arc<dyn MetadataStore> {
+        &self.inner.metadata
+    }
+
+    /// The clock that dates versions.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    fn location(&self, name: &str) -> StorageResult<Arc<Location>> {
+        let table = self.inner.locations.load();
+        table.get(name).cloned().ok_or_else(|| StorageError::UnknownLocation(name.to_owned()))
+    }
+}

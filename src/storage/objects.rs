@@ -1,0 +1,308 @@
+//! Writing objects, finding versions, changing what is known of them.
+
+use std::sync::Arc;
+
+use super::{
+    FailedCondition, Storage, StorageError, StorageResult,
+    buckets::Bucket,
+    change::Change,
+    keys,
+    records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
+    versions::{self, Head},
+    write::Stored,
+};
+use crate::{
+    location::Location,
+    metadata::{MetadataError, Table},
+    types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, VersionSelector},
+};
+
+/// Attempts of a write whose key others change, too. The key's lock makes a second one rare.
+pub(super) const ATTEMPTS: usize = 32;
+
+/// What a client says of an object besides its bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Attributes {
+    /// Canonical id of the owner.
+    pub owner: Option<AccountId>,
+    /// Display name of the owner.
+    pub owner_display_name: String,
+    /// Stored headers.
+    pub content: ContentHeaders,
+    /// User metadata, names in lower case without `x-amz-meta-`.
+    pub metadata: Vec<Pair>,
+    /// Tags.
+    pub tags: Vec<Pair>,
+    /// Access control list; `None` for the owner's full control.
+    pub acl: Option<Acl>,
+    /// Storage class; empty for `STANDARD`.
+    pub storage_class: String,
+    /// `x-amz-website-redirect-location`; empty for none.
+    pub redirect: String,
+}
+
+/// What must hold of the key for a write to happen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WriteCondition {
+    /// Nothing.
+    #[default]
+    Always,
+    /// `If-None-Match: *`: there is no current version.
+    IfAbsent,
+    /// `If-Match: *`: there is a current version.
+    IfPresent,
+    /// `If-Match: etag, …`: the current version has one of these tags.
+    IfMatch(Vec<ETag>),
+}
+
+/// An object to be written.
+#[derive(Debug)]
+pub struct PutObject {
+    /// Its bucket.
+    pub bucket: Arc<Bucket>,
+    /// Its key.
+    pub key: ObjectKey,
+    /// Where its bytes go.
+    pub location: Arc<Location>,
+    /// What is said of it.
+    pub attributes: Attributes,
+    /// When it may be written.
+    pub condition: WriteCondition,
+    /// Its bytes.
+    pub body: IncomingBody,
+    /// [`JournalOp::ObjectPut`] or [`JournalOp::ObjectCopied`].
+    pub op: JournalOp,
+}
+
+impl WriteCondition {
+    /// Whether the newest version of the key allows the write.
+    pub(super) fn check(&self, current: Option<&ObjectRecord>) -> StorageResult<()> {
+        match (self, current) {
+            (Self::Always, _) | (Self::IfAbsent, None) | (Self::IfPresent, Some(_)) => Ok(()),
+            (Self::IfAbsent, Some(_)) => Err(StorageError::PreconditionFailed(FailedCondition::IfNoneMatch)),
+            (Self::IfPresent | Self::IfMatch(_), None) => Err(StorageError::NoSuchKey(None)),
+            (Self::IfMatch(tags), Some(current)) => {
+                let matches = tags.contains(&current.etag());
+                matches.then_some(()).ok_or(StorageError::PreconditionFailed(FailedCondition::IfMatch))
+            }
+        }
+    }
+}
+
+impl Attributes {
+    /// The record of an object with these attributes; bytes, tags of identity and version come later.
+    pub(super) fn into_record(self, location: &Location) -> ObjectRecord {
+        ObjectRecord {
+            owner: self.owner.as_ref().map(AccountId::as_str).unwrap_or_default().to_owned(),
+            owner_display_name: self.owner_display_name,
+            content: (self.content != ContentHeaders::default()).then_some(self.content),
+            metadata: self.metadata,
+            tags: self.tags,
+            acl: self.acl.as_ref().map(AclRecord::from),
+            storage_class: self.storage_class,
+            redirect: self.redirect,
+            location: (*location.name).to_owned(),
+            ..ObjectRecord::default()
+        }
+    }
+}
+
+impl Storage {
+    /// Refuses a write early, before its body is read, where its condition does not hold now.
+    pub async fn check_condition(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        condition: &WriteCondition,
+    ) -> StorageResult<()> {
+        if *condition == WriteCondition::Always {
+            return Ok(());
+        }
+        condition.check(self.head(bucket, key).await?.object())
+    }
+
+    /// Writes an object. When this returns, it is durable and visible.
+    ///
+    /// # Errors
+    /// [`StorageError::PreconditionFailed`] or [`StorageError::NoSuchKey`] where the condition does not hold at the
+    /// moment of commit; [`StorageError::Body`] where the bytes are not what was promised. Nothing changes then.
+    pub async fn put_object(&self, put: PutObject) -> StorageResult<ObjectRecord> {
+        let PutObject { bucket, key, location, attributes, condition, body, op } = put;
+        let mut stored = self.receive(&location, body).await?;
+        let mut record = attributes.into_record(&location);
+        record.size = stored.digests.size;
+        record.etag = ETag::from_md5(stored.digests.md5).as_str().to_owned();
+        record.checksum = Some(ChecksumRecord::new(&stored.digests.checksum, ChecksumType::FullObject, 0));
+        record.segments = stored.segments();
+        self.publish(&bucket, &key, record, Publication { condition: &condition, op, stored: Some(&mut stored) }).await
+    }
+
+    /// Makes `record` the newest version of its key, as versioning says.
+    pub(super) async fn publish(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        mut record: ObjectRecord,
+        mut publication: Publication<'_>,
+    ) -> StorageResult<ObjectRecord> {
+        let _guard = self.inner.locks.lock(bucket.id, key).await;
+        for _ in 0..ATTEMPTS {
+            // The bucket may have changed its versioning while the body came in.
+            let bucket = self.same_bucket(bucket).await?;
+            let head = self.head(&bucket, key).await?;
+            publication.condition.check(head.object())?;
+            let null = self.replaced_null(&bucket, key, &head).await?;
+            let now = self.inner.clock.now();
+            let previous = head.record.as_ref().map(ObjectRecord::version_id);
+            record.set_version_id(self.inner.ids.version_id(previous));
+            record.modified_ms = now.as_millis();
+
+            let mut change = Change::new(&bucket);
+            versions::publish(&mut change, key, &head, null.as_ref(), &mut record);
+            if let Some(stored) = &publication.stored {
+                stored.name_in(&mut change);
+            }
+            change.tell(publication.op, key.as_str(), Some(record.version_id()), now);
+            match self.commit(change, publication.stored.as_deref_mut()).await {
+                Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
+                Err(e) => return Err(e),
+                Ok(()) => return Ok(record),
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// Commits a change. The stored bytes are settled before the outcome is known: if the caller goes away while
+    /// the batch is queued, the batch may still name them. They are unsettled again only by a certain refusal.
+    pub(super) async fn commit(&self, change: Change<'_>, mut stored: Option<&mut Stored>) -> StorageResult<()> {
+        let (batch, leaves_garbage) = change.finish();
+        if let Some(stored) = stored.as_deref_mut() {
+            stored.settle();
+        }
+        let result = self.inner.metadata.commit(batch).await;
+        match result {
+            Ok(()) => {
+                if leaves_garbage {
+                    self.inner.garbage.wake();
+                }
+                Ok(())
+            }
+            Err(e) => {
+                if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
+                    stored.unsettle();
+                }
+                Err(e.into())
+            }
+        }
+    }
+
+    /// The bucket as it is now, if it is still the one that was asked for.
+    pub(super) async fn same_bucket(&self, bucket: &Arc<Bucket>) -> StorageResult<Arc<Bucket>> {
+        let now = self.bucket(&bucket.name).await?;
+        if now.id == bucket.id { Ok(now) } else { Err(StorageError::NoSuchBucket) }
+    }
+
+    /// A version of an object; without a selector the newest one.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSuchKey`] (with the marker, if there is one), [`StorageError::NoSuchVersion`],
+    /// [`StorageError::IsDeleteMarker`] where the selector names a marker.
+    pub async fn version(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        selector: Option<VersionSelector>,
+    ) -> StorageResult<ObjectRecord> {
+        let head = self.head(bucket, key).await?;
+        let Some(selector) = selector else {
+            return head.object().cloned().ok_or_else(|| head.no_such_key());
+        };
+        let found = if head.is(selector) {
+            head.record
+        } else {
+            self.find_older(bucket, key, &head, selector).await?.map(|older| older.record)
+        };
+        match found {
+            None => Err(StorageError::NoSuchVersion),
+            Some(marker) if marker.delete_marker => Err(StorageError::IsDeleteMarker(Box::new(marker))),
+            Some(record) => Ok(record),
+        }
+    }
+
+    /// The version that a selector names, where it is not the newest.
+    pub(super) async fn find_older(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        head: &Head,
+        selector: VersionSelector,
+    ) -> StorageResult<Option<versions::Older>> {
+        let id = match selector {
+            VersionSelector::Null => head.older_null(),
+            VersionSelector::Id(id) => Some(id),
+        };
+        let Some(id) = id else { return Ok(None) };
+        let found = self.older(bucket, key, id).await?;
+        Ok(found.filter(|older| older.record.is_null == (selector == VersionSelector::Null)))
+    }
+
+    /// Changes what is known of a version (tags, list); its bytes and identity stay. `edit` may run several times.
+    ///
+    /// # Errors
+    /// As [`Storage::version`].
+    pub async fn update_version(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        selector: Option<VersionSelector>,
+        edit: impl Fn(&mut ObjectRecord) + Send,
+    ) -> StorageResult<ObjectRecord> {
+        let _guard = self.inner.locks.lock(bucket.id, key).await;
+        for _ in 0..ATTEMPTS {
+            let head = self.head(bucket, key).await?;
+            let older = match selector {
+                Some(selector) if !head.is(selector) => self.find_older(bucket, key, &head, selector).await?,
+                _ => None,
+            };
+            let mut record = match (&older, selector) {
+                (Some(older), _) => older.record.clone(),
+                (None, None) => head.object().cloned().ok_or_else(|| head.no_such_key())?,
+                (None, Some(selector)) => head.newest(selector).cloned().ok_or(StorageError::NoSuchVersion)?,
+            };
+            if record.delete_marker {
+                return Err(StorageError::IsDeleteMarker(Box::new(record)));
+            }
+            edit(&mut record);
+            let mut change = Change::new(bucket);
+            head.require(&mut change, key);
+            if let Some(older) = &older {
+                let ns = change.ns(Table::Versions);
+                change.batch.unchanged(ns, keys::version(key, record.version_id()), Some(&older.stored));
+                change.put_version(key, &record);
+            } else {
+                versions::replace_record(&mut change, key, &record);
+            }
+            let now = self.inner.clock.now();
+            change.tell(JournalOp::VersionChanged, key.as_str(), Some(record.version_id()), now);
+            match self.commit(change, None).await {
+                Err(StorageError::Metadata(MetadataError::Conflict(_))) => {
+                    // Perhaps it is the bucket that is gone.
+                    self.same_bucket(bucket).await?;
+                }
+                Err(e) => return Err(e),
+                Ok(()) => return Ok(record),
+            }
+        }
+        Err(StorageError::Contention)
+    }
+}
+
+/// How a record is to be published.
+pub(super) struct Publication<'a> {
+    /// What must hold of the key.
+    pub(super) condition: &'a WriteCondition,
+    /// What the journal is told.
+    pub(super) op: JournalOp,
+    /// Bytes that the commit names.
+    pub(super) stored: Option<&'a mut Stored>,
+}

@@ -1,0 +1,50 @@
+//! The record of a bucket.
+
+use super::object::{AclRecord, Pair};
+
+/// The three states of versioning (S3 reference, "Using versioning in S3 buckets").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum Versioning {
+    /// Never enabled.
+    Unversioned = 0,
+    /// Each write adds a version.
+    Enabled = 1,
+    /// Each write replaces the `null` version.
+    Suspended = 2,
+}
+
+/// Everything S3 knows of a bucket.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct BucketRecord {
+    /// Stands for the bucket in all keys.
+    #[prost(fixed64, tag = "1")]
+    pub id: u64,
+    /// Canonical id of the owner.
+    #[prost(string, tag = "2")]
+    pub owner: String,
+    /// Display name of the owner at creation.
+    #[prost(string, tag = "3")]
+    pub owner_display_name: String,
+    /// Creation, in milliseconds since the epoch.
+    #[prost(uint64, tag = "4")]
+    pub created_ms: u64,
+    /// The location constraint as given at creation; empty where none was.
+    #[prost(string, tag = "5")]
+    pub location_constraint: String,
+    /// The location that new objects go to.
+    #[prost(string, tag = "6")]
+    pub location: String,
+    /// State of versioning.
+    #[prost(enumeration = "Versioning", tag = "7")]
+    pub versioning: i32,
+    /// Access control list.
+    #[prost(message, optional, tag = "8")]
+    pub acl: Option<AclRecord>,
+    /// Tags, in the client's order.
+    #[prost(message, repeated, tag = "9")]
+    pub tags: Vec<Pair>,
+    /// `x-amz-object-ownership` as given at creation; empty means `ObjectWriter`.
+    #[prost(string, tag = "10")]
+    pub ownership: String,
+}

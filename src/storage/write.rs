@@ -1,0 +1,181 @@
+//! Taking in bytes: small bodies stay in memory until the batch, large ones go to a backend first.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+
+use super::{
+    Storage, StorageError, StorageResult,
+    change::Change,
+    keys,
+    records::{Pending, Record, Segment},
+};
+use crate::{
+    data::{BlobId, PutHint},
+    location::Location,
+    metadata::{Batch, Durability, Namespace, Table},
+    types::{BodyDigests, ByteStream, DigestSlot, IncomingBody},
+};
+
+const PENDING: Namespace = Namespace::global(Table::Pending);
+
+/// Bytes that are stored but named by no record yet. Dropped without a commit, they are cleaned up.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// What was computed on the way.
+    pub(super) digests: BodyDigests,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Nowhere,
+    Inline { id: Bytes, bytes: Bytes },
+    Blob(PendingBlob),
+}
+
+/// A blob that is garbage unless a commit names it. Its drop says so to the garbage worker.
+#[derive(Debug)]
+struct PendingBlob {
+    storage: Storage,
+    location: String,
+    blob: String,
+    size: u64,
+    settled: bool,
+}
+
+impl Drop for PendingBlob {
+    fn drop(&mut self) {
+        if !self.settled {
+            let pending =
+                Pending { location: std::mem::take(&mut self.location), blob: std::mem::take(&mut self.blob) };
+            self.storage.inner.garbage.abandon(pending);
+        }
+    }
+}
+
+impl Stored {
+    /// The segments of an object or part with these bytes.
+    pub(super) fn segments(&self) -> Vec<Segment> {
+        match &self.place {
+            Place::Nowhere => Vec::new(),
+            Place::Inline { id, bytes } => {
+                vec![Segment { size: bytes.len() as u64, body: id.clone(), ..Segment::default() }]
+            }
+            Place::Blob(blob) => vec![Segment {
+                size: blob.size,
+                blob: blob.blob.clone(),
+                location: blob.location.clone(),
+                ..Segment::default()
+            }],
+        }
+    }
+
+    /// Makes the bytes part of a change: from its commit on they are named.
+    pub(super) fn name_in(&self, change: &mut Change<'_>) {
+        match &self.place {
+            Place::Nowhere => {}
+            Place::Inline { id, bytes } => {
+                let ns = change.ns(Table::Bodies);
+                change.batch.put(ns, id.clone(), bytes.clone());
+            }
+            Place::Blob(blob) => {
+                change.batch.delete(PENDING, keys::pending(&blob.location, &blob.blob));
+            }
+        }
+    }
+
+    /// The commit has happened, or may have: the bytes are no garbage to be cleaned up here.
+    pub(super) fn settle(&mut self) {
+        if let Place::Blob(blob) = &mut self.place {
+            blob.settled = true;
+        }
+    }
+
+    /// The commit has certainly not happened.
+    pub(super) fn unsettle(&mut self) {
+        if let Place::Blob(blob) = &mut self.place {
+            blob.settled = false;
+        }
+    }
+}
+
+impl Storage {
+    /// Stores a body whole. On any error nothing is kept.
+    pub(super) async fn receive(&self, location: &Location, body: IncomingBody) -> StorageResult<Stored> {
+        let IncomingBody { mut stream, length, digests } = body;
+        let threshold = self.inner.settings.inline_threshold;
+        let mut held: Vec<Bytes> = Vec::new();
+        if length.is_none_or(|length| length <= threshold) {
+            let mut size = 0;
+            loop {
+                let Some(chunk) = stream.next().await else {
+                    let digests = finished(&digests)?;
+                    return Ok(Stored { digests, place: self.keep_inline(held) });
+                };
+                let chunk = chunk?;
+                size += chunk.len() as u64;
+                held.push(chunk);
+                if size > threshold {
+                    break;
+                }
+            }
+        }
+        let blob = self.store_blob(location, held, stream, length).await?;
+        Ok(Stored { digests: finished(&digests)?, place: Place::Blob(blob) })
+    }
+
+    fn keep_inline(&self, mut held: Vec<Bytes>) -> Place {
+        let bytes = match held.len() {
+            0 => return Place::Nowhere,
+            1 => held.pop().unwrap_or_default(),
+            _ => {
+                let mut all = BytesMut::with_capacity(held.iter().map(Bytes::len).sum());
+                held.iter().for_each(|chunk| all.extend_from_slice(chunk));
+                all.freeze()
+            }
+        };
+        if bytes.is_empty() {
+            return Place::Nowhere;
+        }
+        Place::Inline { id: Bytes::copy_from_slice(&self.inner.ids.body_id()), bytes }
+    }
+
+    async fn store_blob(
+        &self,
+        location: &Location,
+        held: Vec<Bytes>,
+        rest: ByteStream,
+        size: Option<u64>,
+    ) -> StorageResult<PendingBlob> {
+        let reserved = location.backend.reserve();
+        let mut pending = PendingBlob {
+            storage: self.clone(),
+            location: (*location.name).to_owned(),
+            blob: reserved.as_ref().map(BlobId::as_str).unwrap_or_default().to_owned(),
+            size: 0,
+            settled: reserved.is_none(),
+        };
+        if let Some(blob) = &reserved {
+            self.note_pending(&location.name, blob).await?;
+        }
+        let body = stream::iter(held.into_iter().map(Ok)).chain(rest).boxed();
+        let written = location.backend.put(body, PutHint { blob: reserved, size }).await?;
+        written.blob.as_str().clone_into(&mut pending.blob);
+        pending.size = written.size;
+        pending.settled = false;
+        Ok(pending)
+    }
+
+    /// Notes that a blob is about to be written, so that a crash leaves no orphan. It is only a hint that must
+    /// survive the process: after a power cut an audit finds what the note would have told.
+    async fn note_pending(&self, location: &str, blob: &BlobId) -> StorageResult<()> {
+        let record = Pending { location: location.to_owned(), blob: blob.as_str().to_owned() };
+        let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
+        batch.put(PENDING, keys::pending(location, blob.as_str()), record.to_bytes());
+        Ok(self.inner.metadata.commit(batch).await?)
+    }
+}
+
+fn finished(digests: &DigestSlot) -> StorageResult<BodyDigests> {
+    digests.get().cloned().ok_or(StorageError::Broken("a body that ended cleanly has digests"))
+}
