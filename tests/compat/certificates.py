@@ -29,8 +29,22 @@ def make(folder: pathlib.Path, *, alternative_names: bool = True) -> dict[str, s
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
     openssl("genrsa", "-out", "ca.key", "2048")
-    openssl("req", "-new", "-x509", "-extensions", "v3_ca", "-key", "ca.key", "-sha256", "-out", "ca.crt",
-            "-days", "36500", "-subj", f"{SUBJECT}/CN=scality.test")  # fmt: skip
+    openssl(
+        "req",
+        "-new",
+        "-x509",
+        "-extensions",
+        "v3_ca",
+        "-key",
+        "ca.key",
+        "-sha256",
+        "-out",
+        "ca.crt",
+        "-days",
+        "36500",
+        "-subj",
+        f"{SUBJECT}/CN=scality.test",
+    )
     openssl("genrsa", "-out", "test.key", "2048")
     openssl("req", "-new", "-key", "test.key", "-out", "test.csr", "-subj", f"{SUBJECT}/CN=*.scality.test")
     extensions = []
@@ -39,6 +53,21 @@ def make(folder: pathlib.Path, *, alternative_names: bool = True) -> dict[str, s
         listed = ",".join([f"DNS:{name}" for name in names] + ["IP:127.0.0.1"])
         (folder / "test.ext").write_text(f"subjectAltName={listed}\n")
         extensions = ["-extfile", "test.ext"]
-    openssl("x509", "-req", "-in", "test.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
-            "-out", "test.crt", "-days", "36500", "-sha256", *extensions)  # fmt: skip
+    openssl(
+        "x509",
+        "-req",
+        "-in",
+        "test.csr",
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-out",
+        "test.crt",
+        "-days",
+        "36500",
+        "-sha256",
+        *extensions,
+    )
     return {"key": "./test.key", "cert": "./test.crt", "ca": "./ca.crt"}

@@ -83,10 +83,16 @@ def run(clients, tmp_path):
         }
         words = [str(word) for word in words]
         done = subprocess.run(
-            words, cwd=folder or tmp_path, env=surroundings, input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True, text=True, errors="replace", timeout=limit,
-        )  # fmt: skip
+            words,
+            cwd=folder or tmp_path,
+            env=surroundings,
+            input="" if stdin is None else stdin,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit,
+        )
         if (done.returncode != 0) != fails:
             expected = "a failure" if fails else "success"
             pytest.fail(

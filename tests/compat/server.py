@@ -5,10 +5,12 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from typing import Self
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 START_LIMIT = 30  # seconds until a debug build must be ready
@@ -47,14 +49,16 @@ def free_ports(count: int) -> list[int]:
 class Server:
     """One server process with a folder of its own; a context manager."""
 
-    def __init__(self, home, *, settings=None, environment=None, accounts=None):
+    def __init__(self, home, *, settings=None, environment=None):
         """`settings` go over the shipped config.json; `environment` over a clean one."""
         self.home = pathlib.Path(home)
         self.home.mkdir(parents=True, exist_ok=True)
         self.port, self.admin_port = free_ports(2)
-        self.access_key, self.secret_key = accounts or ("accessKey1", "verySecretKey1")
+        self.access_key, self.secret_key = "accessKey1", "verySecretKey1"
         self.log = self.home / "server.log"
         self.config = self.home / "config.json"
+        self.data = self.home / "localData"
+        self.metadata = self.home / "localMetadata"
         self.process = None
         self.scheme = "http"
         self._environment = environment or {}
@@ -77,28 +81,31 @@ class Server:
             self.scheme = "https"
         self.config.write_text(json.dumps(config, indent=2))
 
-    def start(self) -> "Server":
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.home),
-            "S3_LOCATION_FILE": str(REPOSITORY / "locationConfig.json"),
-            "S3AUTH_CONFIG": str(REPOSITORY / "conf" / "authdata.json"),
-            "RUST_BACKTRACE": "1",
-            **self._environment,
-        }
-        command = [
-            str(binary()),
-            "--config", str(self.config),
-            "--data", str(self.home / "localData"),
-            "--metadata", str(self.home / "localMetadata"),
-        ]  # fmt: skip
+    def start(self) -> Self:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.home, env=environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+            self.process = subprocess.Popen(**self._invocation(), stdout=log, stderr=subprocess.STDOUT)
         self._wait_until_ready()
         return self
+
+    def run_to_its_end(self, limit: float = 30) -> subprocess.CompletedProcess:
+        """For servers that must refuse to start: the finished process with its output."""
+        return subprocess.run(**self._invocation(), check=False, capture_output=True, text=True, timeout=limit)
+
+    def _invocation(self) -> dict:
+        folders = ["--data", str(self.data), "--metadata", str(self.metadata)]
+        return {
+            "args": [str(binary()), "--config", str(self.config), *folders],
+            "cwd": self.home,
+            "stdin": subprocess.DEVNULL,
+            "env": {
+                "PATH": os.environ["PATH"],
+                "HOME": str(self.home),
+                "S3_LOCATION_FILE": str(REPOSITORY / "locationConfig.json"),
+                "S3AUTH_CONFIG": str(REPOSITORY / "conf" / "authdata.json"),
+                "RUST_BACKTRACE": "1",
+                **self._environment,
+            },
+        }
 
     def _wait_until_ready(self):
         deadline = time.monotonic() + START_LIMIT
@@ -112,9 +119,7 @@ class Server:
         raise RuntimeError(f"the server was not ready within {START_LIMIT} s:\n{self.tail()}")
 
     def _is_ready(self) -> bool:
-        # The admin listener follows the S3 listener into TLS; its certificate is not what is tested here.
-        import ssl
-
+        # The admin listener may follow the S3 listener into TLS; its certificate is not what is tested here.
         trusting = ssl._create_unverified_context()
         for scheme in ("http", "https"):
             try:
@@ -144,7 +149,7 @@ class Server:
             return "(no log)"
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_):

@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import json
+import urllib.error
 import urllib.request
 import zlib
 
 import pytest
+
 from files import MIB, digest, make_tree, payload, tree, write
 
 
@@ -96,8 +98,21 @@ def test_large_files_go_up_come_down_and_are_copied_in_parts(aws, bucket, tmp_pa
 
 def test_streams_and_metadata(aws, api, bucket):
     aws("s3", "mb", f"s3://{bucket}")
-    aws("s3", "cp", "-", f"s3://{bucket}/note", "--metadata", "Colour=blue,size=10", "--content-type", "text/x-note",
-        "--cache-control", "max-age=60", "--content-disposition", "attachment", stdin="from a pipe\n")  # fmt: skip
+    aws(
+        "s3",
+        "cp",
+        "-",
+        f"s3://{bucket}/note",
+        "--metadata",
+        "Colour=blue,size=10",
+        "--content-type",
+        "text/x-note",
+        "--cache-control",
+        "max-age=60",
+        "--content-disposition",
+        "attachment",
+        stdin="from a pipe\n",
+    )
     assert aws("s3", "cp", f"s3://{bucket}/note", "-") == "from a pipe\n"
     head = api("head-object", "--bucket", bucket, "--key", "note")
     assert head["Metadata"] == {"colour": "blue", "size": "10"}
@@ -201,7 +216,9 @@ def test_multipart_step_by_step(api, bucket, tmp_path):
     wanted = {"Parts": [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]}
     wrong = json.loads(json.dumps(wanted))
     wrong["Parts"][0]["ETag"] = etags[1]
-    assert "InvalidPart" in api("complete-multipart-upload", *where, "--multipart-upload", json.dumps(wrong), fails=True)
+    assert "InvalidPart" in api(
+        "complete-multipart-upload", *where, "--multipart-upload", json.dumps(wrong), fails=True
+    )
     done = api("complete-multipart-upload", *where, "--multipart-upload", json.dumps(wanted))
     expected = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
     assert done["ETag"] == f'"{expected}-3"'
@@ -235,8 +252,16 @@ def test_upload_part_copy_takes_ranges_of_other_objects(api, bucket, tmp_path):
     ranges = [(6 * MIB, 12 * MIB - 1), (0, 999)]
     parts = []
     for number, (start, end) in enumerate(ranges, 1):
-        copied = api("upload-part-copy", *where, "--part-number", str(number), "--copy-source", f"{bucket}/source",
-                     "--copy-source-range", f"bytes={start}-{end}")  # fmt: skip
+        copied = api(
+            "upload-part-copy",
+            *where,
+            "--part-number",
+            str(number),
+            "--copy-source",
+            f"{bucket}/source",
+            "--copy-source-range",
+            f"bytes={start}-{end}",
+        )
         parts.append({"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]})
     api("complete-multipart-upload", *where, "--multipart-upload", json.dumps({"Parts": parts}))
     api("get-object", "--bucket", bucket, "--key", "joined", "joined")
@@ -304,8 +329,19 @@ def test_object_attributes(api, bucket, tmp_path):
     write(tmp_path / "body", body)
     api("create-bucket", "--bucket", bucket)
     api("put-object", "--bucket", bucket, "--key", "k", "--body", "body", "--checksum-algorithm", "SHA256")
-    told = api("get-object-attributes", "--bucket", bucket, "--key", "k", "--object-attributes",
-               "ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")  # fmt: skip
+    told = api(
+        "get-object-attributes",
+        "--bucket",
+        bucket,
+        "--key",
+        "k",
+        "--object-attributes",
+        "ETag",
+        "Checksum",
+        "ObjectParts",
+        "StorageClass",
+        "ObjectSize",
+    )
     assert told["ETag"] == hashlib.md5(body).hexdigest()
     assert told["ObjectSize"] == 1000
     assert told["StorageClass"] == "STANDARD"
@@ -363,7 +399,19 @@ def test_copy_keeps_or_replaces_metadata(api, bucket, tmp_path):
     body = payload(5000)
     write(tmp_path / "body", body)
     api("create-bucket", "--bucket", bucket)
-    api("put-object", "--bucket", bucket, "--key", "from ü", "--body", "body", "--metadata", "a=1", "--content-type", "x/y")
+    api(
+        "put-object",
+        "--bucket",
+        bucket,
+        "--key",
+        "from ü",
+        "--body",
+        "body",
+        "--metadata",
+        "a=1",
+        "--content-type",
+        "x/y",
+    )
     source = ["--copy-source", f"{bucket}/from ü", "--bucket", bucket]
     copied = api("copy-object", *source, "--key", "kept")["CopyObjectResult"]
     assert copied["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
@@ -381,7 +429,9 @@ def test_buckets_are_told_apart(api, bucket):
     assert bucket in [one["Name"] for one in api("list-buckets")["Buckets"]]
     api("head-bucket", "--bucket", bucket)
     assert "403" in api("head-bucket", "--bucket", bucket, fails=True, key="accessKey2", secret="verySecretKey2")
-    assert "BucketAlreadyExists" in api("create-bucket", "--bucket", bucket, fails=True, key="accessKey2", secret="verySecretKey2")
+    assert "BucketAlreadyExists" in api(
+        "create-bucket", "--bucket", bucket, fails=True, key="accessKey2", secret="verySecretKey2"
+    )
     assert "InvalidBucketName" in api("create-bucket", "--bucket", "UPPER_case", fails=True)
     api("delete-bucket", "--bucket", bucket)
     assert "404" in api("head-bucket", "--bucket", bucket, fails=True)

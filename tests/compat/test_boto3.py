@@ -3,12 +3,15 @@
 import base64
 import hashlib
 import http.client
+import importlib.util
 import io
-import sys
 import urllib.parse
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from conftest import HERE
 from files import MIB, digest, payload, write
 
 
@@ -23,12 +26,7 @@ def boto3(clients):
 @pytest.fixture(scope="session", autouse=True)
 def loopback_names():
     """`bucket.localhost` resolves in this process as it does for the commands."""
-    import conftest
-
-    sys.path.insert(0, str(conftest.HERE / "resolve"))
-    import importlib
-
-    spec = importlib.util.spec_from_file_location("loopback", conftest.HERE / "resolve/sitecustomize.py")
+    spec = importlib.util.spec_from_file_location("loopback", HERE / "resolve/sitecustomize.py")
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
@@ -96,7 +94,7 @@ def test_presigned_urls_of_both_signature_versions(connect, server, bucket):
         )
         status, headers, got = fetch(get)
         assert (status, got) == (200, body)
-        assert (headers["Content-Type"], headers["Cache-Control"]) == ("text/b", "no-store")
+        assert (headers["content-type"], headers["cache-control"]) == ("text/b", "no-store")
         assert fetch(get, "DELETE")[0] == 403, "the method is part of what was signed"
         head = client.generate_presigned_url("head_object", where, ExpiresIn=60)
         assert fetch(head, "HEAD")[0] == 200
@@ -110,7 +108,8 @@ def fetch(url, method="GET", body=None, headers=None):
     try:
         connection.request(method, f"{parts.path}?{parts.query}", body, headers or {})
         answer = connection.getresponse()
-        return answer.status, dict(answer.headers), answer.read()
+        headers = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, headers, answer.read()
     finally:
         connection.close()
 
@@ -224,12 +223,12 @@ def test_multipart_checksums(s3, bucket, algorithm, kind):
     assert (head[field], head["ChecksumType"]) == (expected, kind)
     told = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ObjectParts", "Checksum"])
     assert told["ObjectParts"]["TotalPartsCount"] == 2
-    assert digest(s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["Body"].read()) == digest(b"".join(parts))
+    assert digest(s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["Body"].read()) == digest(
+        b"".join(parts)
+    )
 
 
 def test_conditional_writes_have_one_winner(s3, bucket):
-    from concurrent.futures import ThreadPoolExecutor
-
     from botocore.exceptions import ClientError
 
     def attempt(number):
@@ -269,8 +268,6 @@ def test_public_objects_are_read_without_keys(s3, connect, server, bucket):
 
 
 def test_a_listing_of_two_thousand_keys_in_pages(s3, bucket):
-    from concurrent.futures import ThreadPoolExecutor
-
     keys = [f"{number % 20:02}/{number:05}" for number in range(2000)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: s3.put_object(Bucket=bucket, Key=key, Body=b""), keys))

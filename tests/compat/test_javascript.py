@@ -1,6 +1,7 @@
 """The AWS SDKs for JavaScript, versions 2 and 3, and the note-taking app (walk-through W2)."""
 
 import pytest
+
 from conftest import HERE
 
 SCRIPTS = HERE / "javascript"

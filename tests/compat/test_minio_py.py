@@ -1,8 +1,10 @@
 """minio-py: the other widespread Python client, with a signer and a chunked uploader of its own."""
 
 import io
+import urllib.request
 
 import pytest
+
 from files import MIB, digest, payload
 
 
@@ -31,8 +33,10 @@ def life_of_a_bucket(client, bucket, folder):
         assert digest(folder / "got") == digest(body)
     listed = client.list_objects(bucket, recursive=True)
     assert [(one.object_name, one.size) for one in listed] == [
-        ("a/large", len(large)), ("a/small ü", len(small)), ("a/unknown", len(large)),
-    ]  # fmt: skip
+        ("a/large", len(large)),
+        ("a/small ü", len(small)),
+        ("a/unknown", len(large)),
+    ]
     assert [(one.object_name, one.is_dir) for one in client.list_objects(bucket)] == [("a/", True)]
     from minio.deleteobjects import DeleteObject
 
@@ -61,9 +65,7 @@ def test_copy_compose_and_tags(connect, server, bucket, tmp_path):
     parts = [payload(5 * MIB, 1), payload(6 * MIB, 2)]
     for number, part in enumerate(parts):
         client.put_object(bucket, f"part {number}", io.BytesIO(part), len(part))
-    client.copy_object(
-        bucket, "copied", CopySource(bucket, "part 0"), metadata={"x": "y"}, metadata_directive=REPLACE
-    )
+    client.copy_object(bucket, "copied", CopySource(bucket, "part 0"), metadata={"x": "y"}, metadata_directive=REPLACE)
     assert client.stat_object(bucket, "copied").metadata["x-amz-meta-x"] == "y"
     client.compose_object(bucket, "whole", [ComposeSource(bucket, "part 0"), ComposeSource(bucket, "part 1")])
     client.fget_object(bucket, "whole", str(tmp_path / "got"))
@@ -77,8 +79,6 @@ def test_copy_compose_and_tags(connect, server, bucket, tmp_path):
 
 
 def test_versions_and_presigned_urls(connect, server, bucket):
-    import urllib.request
-
     from minio.commonconfig import ENABLED
     from minio.versioningconfig import VersioningConfig
 

@@ -5,6 +5,7 @@ import os
 import urllib.request
 
 import pytest
+
 from files import MIB, digest, make_tree, payload, tree, write
 
 
@@ -92,9 +93,14 @@ def test_interrupted_uploads_are_found_and_cleaned(rclone, bucket, server):
     from botocore.config import Config
 
     rclone("mkdir", f"s3:{bucket}")
-    client = boto3.client("s3", endpoint_url=server.endpoint, aws_access_key_id=server.access_key,
-                          aws_secret_access_key=server.secret_key, region_name="us-east-1",
-                          config=Config(s3={"addressing_style": "path"}))  # fmt: skip
+    client = boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}),
+    )
     upload = client.create_multipart_upload(Bucket=bucket, Key="left-over")["UploadId"]
     found = rclone("backend", "list-multipart-uploads", f"s3:{bucket}")
     assert upload in found and "left-over" in found

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from files import MIB, make_tree, payload, tree, write
 
 

@@ -1,8 +1,10 @@
 """s3cmd (walk-through W3), once with each signature version."""
 
 import re
+import urllib.request
 
 import pytest
+
 from files import MIB, digest, make_tree, payload, tree, write
 
 
@@ -101,9 +103,14 @@ def test_uploads_in_progress_are_listed_and_aborted(s3cmd, bucket, tmp_path, ser
     from botocore.config import Config
 
     s3cmd("mb", f"s3://{bucket}")
-    client = boto3.client("s3", endpoint_url=server.endpoint, aws_access_key_id=server.access_key,
-                          aws_secret_access_key=server.secret_key, region_name="us-east-1",
-                          config=Config(s3={"addressing_style": "path"}))  # fmt: skip
+    client = boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}),
+    )
     upload = client.create_multipart_upload(Bucket=bucket, Key="open")["UploadId"]
     client.upload_part(Bucket=bucket, Key="open", UploadId=upload, PartNumber=1, Body=b"part one")
     assert upload in s3cmd("multipart", f"s3://{bucket}")
@@ -113,8 +120,6 @@ def test_uploads_in_progress_are_listed_and_aborted(s3cmd, bucket, tmp_path, ser
 
 
 def test_info_tags_versioning_and_signed_addresses(s3cmd, bucket, tmp_path):
-    import urllib.request
-
     body = payload(1234)
     write(tmp_path / "file", body)
     s3cmd("mb", f"s3://{bucket}")

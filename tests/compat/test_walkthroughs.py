@@ -1,13 +1,16 @@
 """Walk-throughs of the original that need servers of their own: W1 (run it) and W4 (TLS)."""
 
-import subprocess
+import signal
+import ssl
+import time
 import urllib.error
 import urllib.request
 
-import certificates
 import pytest
+
+import certificates
 from files import digest, make_tree, payload, tree, write
-from server import Server, binary
+from server import Server
 
 pytestmark = pytest.mark.own_server
 
@@ -87,46 +90,41 @@ def test_w1_the_shipped_keys_are_warned_of(start):
     assert "accessKey1" in start().log.read_text()
 
 
-def test_w1_further_names_of_the_server(start, run, bucket):
-    """`ENDPOINT` adds names; each serves virtual-host requests. `LOG_LEVEL` turns the log up."""
-    environment = {"ENDPOINT": "my.host.scality.test,other.scality.test", "LOG_LEVEL": "debug", "REMOTE_MANAGEMENT_DISABLE": "1"}
-    server = start(environment=environment)
-    for name in ("my.host.scality.test", "other.scality.test"):
-        endpoint = f"http://{name}:{server.port}"
-        config = "[default]\ns3 =\n    addressing_style = virtual\n"
-        home = write(server.home / "aws-config", config)
-        mine = keys(AWS_CONFIG_FILE=str(home))
-        printed = run("aws", "--debug", "--endpoint-url", endpoint, "s3api", "create-bucket", "--bucket",
-                      f"{bucket}-{name[:2]}", environment=mine)  # fmt: skip
-        assert printed is not None
-        assert f"{bucket}-{name[:2]}" in run("aws", "--endpoint-url", endpoint, "s3", "ls", environment=mine)
-        run("aws", "--endpoint-url", endpoint, "s3api", "put-object", "--bucket", f"{bucket}-{name[:2]}", "--key", "k",
-            "--body", str(home), environment=mine)  # fmt: skip
-        assert run("aws", "--endpoint-url", server.endpoint, "s3", "cp", f"s3://{bucket}-{name[:2]}/k", "-", environment=keys()) == config
-    assert '"debug"' in server.log.read_text().lower() or "debug" in server.log.read_text().lower()
+def test_w1_further_names_of_the_server(start, run, bucket, tmp_path):
+    """`ENDPOINT` adds names, and each serves virtual-host requests."""
+    names = ["my.host.scality.test", "other.scality.test"]
+    server = start(environment={"ENDPOINT": ",".join(names), "REMOTE_MANAGEMENT_DISABLE": "1"})
+    config = write(tmp_path / "config", "[default]\ns3 =\n    addressing_style = virtual\n")
+    mine = keys(AWS_CONFIG_FILE=str(config))
+    for number, name in enumerate(names):
+        where = ["aws", "--endpoint-url", f"http://{name}:{server.port}"]
+        own = f"{bucket}-{number}"
+        run(*where, "s3api", "create-bucket", "--bucket", own, environment=mine)
+        run(*where, "s3", "cp", config, f"s3://{own}/key", environment=mine)
+        got = run("aws", "--endpoint-url", server.endpoint, "s3", "cp", f"s3://{own}/key", "-", environment=keys())
+        assert got == config.read_text()
+
+
+def test_w1_the_log_level_is_taken_from_the_environment(start):
+    quiet, loud = (start(level, environment={"LOG_LEVEL": level}) for level in ("info", "debug"))
+    for server in (quiet, loud):
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{server.endpoint}/nothing-here", timeout=10)
+    assert "debug" not in quiet.log.read_text().lower()
+    assert "debug" in loud.log.read_text().lower()
 
 
 def test_w1_one_process_owns_the_folders(start, tmp_path):
-    """A second server on the same folders ends at once and says why."""
+    """A second server on the same folders ends at once and says why; the first goes on."""
     first = start()
     second = Server(tmp_path / "second")
-    command = [binary(), "--config", second.config, "--data", first.home / "localData", "--metadata", first.home / "localMetadata"]
-    done = subprocess.run([str(word) for word in command], cwd=second.home, capture_output=True, text=True, timeout=30,
-                          env={"PATH": "/usr/bin:/bin", **configuration_files()})  # fmt: skip
+    second.data, second.metadata = first.data, first.metadata
+    done = second.run_to_its_end()
     assert done.returncode != 0
     told = (done.stdout + done.stderr).lower()
     assert "lock" in told or "in use" in told or "another" in told, told
-    with urllib.request.urlopen(f"http://127.0.0.1:{first.admin_port}/live") as answer:
-        assert answer.status == 200, "the first server goes on"
-
-
-def configuration_files():
-    from server import REPOSITORY
-
-    return {
-        "S3_LOCATION_FILE": str(REPOSITORY / "locationConfig.json"),
-        "S3AUTH_CONFIG": str(REPOSITORY / "conf" / "authdata.json"),
-    }
+    with urllib.request.urlopen(f"http://127.0.0.1:{first.admin_port}/live", timeout=10) as answer:
+        assert answer.status == 200
 
 
 def test_w1_health_and_metrics_are_where_probes_look(start):
@@ -140,7 +138,6 @@ def test_w1_health_and_metrics_are_where_probes_look(start):
     ]:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
             assert answer.status == 200, path
-            body = answer.read().decode()
     with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/metrics", timeout=10) as answer:
         body = answer.read().decode()
     assert "s3_cloudserver_http_requests_total" in body
@@ -158,10 +155,7 @@ def test_w1_health_and_metrics_are_where_probes_look(start):
     ],
 )
 def test_w1_a_bad_configuration_is_named_in_the_first_line(tmp_path, settings, environment, named):
-    server = Server(tmp_path / "server", settings=settings, environment=environment)
-    command = [binary(), "--config", server.config, "--data", server.home / "d", "--metadata", server.home / "m"]
-    done = subprocess.run([str(word) for word in command], cwd=server.home, capture_output=True, text=True, timeout=30,
-                          env={"PATH": "/usr/bin:/bin", **configuration_files(), **environment})  # fmt: skip
+    done = Server(tmp_path / "server", settings=settings, environment=environment).run_to_its_end()
     assert done.returncode != 0
     first = next(line for line in (done.stderr or done.stdout).splitlines() if line.strip())
     assert named in first, first
@@ -255,10 +249,6 @@ def test_w4_private_keys_are_for_the_owner_only(start):
 
 def test_w4_new_certificates_are_taken_on_sighup(start, run, tmp_path):
     """The certificate is renewed without a restart; a bad new file keeps the old one."""
-    import signal
-    import ssl
-    import time
-
     home = tmp_path / "server"
     home.mkdir()
     paths = certificates.make(home)

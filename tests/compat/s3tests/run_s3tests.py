@@ -30,15 +30,19 @@ NAMES = "not tenant"
 TEST_LIMIT = 60  # seconds one test may take
 
 BART = {
-    "display_name": "Bart", "email": "sampleaccount1@sampling.com",
+    "display_name": "Bart",
+    "email": "sampleaccount1@sampling.com",
     "user_id": "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be",
-    "access_key": "accessKey1", "secret_key": "verySecretKey1",
-}  # fmt: skip
+    "access_key": "accessKey1",
+    "secret_key": "verySecretKey1",
+}
 LISA = {
-    "display_name": "Lisa", "email": "sampleaccount2@sampling.com",
+    "display_name": "Lisa",
+    "email": "sampleaccount2@sampling.com",
     "user_id": "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2bf",
-    "access_key": "accessKey2", "secret_key": "verySecretKey2",
-}  # fmt: skip
+    "access_key": "accessKey2",
+    "secret_key": "verySecretKey2",
+}
 
 # Why a test does not pass yet: the first row whose pattern occurs in "operation of the error, name".
 REASONS = [
@@ -141,15 +145,36 @@ def run(python, tree, endpoint, folder, jobs, tests) -> dict[str, tuple[str, str
     lines = folder / "results.tsv"
     lines.unlink(missing_ok=True)
     environment = {
-        "PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1",
-        "S3TEST_CONF": str(folder / "s3tests.conf"), "S3TESTS_LINES": str(lines),
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "PYTHONPATH": str(HERE),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "S3TEST_CONF": str(folder / "s3tests.conf"),
+        "S3TESTS_LINES": str(lines),
         # A server on this machine has no passing faults: a retry would only hide an error.
-        "AWS_MAX_ATTEMPTS": "1", "AWS_RETRY_MODE": "standard", "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+        "AWS_RETRY_MODE": "standard",
+        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_DEFAULT_REGION": "us-east-1",
-    }  # fmt: skip
+    }
     what = [f"s3tests/functional/{name}" for name in tests] if tests else [*FILES, "-m", MARKERS, "-k", NAMES]
-    command = [python, "-m", "pytest", "-p", "run_s3tests", "-p", "no:cacheprovider", "-q", "--tb=short", "--no-header",
-               "--timeout", str(TEST_LIMIT), "-n", str(jobs), *what]  # fmt: skip
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-p",
+        "run_s3tests",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--tb=short",
+        "--no-header",
+        "--timeout",
+        str(TEST_LIMIT),
+        "-n",
+        str(jobs),
+        *what,
+    ]
     with (folder / "pytest.log").open("w") as log:
         subprocess.run(command, cwd=tree, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
     if not lines.exists():
@@ -191,7 +216,9 @@ def write_ledger(before, results):
 
 
 def report(before, results, lost) -> int:
-    gained = sorted(name for name, row in results.items() if row[0] == "passed" and before.get(name, ("",))[0] != "pass")
+    gained = sorted(
+        name for name, row in results.items() if row[0] == "passed" and before.get(name, ("",))[0] != "pass"
+    )
     failed = {name: row for name, row in results.items() if row[0] != "passed"}
     reasons = collections.Counter(before.get(name, ("", ""))[1] or reason(name, row[2]) for name, row in failed.items())
     for category, count in reasons.most_common():
@@ -200,8 +227,10 @@ def report(before, results, lost) -> int:
         print(f"  + {name}")
     for name in lost:
         print(f"  LOST {name}: {results.get(name, ('', '', 'did not run'))[2]}")
-    print(f"s3-tests {REVISION}: {len(results) - len(failed)} passed, {len(failed)} failed, "
-          f"{len(gained)} gained, {len(lost)} lost")  # fmt: skip
+    print(
+        f"s3-tests {REVISION}: {len(results) - len(failed)} passed, {len(failed)} failed, "
+        f"{len(gained)} gained, {len(lost)} lost"
+    )
     return 1 if lost else 0
 
 
