@@ -1,3 +1,27 @@
-//! The `cloudserver` binary.
+//! The `cloudserver` binary: arguments, configuration, server.
 
-fn main() {}
+use std::{
+    io::{stderr, stdout},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use cloudserver::{
+    cli::{Arguments, Command, check_config, serve},
+    config::Launch,
+    server,
+};
+
+/// Streams of many sizes on many threads fragment the system's allocator; this one gives memory back.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let command = arguments.chosen();
+    let launch = Launch::of_process(arguments.into_options());
+    match command {
+        Command::Serve => serve(&launch, server::run, &mut stderr()),
+        Command::CheckConfig => check_config(&launch, &mut stdout().lock(), &mut stderr()),
+    }
+}

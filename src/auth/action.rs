@@ -100,6 +100,11 @@ impl Action {
         Self::AbortMultipartUpload,
     ];
 
+    /// Whether the decision asks who owns the object and what its list says.
+    pub const fn needs_object(self) -> bool {
+        matches!(self.rule(), Rule::Object(_) | Rule::Tagging)
+    }
+
     /// The name in policies.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,1 +1,162 @@
 //! The command line.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Launch, LogFormat, LogLevel, Options};
+
+mod report;
+mod table;
+
+pub use report::report;
+
+/// An S3 object store in one binary.
+///
+/// Speaks the S3 protocol on port 8000 and serves health and metrics on port 8002. Objects live in ./localData,
+/// metadata in ./localMetadata; both are made at the first start. Without any configuration file the built-in ones
+/// are used: 18 locations, and accounts with publicly known keys, which are served to this machine only unless the
+/// server runs in a container.
+#[derive(Debug, Parser)]
+#[command(name = "cloudserver", version, after_help = SHORT_HELP, after_long_help = LONG_HELP)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Serve until told to stop (the default)
+    ///
+    /// TERM and INT stop it once running requests are done; a second one stops it at once. HUP reads accounts,
+    /// locations, host names and certificates again, without dropping a request.
+    #[default]
+    Serve,
+    /// Read and check the configuration, show what it amounts to, and end
+    ///
+    /// Ends with 0 if the server would start with it, else with 1 and a line that says what to change where.
+    CheckConfig,
+}
+
+#[derive(Args, Debug)]
+struct Common {
+    /// The main configuration file; its companions are looked for beside it
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Port of the S3 listeners
+    #[arg(long, value_name = "PORT", global = true)]
+    port: Option<u16>,
+    /// Address and port to serve S3 on, such as 0.0.0.0:8000; may come several times
+    #[arg(long, value_name = "IP:PORT", value_delimiter = ',', global = true)]
+    listen: Vec<SocketAddr>,
+    /// Folder for data
+    #[arg(long, value_name = "FOLDER", global = true)]
+    data: Option<PathBuf>,
+    /// Folder for metadata
+    #[arg(long, value_name = "FOLDER", global = true)]
+    metadata: Option<PathBuf>,
+    /// Least severity to log: trace, debug, info, warn, error or fatal
+    #[arg(long, value_name = "LEVEL", global = true)]
+    log_level: Option<LogLevel>,
+    /// Form of log lines: auto, json or pretty
+    #[arg(long, value_name = "FORMAT", global = true)]
+    log_format: Option<LogFormat>,
+    /// Refuse to start with the shipped, publicly known credentials
+    #[arg(long, global = true)]
+    production: bool,
+}
+
+const SHORT_HELP: &str = "`cloudserver --help` shows examples and environment variables.";
+
+const LONG_HELP: &str = "\
+Examples:
+  cloudserver
+      serve this machine from ./localData and ./localMetadata
+  SCALITY_ACCESS_KEY_ID=mine SCALITY_SECRET_ACCESS_KEY=secret cloudserver --production
+      serve every interface, with one account and no shipped keys
+  cloudserver --config /etc/cloudserver/config.json --data /srv/data --metadata /srv/metadata
+      serve by configuration files of your own
+  cloudserver --listen 0.0.0.0:9000 --listen '[::1]:9000'
+      serve two addresses
+  cloudserver check-config --config new/config.json
+      see what a configuration amounts to before it is used
+
+Files, looked for in conf/ under the current folder, then in the current folder:
+  config.json          listeners, host names, logs, TLS, limits    S3_CONFIG_FILE names another
+  locationConfig.json  places where data can be                    S3_LOCATION_FILE names another
+  authdata.json        accounts and their keys                     S3AUTH_CONFIG names another
+
+Environment variables (arguments win over them, they win over files):
+  SCALITY_ACCESS_KEY_ID, SCALITY_SECRET_ACCESS_KEY
+                          one account in place of authdata.json
+  S3DATAPATH, S3METADATAPATH
+                          folders for data and metadata
+  S3BACKEND               mem (everything in memory) or file; S3DATA, S3METADATA say it for one part
+  ENDPOINT                host names to be served under, comma-separated
+  SSL                     with ENDPOINT: serve TLS with a certificate made for the first of them
+  LISTEN_ADDR             IP address to serve on, port 8000
+  LOG_LEVEL               info, debug or trace
+  HEALTHCHECKS_ALLOWFROM  network that may ask for health, such as 10.0.0.0/8
+  REPLICATION_GROUP_ID    tail of version ids
+  S3_VERSION_ID_ENCODING_TYPE
+                          hex or base62
+  MPU_TESTING             yes: multipart parts below 5 MiB are allowed
+  ALLOW_PUBLIC_READ_BUCKETS
+                          buckets that anybody may read, comma-separated
+  PRODUCTION              true: as --production
+A file /run/secrets/s3-credentials with such assignments is read first.
+";
+
+impl Arguments {
+    /// What to do; without a word: serve.
+    pub fn chosen(&self) -> Command {
+        self.command.unwrap_or_default()
+    }
+
+    /// What the arguments say about the configuration.
+    pub fn into_options(self) -> Options {
+        let Common { config, port, listen, data, metadata, log_level, log_format, production } = self.common;
+        Options { config, port, listen, data, metadata, log_level, log_format, production }
+    }
+}
+
+/// Reads the configuration and serves by `run`; a configuration error is explained on `errors`.
+pub fn serve(launch: &Launch, run: impl FnOnce(Config) -> ExitCode, errors: &mut dyn Write) -> ExitCode {
+    match Config::load(launch) {
+        Ok(config) => run(config),
+        Err(error) => {
+            let told = writeln!(errors, "{error}\nThe server did not start. `cloudserver check-config` checks again.");
+            failure(told)
+        }
+    }
+}
+
+/// Shows what the configuration amounts to on `output`, or what is wrong with it on `errors`.
+pub fn check_config(launch: &Launch, output: &mut dyn Write, errors: &mut dyn Write) -> ExitCode {
+    match Config::load(launch) {
+        Ok(config) => match output.write_all(report(&config).as_bytes()).and_then(|()| output.flush()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            let told = writeln!(errors, "{error}\nCorrect this, then run `cloudserver check-config` again.");
+            failure(told)
+        }
+    }
+}
+
+/// Where even the error stream is gone there is nobody left to tell.
+fn failure(_told: io::Result<()>) -> ExitCode {
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests;

@@ -28,9 +28,9 @@ impl Environment {
         self.0.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str())
     }
 
-    /// Whether a variable says yes: anything but `false`, `no`, `off` and `0`.
-    fn is_on(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| !["false", "no", "off", "0"].contains(&&*value.to_ascii_lowercase()))
+    /// What a variable says: yes, unless it is `false`, `no`, `off` or `0`.
+    pub(super) fn switch(&self, name: &str) -> Option<bool> {
+        self.get(name).map(|value| !["false", "no", "off", "0"].contains(&&*value.to_ascii_lowercase()))
     }
 
     /// Adds the assignments of a shell file such as `/run/secrets/s3-credentials`, which win over what is there.
@@ -138,14 +138,14 @@ impl Variables {
             public_read_buckets: list(environment, "ALLOW_PUBLIC_READ_BUCKETS"),
             presign_v2_max: presign_v2_max(environment)?,
             endpoints: list(environment, "ENDPOINT"),
-            ssl: environment.is_on("SSL"),
+            ssl: environment.switch("SSL") == Some(true),
             log_level: log_level(environment, warnings),
             listen_addr: text("LISTEN_ADDR"),
             replication_group: text("REPLICATION_GROUP_ID"),
             health_allow_from: text("HEALTHCHECKS_ALLOWFROM"),
             record_log: environment.get("RECORDLOG_ENABLED").is_some(),
             storage_limit: environment.get("STORAGE_LIMIT_ENABLED").is_some(),
-            production: environment.is_on("PRODUCTION"),
+            production: environment.switch("PRODUCTION") == Some(true),
         };
         if variables.ssl && variables.endpoints.is_empty() {
             return Err(refuse("SSL", "SSL needs ENDPOINT", "set ENDPOINT to the host name the certificate is for"));

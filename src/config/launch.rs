@@ -60,13 +60,8 @@ impl Launch {
         let executable = std::env::current_exe().ok();
         let beside = executable.as_deref().and_then(Path::parent).map(Path::to_owned);
         let roots = [std::env::current_dir().ok(), beside].into_iter().flatten().collect();
-        let container = environment.get("CLOUDSERVER_CONTAINER").is_some() || in_docker();
+        let container = environment.switch("CLOUDSERVER_CONTAINER").unwrap_or_else(in_docker);
         Self { options, environment, roots, container }
-    }
-
-    /// The folder that relative names count from when no file tells a better one.
-    pub(super) fn first_root(&self) -> PathBuf {
-        self.roots.first().cloned().unwrap_or_default()
     }
 }
 

@@ -47,7 +47,7 @@ impl Config {
         add_endpoints(&mut file.rest_endpoints, &variables);
         check_endpoints(&sources.config.label, &file.rest_endpoints, &locations)?;
         later::warn_of_variables(&launch.environment, &mut warnings);
-        extra_replication(launch)?;
+        extra_replication(launch, &mut warnings)?;
         let production = launch.options.production || variables.production || file.own.production;
         refuse_shared_credentials(production, &accounts)?;
         let places = Places { launch, sources: &sources, variables: &variables };
@@ -212,7 +212,7 @@ fn check_endpoints(
 }
 
 /// `S3_REPLICATION_FILE`: more replication endpoints, checked like those of the main file.
-fn extra_replication(launch: &Launch) -> Result<(), ConfigError> {
+fn extra_replication(launch: &Launch, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     const NAME: &str = "S3_REPLICATION_FILE";
     const LIST: Rule = rule("must hold an array of replication endpoints", "write []");
     let Some(path) = launch.environment.get(NAME) else { return Ok(()) };
@@ -223,10 +223,14 @@ fn extra_replication(launch: &Launch) -> Result<(), ConfigError> {
         remedy: rule.remedy.to_owned(),
     };
     let list: Vec<serde_json::Value> = serde_json::from_str(&source.text).map_err(|_| refuse(LIST))?;
-    list.iter().try_for_each(later::replication_endpoint).map_err(refuse)
+    list.iter().try_for_each(later::replication_endpoint).map_err(refuse)?;
+    if !list.is_empty() {
+        warnings.push(format!("environment: {NAME} is accepted without effect: replication comes later"));
+    }
+    Ok(())
 }
 
-fn refuse_shared_credentials(production: bool, accounts: &Accounts) -> Result<(), ConfigError> {
+pub(super) fn refuse_shared_credentials(production: bool, accounts: &Accounts) -> Result<(), ConfigError> {
     if production && accounts.uses_well_known_credentials() {
         let keys = accounts.well_known_access_keys().join(", ");
         return Err(ConfigError::SharedCredentials { file: accounts.source().to_owned(), keys });

@@ -8,6 +8,7 @@
 //! Order of precedence: arguments, variables, files, defaults. Only [`Launch::of_process`] asks the process anything.
 
 mod authdata;
+mod banner;
 mod env;
 mod error;
 mod fields;
@@ -24,6 +25,7 @@ mod settings;
 mod sources;
 
 pub use authdata::{Account, Accounts};
+pub use banner::{all_warnings, banner, facts, shared_credentials};
 pub use env::Environment;
 pub use error::ConfigError;
 pub use launch::{Launch, Options};

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     authdata::Accounts,
     error::ConfigError,
+    load,
     locations::Locations,
     settings::{Config, ListenOrigin},
 };
@@ -48,6 +49,7 @@ impl Config {
     /// then stays in force: nothing is changed here.
     pub fn reload(&self, current: &Reloadable) -> Result<Reloaded, ConfigError> {
         let fresh = Self::load(&self.launch)?;
+        load::refuse_shared_credentials(self.production, &fresh.accounts)?;
         let exposed = !self.launch.container && self.listen_origin == ListenOrigin::Everywhere;
         if exposed && fresh.accounts.uses_well_known_credentials() {
             return Err(ConfigError::ExposedByReload {

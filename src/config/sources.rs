@@ -40,6 +40,8 @@ pub(super) struct Sources<'a> {
     pub(super) root: PathBuf,
     /// `config.json`.
     pub(super) config: Source,
+    /// Where its companions are looked for.
+    folders: Vec<PathBuf>,
     /// `config.json` is the built-in copy, so the others may be, too.
     built_in: bool,
 }
@@ -47,26 +49,31 @@ pub(super) struct Sources<'a> {
 impl<'a> Sources<'a> {
     /// Finds the main file and with it the install root.
     pub(super) fn find(launch: &'a Launch) -> Result<Self, ConfigError> {
-        let first = launch.first_root();
         if let Some(path) = &launch.options.config {
-            let config = read_named(path, "--config")?;
-            return Ok(Self { launch, root: first, config, built_in: false });
+            let mut sources = Self::at_first_root(launch, read_named(path, "--config")?);
+            sources.folders.splice(0..0, path.parent().map(Path::to_owned));
+            return Ok(sources);
         }
         let named = launch.environment.get(CONFIG.variable).map(Path::new);
         let wanted = named.unwrap_or(Path::new(CONFIG.name));
         if wanted.is_absolute() {
-            let config = read_named(wanted, CONFIG.variable)?;
-            return Ok(Self { launch, root: first, config, built_in: false });
+            return Ok(Self::at_first_root(launch, read_named(wanted, CONFIG.variable)?));
         }
         for root in &launch.roots {
             if let Some(config) = read_under(root, wanted)? {
-                return Ok(Self { launch, root: root.clone(), config, built_in: false });
+                return Ok(Self { launch, root: root.clone(), config, folders: vec![root.clone()], built_in: false });
             }
         }
         if named.is_some() {
             return Err(missing(wanted, &launch.roots, CONFIG.variable));
         }
-        Ok(Self { launch, root: first, config: built_in(&CONFIG), built_in: true })
+        Ok(Self { built_in: true, ..Self::at_first_root(launch, built_in(&CONFIG)) })
+    }
+
+    /// The main file was not found under a root, so it does not tell which one is meant.
+    fn at_first_root(launch: &'a Launch, config: Source) -> Self {
+        let root = launch.roots.first().cloned().unwrap_or_default();
+        Self { launch, root, config, folders: launch.roots.clone(), built_in: false }
     }
 
     /// `locationConfig.json`.
@@ -85,8 +92,7 @@ impl<'a> Sources<'a> {
         if wanted.is_absolute() {
             return read_named(wanted, part.variable);
         }
-        let folders = self.folders();
-        for folder in &folders {
+        for folder in &self.folders {
             if let Some(source) = read_under(folder, wanted)? {
                 return Ok(source);
             }
@@ -94,13 +100,7 @@ impl<'a> Sources<'a> {
         if named.is_none() && self.built_in {
             return Ok(built_in(part));
         }
-        Err(missing(wanted, &folders, part.variable))
-    }
-
-    /// A file named by `--config` has its companions beside it; the install root follows.
-    fn folders(&self) -> Vec<PathBuf> {
-        let beside = self.launch.options.config.as_deref().and_then(Path::parent).map(Path::to_owned);
-        beside.into_iter().chain([self.root.clone()]).collect()
+        Err(missing(wanted, &self.folders, part.variable))
     }
 }
 

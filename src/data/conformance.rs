@@ -154,8 +154,10 @@ async fn delete(backend: &dyn DataBackend, blob: &BlobId) {
 
 fn same(found: &[u8], expected: &[u8], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: length");
-    let differs = found.iter().zip(expected).position(|(found, expected)| found != expected);
-    assert_eq!(differs, None, "{what}: first wrong byte");
+    if found != expected {
+        let wrong = found.iter().zip(expected).position(|(found, expected)| found != expected);
+        panic!("{what}: first wrong byte at {wrong:?}");
+    }
 }
 
 async fn what_was_put_is_read_back(backend: &dyn DataBackend) {

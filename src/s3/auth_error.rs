@@ -1,9 +1,6 @@
 //! What a client is told when its credentials are refused.
 
-use super::{
-    codes::S3Code,
-    error::S3Error,
-};
+use super::{codes::S3Code, error::S3Error};
 use crate::auth::{AuthError, MAX_SKEW};
 
 /// The S3 error of a refusal: code, elements and message stand at each variant of [`AuthError`].
@@ -57,9 +54,9 @@ pub(super) fn s3_error(e: AuthError) -> S3Error {
         }
         AuthError::HeadersNotSigned(names) => error(S3Code::AccessDenied).with("HeadersNotSigned", names.join(", ")),
         AuthError::InvalidToken => S3Code::InvalidToken.into(),
-        AuthError::InvalidContentSha256(value) => error(S3Code::InvalidArgument)
-            .with("ArgumentName", "x-amz-content-sha256")
-            .with("ArgumentValue", value),
+        AuthError::InvalidContentSha256(value) => {
+            error(S3Code::InvalidArgument).with("ArgumentName", "x-amz-content-sha256").with("ArgumentValue", value)
+        }
         AuthError::SigV4aNotOffered => error(S3Code::NotImplemented),
         AuthError::InvalidUri(_) => error(S3Code::InvalidURI),
     }

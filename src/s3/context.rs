@@ -63,7 +63,12 @@ pub struct Context {
 
 impl Context {
     /// The context of one request.
-    pub fn new(storage: Storage, principal: Principal, shared: (Arc<Settings>, Arc<dyn Directory>, Intake), head: Arc<Head>) -> Self {
+    pub fn new(
+        storage: Storage,
+        principal: Principal,
+        shared: (Arc<Settings>, Arc<dyn Directory>, Intake),
+        head: Arc<Head>,
+    ) -> Self {
         let (settings, directory, intake) = shared;
         let now = storage.clock().now();
         Self { storage, principal, settings, directory, intake, now, head, authorized: None }
@@ -137,6 +142,7 @@ impl Context {
         BucketFacts {
             owner: &bucket.owner,
             acl: &bucket.acl,
+            policy: None,
             public_read_override: self.settings.public_read.iter().any(|name| name == bucket.name.as_str()),
         }
     }
@@ -168,7 +174,10 @@ impl Context {
             None => (bucket.record.location.as_str(), "Bucket"),
         };
         table.get(name).cloned().ok_or_else(|| {
-            S3Error::new(S3Code::InvalidArgument, format!("{kind} Location Error - Location constraint {name} is not configured"))
+            S3Error::new(
+                S3Code::InvalidArgument,
+                format!("{kind} Location Error - Location constraint {name} is not configured"),
+            )
         })
     }
 

@@ -2,13 +2,19 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
-use super::{ResponseBody, codes::S3Code, reply, xml::write::XmlWriter};
+use super::{
+    ResponseBody,
+    codes::S3Code,
+    reply,
+    xml::{read::XmlError, write::XmlWriter},
+};
 use crate::{
     data::DataError,
     metadata::MetadataError,
-    storage::{FailedCondition, StorageError},
+    storage::{CompletionFault, FailedCondition, StorageError},
     telemetry::RequestId,
     types::BodyError,
 };
@@ -91,7 +97,8 @@ impl S3Error {
     /// Logs the error, once: 5xx with its sources as error, others as debug.
     pub fn log(&self) {
         let source = self.source.as_ref().map(|source| chain(source.as_ref()));
-        if self.code.status().is_server_error() && self.code != S3Code::NotImplemented && self.code != S3Code::SlowDown {
+        if self.code.status().is_server_error() && self.code != S3Code::NotImplemented && self.code != S3Code::SlowDown
+        {
             tracing::error!(code = self.code.name(), message = self.message(), source, "request failed");
         } else {
             tracing::debug!(code = self.code.name(), message = self.message(), source, "request refused");
@@ -119,18 +126,13 @@ impl S3Error {
         response
     }
 
-    fn document(&self, resource: &str, id: &RequestId) -> String {
-        let mut xml = XmlWriter::new();
-        xml.open("Error");
-        xml.element("Code", self.code.name());
-        xml.element("Message", self.message());
+    fn document(&self, resource: &str, id: &RequestId) -> Bytes {
+        let mut xml = XmlWriter::bare("Error", &[], 512);
+        xml.text("Code", self.code.name()).text("Message", self.message());
         for (name, value) in &self.fields {
-            xml.element(name, value);
+            xml.text(name, value);
         }
-        xml.element("Resource", resource);
-        xml.element("RequestId", &id.0);
-        xml.element("HostId", &id.0);
-        xml.close("Error");
+        xml.text("Resource", resource).text("RequestId", &id.0).text("HostId", &id.0);
         xml.finish()
     }
 }
@@ -183,9 +185,9 @@ impl From<BodyError> for S3Error {
             BodyError::TooLarge { limit } => {
                 Self::from(S3Code::EntityTooLarge).with("MaxSizeAllowed", limit.to_string())
             }
-            BodyError::BadDigest { expected, calculated } => Self::from(S3Code::BadDigest)
-                .with("ExpectedDigest", expected)
-                .with("CalculatedDigest", calculated),
+            BodyError::BadDigest { expected, calculated } => {
+                Self::from(S3Code::BadDigest).with("ExpectedDigest", expected).with("CalculatedDigest", calculated)
+            }
             BodyError::Sha256Mismatch { expected, calculated } => Self::from(S3Code::XAmzContentSHA256Mismatch)
                 .with("ClientComputedContentSHA256", expected)
                 .with("S3ComputedContentSHA256", calculated),
@@ -193,9 +195,7 @@ impl From<BodyError> for S3Error {
                 S3Code::BadDigest,
                 format!("The {} you specified did not match the calculated checksum.", algorithm.name()),
             ),
-            BodyError::InvalidChecksumValue(name) => {
-                Self::request(format!("Value for {name} header is invalid."))
-            }
+            BodyError::InvalidChecksumValue(name) => Self::request(format!("Value for {name} header is invalid.")),
             BodyError::ChunkSignature => Self::from(S3Code::SignatureDoesNotMatch),
             BodyError::InvalidChunkSize { chunk, size } => Self::from(S3Code::InvalidChunkSizeError)
                 .with("Chunk", chunk.to_string())
@@ -221,16 +221,15 @@ impl From<StorageError> for S3Error {
             }
             StorageError::Contention => S3Code::ConditionalRequestConflict.into(),
             StorageError::NoSuchUpload => S3Code::NoSuchUpload.into(),
-            StorageError::InvalidPart { number, etag } => Self::from(S3Code::InvalidPart)
-                .with("PartNumber", number.to_string())
-                .with("ETag", etag.as_str()),
+            StorageError::InvalidPart { number, etag } => {
+                Self::from(S3Code::InvalidPart).with("PartNumber", number.to_string()).with("ETag", etag.as_str())
+            }
             StorageError::EntityTooSmall { number, etag, size, minimum } => Self::from(S3Code::EntityTooSmall)
                 .with("ProposedSize", size.to_string())
                 .with("MinSizeAllowed", minimum.to_string())
                 .with("PartNumber", number.to_string())
                 .with("ETag", etag.as_str()),
-            StorageError::InvalidCompletion(message) => Self::request(message),
-            StorageError::CompletionChecksum => S3Code::BadDigest.into(),
+            StorageError::InvalidCompletion(fault) => fault.into(),
             StorageError::Metadata(e) => e.into(),
             StorageError::Data(e) => e.into(),
             StorageError::Body(e) => e.into(),
@@ -242,11 +241,33 @@ impl From<StorageError> for S3Error {
     }
 }
 
+impl From<CompletionFault> for S3Error {
+    fn from(fault: CompletionFault) -> Self {
+        let code = match &fault {
+            CompletionFault::NoParts => S3Code::MalformedXML,
+            CompletionFault::Order => S3Code::InvalidPartOrder,
+            CompletionFault::NotConsecutive => S3Code::InvalidPart,
+            CompletionFault::ObjectChecksum(_) | CompletionFault::PartChecksumAlgorithm { .. } => S3Code::BadDigest,
+            CompletionFault::ObjectSize { .. }
+            | CompletionFault::ChecksumType(_)
+            | CompletionFault::PartChecksumMissing { .. } => S3Code::InvalidRequest,
+        };
+        let text = fault.to_string();
+        Self::new(code, text)
+    }
+}
+
 fn condition_name(condition: FailedCondition) -> &'static str {
     match condition {
         FailedCondition::IfMatch => "If-Match",
         FailedCondition::IfNoneMatch => "If-None-Match",
         FailedCondition::IfMatchSize => "x-amz-if-match-size",
         FailedCondition::IfMatchLastModified => "x-amz-if-match-last-modified-time",
+    }
+}
+
+impl From<XmlError> for S3Error {
+    fn from(e: XmlError) -> Self {
+        Self::from(S3Code::MalformedXML).because(e)
     }
 }

@@ -63,9 +63,7 @@ impl Head {
     pub fn object_without_version(&self) -> S3Result<ObjectRef> {
         match self.query("versionId") {
             None => self.object(),
-            Some(value) => {
-                Err(S3Error::argument("This operation does not accept a version-id.", "versionId", value))
-            }
+            Some(value) => Err(S3Error::argument("This operation does not accept a version-id.", "versionId", value)),
         }
     }
 
@@ -139,7 +137,8 @@ impl Head {
 pub fn parse_number(name: &'static str, text: &str) -> S3Result<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.then(|| text.parse().ok()).flatten();
-    number.ok_or_else(|| S3Error::argument(format!("Provided {name} not an integer or within integer range"), name, text))
+    number
+        .ok_or_else(|| S3Error::argument(format!("Provided {name} not an integer or within integer range"), name, text))
 }
 
 /// A checked key.
@@ -154,8 +153,7 @@ pub fn key(text: &str) -> S3Result<ObjectKey> {
 
 /// A checked version id.
 pub fn version(text: &str) -> S3Result<VersionSelector> {
-    VersionSelector::parse(text)
-        .ok_or_else(|| S3Error::argument("Invalid version id specified", "versionId", text))
+    VersionSelector::parse(text).ok_or_else(|| S3Error::argument("Invalid version id specified", "versionId", text))
 }
 
 /// Decodes percent escapes once; `+` stays a plus.

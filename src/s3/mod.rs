@@ -15,6 +15,8 @@ pub mod reply;
 pub mod request_body;
 pub mod resolve;
 pub mod table;
+pub mod tags;
+pub mod token;
 pub mod xml;
 
 use std::net::SocketAddr;
@@ -54,6 +56,10 @@ pub enum Refusal {
     TargetTooLong,
     /// The framing is ambiguous (both lengths, repeated length): 400 `InvalidRequest`.
     AmbiguousFraming,
+    /// The request target is no URI, or has a fragment: 400 `InvalidURI`.
+    InvalidTarget,
+    /// `Expect` asks for something else than `100-continue`: 417 `ExpectationFailed`.
+    ExpectationFailed,
 }
 
 /// What a listener hands its requests to.

@@ -52,10 +52,14 @@ impl Pattern {
         Self { method, scope, query, header: "" }
     }
 
-    /// The same, only for requests with this header.
-    #[must_use]
-    pub const fn with_header(self, header: &'static str) -> Self {
-        Self { method: self.method, scope: self.scope, query: self.query, header }
+    /// A pattern with these query parameters, only for requests with this header.
+    pub const fn with_header(
+        method: Method,
+        scope: Scope,
+        query: &'static [&'static str],
+        header: &'static str,
+    ) -> Self {
+        Self { method, scope, query, header }
     }
 
     /// How much a request must have to match: of two matching patterns the more demanding one is meant.
@@ -168,7 +172,9 @@ pub const fn route<O: Operation>() -> Route {
 
 /// The one erased step: parse, authorise, run, render.
 fn call<O: Operation>(
-    cx: Context, head: Arc<Head>, body: RequestBody,
+    cx: Context,
+    head: Arc<Head>,
+    body: RequestBody,
 ) -> BoxFuture<'static, S3Result<Response<ResponseBody>>> {
     Box::pin(async move {
         let operation = O::parse(&head)?;

@@ -102,7 +102,11 @@ impl S3Service {
     }
 
     async fn dispatch(
-        &self, parts: Parts, body: Incoming, connection: Connection, outcome: &mut Outcome,
+        &self,
+        parts: Parts,
+        body: Incoming,
+        connection: Connection,
+        outcome: &mut Outcome,
     ) -> S3Result<Response<ResponseBody>> {
         let snapshot = self.inner.snapshot.load_full();
         let target = Target::read(&parts, connection, &snapshot.settings.endpoints)?;
@@ -131,7 +135,12 @@ impl S3Service {
     }
 
     fn authenticate(
-        &self, head: &Head, uri: &http::Uri, target: &Target, snapshot: &Snapshot, connection: Connection,
+        &self,
+        head: &Head,
+        uri: &http::Uri,
+        target: &Target,
+        snapshot: &Snapshot,
+        connection: Connection,
     ) -> S3Result<Authenticated> {
         let request = RequestHead {
             method: &head.method,
@@ -163,7 +172,10 @@ impl S3Service {
 
 impl Handler for S3Service {
     fn handle(
-        &self, request: Request<Incoming>, connection: Connection, id: RequestId,
+        &self,
+        request: Request<Incoming>,
+        connection: Connection,
+        id: RequestId,
     ) -> BoxFuture<'static, Response<ResponseBody>> {
         self.clone().answer(request, connection, id).boxed()
     }
@@ -175,6 +187,8 @@ impl Handler for S3Service {
             Refusal::Panicked => S3Error::from(S3Code::InternalError),
             Refusal::HeadersTooLarge => S3Error::from(S3Code::RequestHeaderSectionTooLarge),
             Refusal::TargetTooLong => S3Error::new(S3Code::InvalidURI, "The request target is too long."),
+            Refusal::InvalidTarget => S3Error::new(S3Code::InvalidURI, "Couldn't parse the specified URI."),
+            Refusal::ExpectationFailed => S3Error::from(S3Code::ExpectationFailed),
             Refusal::AmbiguousFraming => S3Error::request("The length of the request body is ambiguous."),
         };
         error.render("", id, true)
@@ -232,9 +246,11 @@ impl Outcome {
                 let key = key.to_string();
                 error.with("Key", key)
             }
-            (S3Code::BucketNotEmpty | S3Code::BucketAlreadyExists | S3Code::BucketAlreadyOwnedByYou, _, Some(bucket))
-                if !error.has("BucketName") =>
-            {
+            (
+                S3Code::BucketNotEmpty | S3Code::BucketAlreadyExists | S3Code::BucketAlreadyOwnedByYou,
+                _,
+                Some(bucket),
+            ) if !error.has("BucketName") => {
                 let bucket = bucket.to_string();
                 error.with("BucketName", bucket)
             }
@@ -242,4 +258,3 @@ impl Outcome {
         }
     }
 }
-

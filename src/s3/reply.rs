@@ -36,7 +36,7 @@ pub struct Plain {
 #[derive(Clone, Debug)]
 pub struct Document {
     /// The whole text.
-    pub xml: String,
+    pub xml: Bytes,
     /// Headers.
     pub headers: HeaderMap,
 }
@@ -62,7 +62,7 @@ impl Plain {
 
 impl Document {
     /// A document without headers.
-    pub fn new(xml: String) -> Self {
+    pub fn new(xml: Bytes) -> Self {
         Self { xml, headers: HeaderMap::new() }
     }
 

@@ -89,15 +89,27 @@ impl RequestBody {
 
     /// As [`RequestBody::document`]; an empty body is fine.
     pub async fn optional_document(
-        self, head: &Head, intake: &Intake, limit: usize, digest: Digest,
+        self,
+        head: &Head,
+        intake: &Intake,
+        limit: usize,
+        digest: Digest,
     ) -> S3Result<Bytes> {
         let declared = Declared::read(head)?;
         let plan = self.plan(head, &declared)?;
         if digest == Digest::Required && plan.md5.is_none() && declared.algorithm.is_none() {
-            return Err(S3Error::request(
-                "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
-            ));
+            return Err(S3Error::request("Missing required header for this request: Content-MD5 OR x-amz-checksum-*"));
         }
+        intake.collect_document(self.incoming, plan, limit).await.map_err(|e| match e {
+            BodyError::TooLarge { .. } => S3Code::MaxMessageLengthExceeded.into(),
+            other => other.into(),
+        })
+    }
+
+    /// A document whose checksum headers speak of something else; only the payload hash is checked.
+    pub async fn unchecked_document(self, intake: &Intake, limit: usize) -> S3Result<Bytes> {
+        let sha256 = if let Payload::Sha256(digest) = &self.payload { Some(*digest) } else { None };
+        let plan = Plan { sha256, ..Plan::default() };
         intake.collect_document(self.incoming, plan, limit).await.map_err(|e| match e {
             BodyError::TooLarge { .. } => S3Code::MaxMessageLengthExceeded.into(),
             other => other.into(),
@@ -155,9 +167,10 @@ impl Declared {
         }
         let value = match values.first() {
             None => None,
-            Some((algorithm, text)) => Some(Checksum::parse(*algorithm, text).map_err(|_| {
-                S3Error::request(format!("Value for {} header is invalid.", algorithm.header()))
-            })?),
+            Some((algorithm, text)) => Some(
+                Checksum::parse(*algorithm, text)
+                    .map_err(|_| S3Error::request(format!("Value for {} header is invalid.", algorithm.header())))?,
+            ),
         };
         let trailer = announced_trailer(head)?;
         if value.is_some() && trailer.is_some() {
@@ -168,9 +181,10 @@ impl Declared {
         let given = value.as_ref().map(|value| value.algorithm).or(trailer);
         let announced = match head.header("x-amz-sdk-checksum-algorithm") {
             None => None,
-            Some(name) => Some(ChecksumAlgorithm::parse(name).ok_or_else(|| {
-                S3Error::request("Value for x-amz-sdk-checksum-algorithm header is invalid.")
-            })?),
+            Some(name) => Some(
+                ChecksumAlgorithm::parse(name)
+                    .ok_or_else(|| S3Error::request("Value for x-amz-sdk-checksum-algorithm header is invalid."))?,
+            ),
         };
         if let Some(announced) = announced
             && given != Some(announced)

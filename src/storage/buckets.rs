@@ -77,6 +77,8 @@ struct Cached {
 
 /// Most buckets kept in memory.
 const CACHED_BUCKETS: usize = 10_000;
+/// Buckets counted at a time for the totals.
+const TOTALS_PAGE: usize = 256;
 /// Attempts to change a bucket that others change, too.
 const ATTEMPTS: usize = 16;
 
@@ -289,14 +291,35 @@ impl Storage {
         Ok(page)
     }
 
+    /// Buckets there are, and objects in all of them, for metrics. The work grows with the number of buckets only.
+    pub async fn totals(&self) -> StorageResult<(i64, i64)> {
+        let (mut buckets, mut objects) = (0, 0);
+        let mut start = Bytes::new();
+        loop {
+            let range = start.clone()..keys::end_of_all();
+            let page = self.inner.metadata.scan(BUCKETS, range, Direction::Forward, TOTALS_PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok((buckets, objects)) };
+            start = keys::after(last);
+            for (_, stored) in &page {
+                let id = BucketId::new(BucketRecord::from_bytes(stored)?.id);
+                buckets += 1;
+                objects += self.usage_of(id).await?.unwrap_or_default().objects;
+            }
+        }
+    }
+
     /// The counters of a bucket.
     pub async fn usage(&self, bucket: &Bucket) -> StorageResult<Usage> {
-        let stored = self.inner.metadata.get(Namespace::of(Table::Usage, bucket.id), keys::USAGE).await?;
-        let stored = stored.ok_or(StorageError::NoSuchBucket)?;
+        self.usage_of(bucket.id).await?.ok_or(StorageError::NoSuchBucket)
+    }
+
+    async fn usage_of(&self, bucket: BucketId) -> StorageResult<Option<Usage>> {
+        let stored = self.inner.metadata.get(Namespace::of(Table::Usage, bucket), keys::USAGE).await?;
+        let Some(stored) = stored else { return Ok(None) };
         let (counters, _) = stored.as_chunks::<8>();
         let mut counters = counters.iter().map(|bytes| i64::from_le_bytes(*bytes));
         let mut next = || counters.next().unwrap_or_default();
-        Ok(Usage { objects: next(), versions: next(), bytes: next(), upload_bytes: next() })
+        Ok(Some(Usage { objects: next(), versions: next(), bytes: next(), upload_bytes: next() }))
     }
 }
 

@@ -99,17 +99,17 @@ impl<'a> Change<'a> {
 
     /// Frees a run of bytes.
     pub(super) fn free_segment(&mut self, segment: &Segment) {
-        if segment.body.is_empty() {
-            self.freed.push(bare(segment));
-        } else {
+        if !segment.body.is_empty() {
             self.batch.delete(self.ns(Table::Bodies), segment.body.clone());
+        } else if segment.is_stored() {
+            self.freed.push(bare(segment));
         }
     }
 
     /// Frees an object of several segments. Its readers open them one by one: the garbage worker waits for them,
     /// and knows them by the upload.
     fn free_parts(&mut self, record: &ObjectRecord) {
-        let segments = record.segments.iter().map(bare).collect();
+        let segments = record.segments.iter().filter(|segment| segment.is_stored()).map(bare).collect();
         self.garbage(GarbageKind::Segments, segments, record.upload_id.clone());
     }
 

@@ -6,7 +6,7 @@ use super::records::{ObjectRecord, RecordError};
 use crate::{
     data::DataError,
     metadata::MetadataError,
-    types::{BodyError, ETag},
+    types::{BodyError, ChecksumAlgorithm, ChecksumType, ETag},
 };
 
 /// Which condition of a write did not hold.
@@ -20,6 +20,50 @@ pub enum FailedCondition {
     IfMatchSize,
     /// `x-amz-if-match-last-modified-time`.
     IfMatchLastModified,
+}
+
+/// How the completion of an upload contradicts the upload.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum CompletionFault {
+    /// The list names no part.
+    #[error("the list names no part")]
+    NoParts,
+    /// The numbers of the list do not ascend.
+    #[error("the numbers of the parts do not ascend")]
+    Order,
+    /// `x-amz-mp-object-size` is not the sum of the listed parts.
+    #[error("the object has {actual} bytes, not {announced}")]
+    ObjectSize {
+        /// As the client announced it, in bytes.
+        announced: u64,
+        /// As the parts have it, in bytes.
+        actual: u64,
+    },
+    /// `x-amz-checksum-type` is not that of the upload; holds that of the upload.
+    #[error("the upload has checksums of type {}", .0.name())]
+    ChecksumType(ChecksumType),
+    /// The checksum of the object is not the one announced; holds the algorithm announced.
+    #[error("the {0} checksum of the object does not match")]
+    ObjectChecksum(ChecksumAlgorithm),
+    /// A part is listed with a checksum of another algorithm than the upload's.
+    #[error("part {number} is listed with a checksum of another algorithm, {listed}")]
+    PartChecksumAlgorithm {
+        /// Number of the part.
+        number: u16,
+        /// The algorithm listed.
+        listed: ChecksumAlgorithm,
+    },
+    /// With composite checksums each part is listed with its checksum.
+    #[error("part {number} is listed without its {algorithm} checksum")]
+    PartChecksumMissing {
+        /// Number of the part.
+        number: u16,
+        /// The algorithm of the upload.
+        algorithm: ChecksumAlgorithm,
+    },
+    /// With composite checksums the numbers are consecutive from 1.
+    #[error("the numbers of parts with composite checksums are not consecutive")]
+    NotConsecutive,
 }
 
 /// Why the engine could not do it.
@@ -78,12 +122,9 @@ pub enum StorageError {
         /// Fewest bytes allowed.
         minimum: u64,
     },
-    /// The object of a completed upload is not as the client announced it.
-    #[error("{0}")]
-    InvalidCompletion(&'static str),
-    /// The checksum of the completed object is not the one announced.
-    #[error("the checksum of the completed object does not match")]
-    CompletionChecksum,
+    /// The completion of an upload contradicts the upload.
+    #[error(transparent)]
+    InvalidCompletion(#[from] CompletionFault),
     /// A location named by a record is not configured.
     #[error("location {0} is not configured")]
     UnknownLocation(String),

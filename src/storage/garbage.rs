@@ -18,7 +18,7 @@ use crate::{
     data::BlobId,
     metadata::{Batch, Direction, Durability, Namespace, Table},
     tasks::StopSignal,
-    types::BucketId,
+    types::{BucketId, Timestamp},
 };
 
 /// Notes handled at a time.
@@ -31,6 +31,11 @@ const IDLE: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(500);
 /// The journal is cut when it is longer than it should be by one part in so many.
 const JOURNAL_SLACK: u64 = 10;
+
+/// A completed upload is remembered for so long: until then the client may ask again.
+const COMPLETED_LIFE: Duration = Duration::from_hours(24);
+/// Completed uploads forgotten in one pass, in pages.
+const FORGOTTEN_PAGES: usize = 64;
 
 const GARBAGE: Namespace = Namespace::global(Table::Garbage);
 const PENDING: Namespace = Namespace::global(Table::Pending);
@@ -50,6 +55,8 @@ pub struct GarbageReport {
     pub done: usize,
     /// Notes left because somebody still reads what they name.
     pub in_use: usize,
+    /// Notes left because a backend could not remove what they name.
+    pub failed: usize,
 }
 
 impl Signals {
@@ -86,7 +93,7 @@ impl Storage {
     pub async fn run_garbage(&self, mut stop: StopSignal) {
         while !stop.is_stopping() {
             let pause = match self.collect_garbage().await {
-                Ok(report) if report.in_use == 0 => IDLE,
+                Ok(report) if report.in_use + report.failed == 0 => IDLE,
                 Ok(_) => RETRY,
                 Err(e) => {
                     tracing::warn!(error = %e, "garbage stays for now");
@@ -96,7 +103,7 @@ impl Storage {
             tokio::select! {
                 () = stop.wait() => return,
                 () = self.inner.garbage.wake.notified() => {}
-                _ = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -115,18 +122,56 @@ impl Storage {
             let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
             for (key, value) in &page {
                 let garbage = Garbage::from_bytes(value)?;
-                if self.inner.readers.has(&garbage.upload_id) {
+                if self.is_read(&garbage) {
                     report.in_use += 1;
                     continue;
                 }
-                self.remove(&garbage, &mut batch).await?;
+                // One location that is away must not keep the garbage of the others.
+                if let Err(error) = self.remove(&garbage, &mut batch).await {
+                    tracing::warn!(%error, kind = ?garbage.kind(), "garbage stays for now");
+                    report.failed += 1;
+                    continue;
+                }
                 batch.delete(GARBAGE, key.clone());
                 report.done += 1;
             }
             self.inner.metadata.commit(batch).await?;
         }
+        self.forget_completed().await?;
         self.trim_journal().await?;
         Ok(report)
+    }
+
+    /// Whether somebody reads what the note names.
+    fn is_read(&self, garbage: &Garbage) -> bool {
+        match garbage.kind() {
+            GarbageKind::Segments | GarbageKind::Upload => self.inner.readers.has(&garbage.upload_id),
+            GarbageKind::Bucket => self.inner.readers.are_in(BucketId::new(garbage.bucket)),
+        }
+    }
+
+    /// Forgets uploads that were completed long ago. They are found by time: open uploads are not met.
+    async fn forget_completed(&self) -> StorageResult<()> {
+        let uploads = |bucket| Namespace::of(Table::Uploads, bucket);
+        let now = self.inner.clock.now().as_millis();
+        let life = u64::try_from(COMPLETED_LIFE.as_millis()).unwrap_or(u64::MAX);
+        let old = keys::completed_before(Timestamp::from_millis(now.saturating_sub(life)));
+        for _ in 0..FORGOTTEN_PAGES {
+            let page =
+                self.inner.metadata.scan(uploads(keys::NO_BUCKET), old.clone(), Direction::Forward, PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
+            for (key, _) in page {
+                if let Some((bucket, id)) = keys::completed_where(&key) {
+                    batch.delete(uploads(bucket), keys::completed_upload(id));
+                }
+                batch.delete(uploads(keys::NO_BUCKET), key);
+            }
+            self.inner.metadata.commit(batch).await?;
+        }
+        Ok(())
     }
 
     /// Notes that are still to be worked off, at most `limit`.
@@ -198,7 +243,8 @@ impl Storage {
     }
 
     async fn remove_segments(&self, bucket: BucketId, segments: Vec<Segment>, batch: &mut Batch) -> StorageResult<()> {
-        let (blobs, bodies): (Vec<_>, Vec<_>) = segments.into_iter().partition(|segment| segment.body.is_empty());
+        let (blobs, bodies): (Vec<_>, Vec<_>) =
+            segments.into_iter().filter(Segment::is_stored).partition(|segment| segment.body.is_empty());
         for segment in bodies {
             batch.delete(Namespace::of(Table::Bodies, bucket), segment.body);
         }

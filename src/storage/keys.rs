@@ -4,20 +4,23 @@
 //! |---|---|
 //! | Current | object key, as it is |
 //! | Versions | object key, escaped ‖ `00 00` ‖ version id, newest first (15 bytes) |
-//! | Uploads | object key, escaped ‖ `00 00` ‖ upload id (16 bytes, beginning with the time of initiation) |
+//! | Uploads | object key, escaped ‖ `00 00` ‖ upload id (16 bytes, the first 6 its time): open uploads |
+//! | Uploads | `00 00` ‖ upload id: completed ones, for a day |
+//! | Uploads of bucket 0 | time of completion (8 bytes) ‖ bucket (8 bytes) ‖ upload id: where the completed ones are |
 //! | Parts | upload id ‖ `p` ‖ part number (2 bytes); upload id ‖ `c`: count of part writes; upload id ‖ `r` ‖ row (4 bytes) |
 //! | Usage | `usage` |
 //! | Bodies | body id: a stamp (8 bytes) and 4 random bytes |
 //! | Garbage, Journal | sequence number (8 bytes) |
 //! | Pending | location ‖ `00` ‖ blob |
 //!
-//! Escaping: `00` becomes `00 FF`, so that the terminator `00 00` sorts before every continuation of a key.
+//! Escaping: `00` becomes `00 FF`, so that the terminator `00 00` sorts before every continuation of a key. Keys are
+//! never empty: what begins with the terminator belongs to none of them.
 
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::types::{AccountId, ObjectKey, UploadId, VersionId};
+use crate::types::{AccountId, BucketId, ObjectKey, Timestamp, UploadId, VersionId};
 
 /// Segments in a full layout row.
 pub const LAYOUT_ROW: usize = 64;
@@ -113,11 +116,49 @@ pub fn after(key: &[u8]) -> Bytes {
     next.freeze()
 }
 
-/// The key of an upload in its bucket's listing order: key, initiation, id.
+/// The key of an open upload in its bucket's listing order: key, initiation, id.
 pub fn upload(key: &ObjectKey, id: UploadId) -> Bytes {
-    let mut out = prefix_of(key.as_bytes());
+    upload_row(key.as_bytes(), id)
+}
+
+/// As [`upload`], for any text that a client takes for a key.
+pub fn upload_row(key: &[u8], id: UploadId) -> Bytes {
+    let mut out = prefix_of(key);
     out.put_slice(id.as_bytes());
     out.freeze()
+}
+
+/// Where the open uploads of a bucket start.
+pub fn open_uploads() -> Bytes {
+    successor(&TERMINATOR)
+}
+
+/// The key of a completed upload.
+pub fn completed_upload(id: UploadId) -> Bytes {
+    upload_row(&[], id)
+}
+
+/// The bucket that is none: its share of the uploads tells when which upload was completed.
+pub const NO_BUCKET: BucketId = BucketId::new(0);
+
+/// The key of a completed upload by time.
+pub fn completed_at(at: Timestamp, bucket: BucketId, id: UploadId) -> Bytes {
+    let mut out = BytesMut::with_capacity(32);
+    out.put_u64(at.as_millis());
+    out.put_u64(bucket.get());
+    out.put_slice(id.as_bytes());
+    out.freeze()
+}
+
+/// The keys of uploads completed before `time`.
+pub fn completed_before(time: Timestamp) -> Range<Bytes> {
+    Bytes::new()..Bytes::copy_from_slice(&time.as_millis().to_be_bytes())
+}
+
+/// Bucket and upload in a key made by [`completed_at`].
+pub fn completed_where(key: &[u8]) -> Option<(BucketId, UploadId)> {
+    let (bucket, id) = key.get(8..)?.split_first_chunk::<8>()?;
+    Some((BucketId::new(u64::from_be_bytes(*bucket)), UploadId::from_bytes(id.try_into().ok()?)))
 }
 
 /// The counter of part writes of an upload.

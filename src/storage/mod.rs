@@ -23,7 +23,9 @@ mod delete;
 mod error;
 mod garbage;
 pub mod keys;
+pub mod listing;
 mod locks;
+mod multipart;
 mod objects;
 mod read;
 pub mod records;
@@ -32,8 +34,9 @@ mod write;
 
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};
-pub use error::{FailedCondition, StorageError, StorageResult};
+pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
 pub use garbage::GarbageReport;
+pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
 pub use objects::{Attributes, PutObject, WriteCondition};
 
 /// What the engine is told at start.

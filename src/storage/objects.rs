@@ -7,6 +7,7 @@ use super::{
     buckets::Bucket,
     change::Change,
     keys,
+    multipart::Completion,
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
     versions::{self, Head},
     write::Stored,
@@ -131,10 +132,11 @@ impl Storage {
         let mut stored = self.receive(&location, body).await?;
         let mut record = attributes.into_record(&location);
         record.size = stored.digests.size;
-        record.etag = ETag::from_md5(stored.digests.md5).as_str().to_owned();
+        ETag::from_md5(stored.digests.md5).as_str().clone_into(&mut record.etag);
         record.checksum = Some(ChecksumRecord::new(&stored.digests.checksum, ChecksumType::FullObject, 0));
         record.segments = stored.segments();
-        self.publish(&bucket, &key, record, Publication { condition: &condition, op, stored: Some(&mut stored) }).await
+        let publication = Publication { condition: &condition, op, stored: Some(&mut stored), completion: None };
+        self.publish(&bucket, &key, record, publication).await
     }
 
     /// Makes `record` the newest version of its key, as versioning says.
@@ -147,29 +149,42 @@ impl Storage {
     ) -> StorageResult<ObjectRecord> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
         for _ in 0..ATTEMPTS {
-            // The bucket may have changed its versioning while the body came in.
-            let bucket = self.same_bucket(bucket).await?;
-            let head = self.head(&bucket, key).await?;
-            publication.condition.check(head.object())?;
-            let null = self.replaced_null(&bucket, key, &head).await?;
-            let now = self.inner.clock.now();
-            let previous = head.record.as_ref().map(ObjectRecord::version_id);
-            record.set_version_id(self.inner.ids.version_id(previous));
-            record.modified_ms = now.as_millis();
-
-            let mut change = Change::new(&bucket);
-            versions::publish(&mut change, key, &head, null.as_ref(), &mut record);
-            if let Some(stored) = &publication.stored {
-                stored.name_in(&mut change);
-            }
-            change.tell(publication.op, key.as_str(), Some(record.version_id()), now);
-            match self.commit(change, publication.stored.as_deref_mut()).await {
+            match self.try_publish(bucket, key, &mut record, &mut publication).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
-                Err(e) => return Err(e),
-                Ok(()) => return Ok(record),
+                other => return other.map(|()| record),
             }
         }
         Err(StorageError::Contention)
+    }
+
+    /// One attempt of [`Storage::publish`], by whoever holds the key's lock.
+    pub(super) async fn try_publish(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        record: &mut ObjectRecord,
+        publication: &mut Publication<'_>,
+    ) -> StorageResult<()> {
+        // The bucket may have changed its versioning while the body came in.
+        let bucket = self.same_bucket(bucket).await?;
+        let head = self.head(&bucket, key).await?;
+        publication.condition.check(head.object())?;
+        let null = self.replaced_null(&bucket, key, &head).await?;
+        let now = self.inner.clock.now();
+        let previous = head.record.as_ref().map(ObjectRecord::version_id);
+        record.set_version_id(self.inner.ids.version_id(previous));
+        record.modified_ms = now.as_millis();
+
+        let mut change = Change::new(&bucket);
+        versions::publish(&mut change, key, &head, null.as_ref(), record);
+        if let Some(stored) = &publication.stored {
+            stored.name_in(&mut change);
+        }
+        if let Some(completion) = publication.completion {
+            completion.end_upload(&mut change, key, record);
+        }
+        change.tell(publication.op, key.as_str(), Some(record.version_id()), now);
+        self.commit(change, publication.stored.as_deref_mut()).await
     }
 
     /// Commits a change. The stored bytes are settled before the outcome is known: if the caller goes away while
@@ -305,4 +320,6 @@ pub(super) struct Publication<'a> {
     pub(super) op: JournalOp,
     /// Bytes that the commit names.
     pub(super) stored: Option<&'a mut Stored>,
+    /// The upload that the commit ends.
+    pub(super) completion: Option<&'a Completion>,
 }

@@ -27,19 +27,27 @@ use crate::{
 
 /// Readers of objects of several segments, counted by upload.
 #[derive(Debug, Default)]
-pub(super) struct Readers(Arc<Mutex<HashMap<Bytes, usize>>>);
+pub(super) struct Readers(Arc<Mutex<ByUpload>>);
+
+/// Upload ids are unique: each is of one bucket.
+type ByUpload = HashMap<Bytes, (BucketId, usize)>;
 
 /// One registered reader.
 #[derive(Debug)]
 struct Reading {
-    readers: Arc<Mutex<HashMap<Bytes, usize>>>,
+    readers: Arc<Mutex<ByUpload>>,
     upload_id: Bytes,
 }
 
 impl Readers {
-    fn register(&self, upload_id: &Bytes) -> Reading {
-        *self.0.lock().entry(upload_id.clone()).or_default() += 1;
+    fn register(&self, bucket: BucketId, upload_id: &Bytes) -> Reading {
+        self.0.lock().entry(upload_id.clone()).or_insert((bucket, 0)).1 += 1;
         Reading { readers: Arc::clone(&self.0), upload_id: upload_id.clone() }
+    }
+
+    /// Whether somebody reads an object of this bucket.
+    pub(super) fn are_in(&self, bucket: BucketId) -> bool {
+        self.0.lock().values().any(|(of, _)| *of == bucket)
     }
 
     /// Whether somebody reads an object of this upload.
@@ -51,7 +59,7 @@ impl Readers {
 impl Drop for Reading {
     fn drop(&mut self) {
         let mut readers = self.readers.lock();
-        if let Some(count) = readers.get_mut(&self.upload_id) {
+        if let Some((_, count)) = readers.get_mut(&self.upload_id) {
             *count -= 1;
             if *count == 0 {
                 readers.remove(&self.upload_id);
@@ -120,7 +128,7 @@ impl Storage {
         record: &ObjectRecord,
         range: Range<u64>,
     ) -> StorageResult<ByteStream> {
-        let reading = self.inner.readers.register(&record.upload_id);
+        let reading = self.inner.readers.register(bucket.id, &record.upload_id);
         // Only now is it certain that the garbage worker waits: if the version is still there, so are its bytes.
         let selector = if record.is_null { VersionSelector::Null } else { VersionSelector::Id(record.version_id()) };
         match self.version(bucket, key, Some(selector)).await {

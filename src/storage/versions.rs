@@ -72,6 +72,9 @@ impl Head {
         if let Some((row, stored)) = &self.marker {
             let versions = change.ns(Table::Versions);
             change.batch.unchanged(versions, row.clone(), Some(stored));
+            // A newer marker would leave this one as it is.
+            let first = keys::versions_of(key).start;
+            change.batch.require(versions, first, Condition::EmptyRange(row.clone()));
         } else if self.current.is_none() && change.bucket.is_versioned() {
             let range = keys::versions_of(key);
             let versions = change.ns(Table::Versions);

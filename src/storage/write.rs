@@ -130,7 +130,9 @@ impl Storage {
             1 => held.pop().unwrap_or_default(),
             _ => {
                 let mut all = BytesMut::with_capacity(held.iter().map(Bytes::len).sum());
-                held.iter().for_each(|chunk| all.extend_from_slice(chunk));
+                for chunk in &held {
+                    all.extend_from_slice(chunk);
+                }
                 all.freeze()
             }
         };

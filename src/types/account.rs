@@ -10,8 +10,10 @@ pub const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
 pub const AUTHENTICATED_USERS: &str = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
 /// The group that delivers server access logs.
 pub const LOG_DELIVERY: &str = "http://acs.amazonaws.com/groups/s3/LogDelivery";
-/// Prefix of the canonical ids of service accounts (replication, lifecycle, gc, md-ingestion).
+/// Prefix of the canonical ids of service accounts.
 pub const SERVICE_PREFIX: &str = "http://acs.zenko.io/accounts/service/";
+/// The service accounts that bypass bucket ownership. Others under the prefix (`clueso`) are accounts like any other.
+const SERVICES: [&str; 4] = ["replication", "lifecycle", "gc", "md-ingestion"];
 
 /// The canonical id of an account: 64 hexadecimal digits for users, a URL for groups and services.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,7 +43,7 @@ impl AccountId {
 
     /// Whether this is one of the original's service accounts, which bypass bucket ownership.
     pub fn is_service(&self) -> bool {
-        self.0.starts_with(SERVICE_PREFIX)
+        self.0.strip_prefix(SERVICE_PREFIX).is_some_and(|name| SERVICES.contains(&name))
     }
 }
 

@@ -4,10 +4,12 @@ use std::{
     fmt,
     fs::File,
     io::{self, IoSlice},
+    num::NonZeroU64,
+    ops::Range,
     path::Path,
 };
 
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use rustix::fs::{Advice, AtFlags, FallocateFlags, Mode, OFlags};
 
 use super::super::{DataError, DiskUsage, name::BlobName};
 
@@ -22,6 +24,8 @@ pub(super) trait Disk: fmt::Debug + Send + Sync {
     fn allocate(&self, file: &File, length: u64) -> io::Result<()>;
     /// Writes some of `pieces` at `offset`; returns how many bytes.
     fn write(&self, file: &File, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    /// Has the device begin with what was written to a range, waiting for nothing and promising nothing.
+    fn start_writeback(&self, file: &File, range: Range<u64>) -> io::Result<()>;
     /// Makes a file's data durable.
     fn sync_file(&self, file: &File) -> io::Result<()>;
     /// Makes the entries of a shard directory durable.
@@ -83,6 +87,12 @@ impl Disk for RootDir {
 
     fn write(&self, file: &File, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         Ok(rustix::io::pwritev(file, pieces, offset)?)
+    }
+
+    fn start_writeback(&self, file: &File, range: Range<u64>) -> io::Result<()> {
+        // "Not needed" makes Linux start writing dirty pages at once; pages under way stay in the cache.
+        let len = NonZeroU64::new(range.end.saturating_sub(range.start));
+        Ok(rustix::fs::fadvise(file, range.start, len, Advice::DontNeed)?)
     }
 
     fn sync_file(&self, file: &File) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    super::DataError,
+    super::{DataError, name::BlobName},
     disk::{RootDir, fault, shard_name},
 };
 
@@ -22,25 +22,37 @@ const FORMAT_DRAFT: &str = "format.new";
 const LOCK: &str = "LOCK";
 /// First words of the format file.
 const TITLE: &str = "cloudserver data, format ";
+/// First word of its second line.
+const ID: &str = "id ";
 
-/// Takes ownership of the directory, making it first where it is new. The lock ends when the file is dropped.
+/// A data directory that is ours.
+#[derive(Debug)]
+pub(super) struct Owned {
+    pub(super) dir: RootDir,
+    /// Ends the ownership when dropped.
+    pub(super) lock: File,
+    /// Made with the directory, never changed.
+    pub(super) id: String,
+}
+
+/// Takes ownership of the directory, making it first where it is new.
 ///
 /// # Errors
 /// [`DataError::Unavailable`], saying what to do, where another process holds the directory, where it was made by a
 /// newer release, or where it holds something else.
-pub(super) fn prepare(root: &Path) -> Result<(RootDir, File), DataError> {
+pub(super) fn prepare(root: &Path) -> Result<Owned, DataError> {
     make_durable_dirs(root).map_err(|error| unusable(root, &error))?;
     let lock = take_lock(root)?;
     let dir = RootDir::open(root).map_err(|error| unusable(root, &error))?;
-    match fs::read_to_string(root.join(FORMAT)) {
+    let id = match fs::read_to_string(root.join(FORMAT)) {
         Ok(text) => check_format(root, &text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             refuse_foreign_contents(root)?;
-            make_layout(root, &dir).map_err(fault)?;
+            make_layout(root, &dir).map_err(fault)?
         }
         Err(error) => return Err(unusable(root, &error)),
-    }
-    Ok((dir, lock))
+    };
+    Ok(Owned { dir, lock, id })
 }
 
 fn unusable(root: &Path, error: &io::Error) -> DataError {
@@ -90,14 +102,17 @@ fn take_lock(root: &Path) -> Result<File, DataError> {
     Ok(file)
 }
 
-fn check_format(root: &Path, text: &str) -> Result<(), DataError> {
-    let version = text.strip_prefix(TITLE).and_then(|rest| rest.trim().parse::<u32>().ok());
-    let complaint = match version {
-        Some(VERSION) => return Ok(()),
-        Some(newer) if newer > VERSION => {
+/// Reads the format file; returns the directory's id.
+fn check_format(root: &Path, text: &str) -> Result<String, DataError> {
+    let mut lines = text.lines();
+    let version = lines.next().and_then(|line| line.strip_prefix(TITLE)?.parse::<u32>().ok());
+    let id = lines.next().and_then(|line| line.strip_prefix(ID));
+    let complaint = match (version, id) {
+        (Some(VERSION), Some(id)) => return Ok(id.to_owned()),
+        (Some(newer), _) if newer > VERSION => {
             format!("has format {newer}, this release knows formats up to {VERSION}: start a newer release")
         }
-        _ => format!("has an unreadable {FORMAT} file; the first line should be \"{TITLE}{VERSION}\""),
+        _ => format!("has an unreadable file \"{FORMAT}\": restore it from a backup"),
     };
     Err(DataError::Unavailable(format!("data directory {} {complaint}", root.display())))
 }
@@ -121,7 +136,8 @@ fn refuse_foreign_contents(root: &Path) -> Result<(), DataError> {
 
 /// Makes the shard directories, durable before the format file says that they are there: no put ever has to sync
 /// more than its own shard.
-fn make_layout(root: &Path, dir: &RootDir) -> io::Result<()> {
+fn make_layout(root: &Path, dir: &RootDir) -> io::Result<String> {
+    let id = BlobName::random()?.to_string();
     for shard in 0..=u8::MAX {
         make_dir(&root.join(shard_name(shard)))?;
     }
@@ -130,8 +146,9 @@ fn make_layout(root: &Path, dir: &RootDir) -> io::Result<()> {
     }
     dir.sync()?;
     let mut format = File::create(root.join(FORMAT_DRAFT))?;
-    writeln!(format, "{TITLE}{VERSION}")?;
+    writeln!(format, "{TITLE}{VERSION}\n{ID}{id}")?;
     format.sync_all()?;
     fs::rename(root.join(FORMAT_DRAFT), root.join(FORMAT))?;
-    dir.sync()
+    dir.sync()?;
+    Ok(id)
 }

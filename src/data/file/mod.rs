@@ -5,7 +5,7 @@
 //! | path | what |
 //! |---|---|
 //! | `LOCK` | locked by the one process that owns the directory; holds its number |
-//! | `format` | one line with the version of the layout; written last, so that the shards are there if it is |
+//! | `format` | version of the layout, and an id; written last, so that the shards are there if it is |
 //! | `00` … `ff` | 256 shards, made and synced once, so that no ancestor of a new file is ever new |
 //! | `ab/ab12…` | a blob: forty hex digits of random name, in the shard of its first two |
 //!
@@ -128,8 +128,10 @@ struct Core {
     writes: Arc<Semaphore>,
     reads: Arc<Reads>,
     probe: Mutex<()>,
+    id: String,
+    options: FileOptions,
     /// Held for its lock.
-    _lock: Option<File>,
+    lock: Arc<File>,
 }
 
 impl FileBackend {
@@ -139,11 +141,17 @@ impl FileBackend {
     /// [`DataError::Unavailable`], with a remedy, where another process owns the directory, where a newer release
     /// made it, or where it holds something else; [`DataError::NoSpace`] and [`DataError::Io`] as they come.
     pub fn open(root: &Path, options: FileOptions) -> Result<Self, DataError> {
-        let (dir, lock) = layout::prepare(root)?;
-        Ok(Self::on(Arc::new(dir), Some(lock), options))
+        let layout::Owned { dir, lock, id } = layout::prepare(root)?;
+        Ok(Self::on(Arc::new(dir), lock, id, options))
     }
 
-    fn on(disk: Arc<dyn Disk>, lock: Option<File>, options: FileOptions) -> Self {
+    /// The identity of the data directory, made with it: forty hex digits. Metadata that remembers it notices a
+    /// directory that is new or another's, such as the mount point of a volume that is not mounted.
+    pub fn directory_id(&self) -> &str {
+        &self.core.id
+    }
+
+    fn on(disk: Arc<dyn Disk>, lock: File, id: String, options: FileOptions) -> Self {
         let reads = Reads {
             buffers: Arc::new(Buffers::new(options.read_budget)),
             files: OpenFiles::new(options.open_files),
@@ -158,7 +166,29 @@ impl FileBackend {
             writes: Arc::new(Semaphore::new(WRITE_TURNS)),
             reads: Arc::new(reads),
             probe: Mutex::new(()),
-            _lock: lock,
+            id,
+            options,
+            lock: Arc::new(lock),
+        };
+        Self { core: Arc::new(core) }
+    }
+
+    /// The same directory with another durability, for locations that ask for it. Memory budgets, turns and open
+    /// files are shared.
+    #[must_use]
+    pub fn with_durability(&self, durability: FileDurability) -> Self {
+        let core = Core {
+            disk: Arc::clone(&self.core.disk),
+            durability,
+            space: Space::new(self.core.options.reserve),
+            budget: Arc::clone(&self.core.budget),
+            dir_syncs: DirSyncs::new(),
+            writes: Arc::clone(&self.core.writes),
+            reads: Arc::clone(&self.core.reads),
+            probe: Mutex::new(()),
+            id: self.core.id.clone(),
+            options: self.core.options,
+            lock: Arc::clone(&self.core.lock),
         };
         Self { core: Arc::new(core) }
     }

@@ -22,6 +22,10 @@ use crate::types::ByteStream;
 /// From this announced size on, blocks are set aside in one go: fewer extents and a third less work in the kernel.
 const ALLOCATE_FROM: u64 = 1024 * 1024;
 
+/// How many bytes a large upload writes before the device is told to begin: the sync at the end finds little left to
+/// do, and dirty pages do not pile up.
+const WRITEBACK_STEP: u64 = 8 * 1024 * 1024;
+
 /// A body that brings nothing for this long gives back what it holds when memory is tight.
 const STALL: Duration = Duration::from_millis(250);
 
@@ -33,6 +37,8 @@ struct NewBlob {
     file: File,
     sums: BlockSums,
     allocated: bool,
+    /// Up to here the device has been told to begin.
+    writing_back: u64,
     kept: bool,
 }
 
@@ -41,7 +47,8 @@ impl NewBlob {
     fn create(core: Arc<Core>, name: BlobName, size: Option<u64>) -> Result<Self, DataError> {
         core.space.check(&*core.disk, size.map_or(0, file_length))?;
         let file = core.disk.create(name).map_err(fault)?;
-        let mut blob = Self { core, name, file, sums: BlockSums::new(), allocated: false, kept: false };
+        let mut blob =
+            Self { core, name, file, sums: BlockSums::new(), allocated: false, writing_back: 0, kept: false };
         if let Some(size) = size.filter(|size| *size >= ALLOCATE_FROM) {
             blob.allocate(file_length(size))?;
         }
@@ -65,7 +72,18 @@ impl NewBlob {
         }
         let offset = self.sums.payload();
         let slices: Vec<&[u8]> = piece.slices().inspect(|slice| self.sums.update(slice)).collect();
-        write_all(&*self.core.disk, &self.file, &slices, offset).map_err(fault)
+        write_all(&*self.core.disk, &self.file, &slices, offset).map_err(fault)?;
+        self.start_writeback();
+        Ok(())
+    }
+
+    fn start_writeback(&mut self) {
+        let written = self.sums.payload();
+        if self.core.durability == FileDurability::Strict && written - self.writing_back >= WRITEBACK_STEP {
+            // Only advice: what goes wrong with the writing shows in the sync.
+            drop(self.core.disk.start_writeback(&self.file, self.writing_back..written));
+            self.writing_back = written;
+        }
     }
 
     /// Writes the last piece and the tail, and makes all durable.

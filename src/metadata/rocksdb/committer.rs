@@ -42,7 +42,7 @@ pub(super) struct Committer {
 /// What both sides see.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// Bytes of the batches in the queue.
+    /// Bytes of the batches that are in no group yet.
     waiting: AtomicUsize,
     /// Set for good by a failed write or sync of the log.
     failed: AtomicBool,
@@ -249,10 +249,7 @@ impl Worker {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Commit(request) => {
-                self.shared.waiting.fetch_sub(request.bytes, Ordering::AcqRel);
-                self.waiting.push(request);
-            }
+            Message::Commit(request) => self.waiting.push(request),
             Message::Close(reply) => self.closing = Some(reply),
         }
     }
@@ -266,7 +263,9 @@ impl Worker {
         };
         let count = self.waiting.iter().take_while(fits).count();
         let rest = self.waiting.split_off(count);
-        std::mem::replace(&mut self.waiting, rest)
+        let group = std::mem::replace(&mut self.waiting, rest);
+        self.shared.waiting.fetch_sub(group.iter().map(|request| request.bytes).sum(), Ordering::AcqRel);
+        group
     }
 
     /// Evaluates, writes and answers one group.

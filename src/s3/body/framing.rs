@@ -76,6 +76,14 @@ impl Framing {
         Self { form, state, line: Vec::new(), got: 0, expected, max_size, trailer, last: (0, 0) }
     }
 
+    /// Refuses a body by what it announces.
+    pub(super) fn announced(&self) -> Result<(), BodyError> {
+        match self.expected {
+            Some(expected) if expected > self.max_size => Err(BodyError::TooLarge { limit: self.max_size }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the payload is known to be worth no hop to another thread.
     pub(super) fn is_small(&self) -> bool {
         self.expected.is_some_and(|expected| expected <= INLINE as u64)

@@ -66,12 +66,16 @@ pub(super) struct Verified<B> {
 impl<B: Body<Data = Bytes> + Unpin> Verified<B> {
     pub(super) fn new(frames: Frames<B>, framing: Framing, digests: Digests, ticket: Ticket, slot: DigestSlot) -> Self {
         let gated = digests.gated();
+        let phase = match framing.announced() {
+            Ok(()) => Phase::Reading,
+            refused => Phase::Ending(refused),
+        };
         let least_batch = if framing.is_small() { INLINE } else { 0 };
         Self {
             frames: Some(frames),
             framing,
             hashing: Hashing::Idle(Box::new(digests)),
-            phase: Phase::Reading,
+            phase,
             ticket,
             gathered: Vec::new(),
             weight: 0,

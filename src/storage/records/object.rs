@@ -234,6 +234,13 @@ fn group_of(bytes: &Bytes) -> [u8; 7] {
     bytes.as_ref().try_into().unwrap_or(*b"       ")
 }
 
+impl Segment {
+    /// Whether there are bytes anywhere: a part may have none.
+    pub fn is_stored(&self) -> bool {
+        !self.body.is_empty() || !self.blob.is_empty()
+    }
+}
+
 impl ListRecord {
     /// The version id.
     pub fn version_id(&self) -> VersionId {

@@ -37,6 +37,12 @@ impl XmlWriter {
         self.open_with(name, &[])
     }
 
+    /// Writes text into the element opened last.
+    pub fn content(&mut self, text: &str) -> &mut Self {
+        escape_into(&mut self.buffer, text);
+        self
+    }
+
     /// Opens an element with attributes.
     pub fn open_with(&mut self, name: &'static str, attributes: &[(&'static str, &str)]) -> &mut Self {
         self.buffer.push('<');

@@ -1,0 +1,108 @@
+//! What the operator should know at a glance: what is served, where data is, how safe it is, and who can get in.
+
+use std::{fmt::Write, net::SocketAddr};
+
+use super::{
+    locations::Durability,
+    settings::{Config, DataKind, ListenOrigin, MetadataKind},
+};
+
+/// The lines shown at start: a title, aligned facts, and warnings.
+pub fn banner(config: &Config) -> String {
+    let mut text = format!("cloudserver {}\n", env!("CARGO_PKG_VERSION"));
+    let facts = facts(config);
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, value) in facts {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "  {name:width$}  {value}");
+    }
+    for warning in all_warnings(config) {
+        let _ = writeln!(text, "WARNING: {warning}");
+    }
+    text
+}
+
+/// Names and values of the facts shown at start.
+pub fn facts(config: &Config) -> Vec<(&'static str, String)> {
+    vec![
+        ("S3", s3(config)),
+        ("admin", format!("{} (/live, /ready, /metrics)", addresses(config, &config.admin_listen))),
+        ("data", data(config)),
+        ("metadata", metadata(config)),
+        ("durability", durability(config)),
+        ("configuration", config.source.clone()),
+        ("accounts", format!("{} from {}", config.accounts.iter().count(), config.accounts.source())),
+        ("locations", format!("{} from {}", config.locations.iter().count(), config.locations.source())),
+    ]
+}
+
+/// The warnings of the files and variables, and those about the whole: credentials, durability, encryption.
+pub fn all_warnings(config: &Config) -> Vec<String> {
+    let mut warnings: Vec<String> = shared_credentials(config).into_iter().collect();
+    warnings.extend(config.warnings.iter().cloned());
+    warnings
+}
+
+/// The line about secrets that everybody knows, where there are such.
+pub fn shared_credentials(config: &Config) -> Option<String> {
+    let keys = config.accounts.well_known_access_keys().join(", ");
+    if keys.is_empty() {
+        return None;
+    }
+    let listens = match config.listen_origin {
+        ListenOrigin::Loopback => {
+            "So the server listens on this machine only; listenOn, LISTEN_ADDR or --listen opens it. "
+        }
+        ListenOrigin::Configured | ListenOrigin::Everywhere => "",
+    };
+    Some(format!(
+        "the secrets of access keys {keys} are public knowledge ({}). {listens}Set SCALITY_ACCESS_KEY_ID and \
+         SCALITY_SECRET_ACCESS_KEY, or name an accounts file of your own in S3AUTH_CONFIG",
+        config.accounts.source()
+    ))
+}
+
+fn s3(config: &Config) -> String {
+    let note = match config.listen_origin {
+        ListenOrigin::Configured => "",
+        ListenOrigin::Everywhere => " (every interface)",
+        ListenOrigin::Loopback => " (this machine only)",
+    };
+    format!("{}{note}", addresses(config, &config.listen))
+}
+
+fn addresses(config: &Config, addresses: &[SocketAddr]) -> String {
+    let scheme = if config.tls.is_some() || config.ssl_generate.is_some() { "https" } else { "http" };
+    addresses.iter().map(|address| format!("{scheme}://{address}")).collect::<Vec<_>>().join(" ")
+}
+
+fn data(config: &Config) -> String {
+    let folder = config.data_path.display();
+    match config.data {
+        DataKind::Memory => "memory of this process".to_owned(),
+        DataKind::File => format!("{folder} (every location)"),
+        DataKind::Multiple => format!("{folder} (locations of type file)"),
+    }
+}
+
+fn metadata(config: &Config) -> String {
+    match config.metadata {
+        MetadataKind::Memory => "memory of this process".to_owned(),
+        MetadataKind::RocksDb => format!("{} (RocksDB)", config.metadata_path.display()),
+    }
+}
+
+fn durability(config: &Config) -> String {
+    if config.metadata == MetadataKind::Memory || config.data == DataKind::Memory {
+        return "none: what is in memory is gone when the server ends".to_owned();
+    }
+    let relaxed: Vec<_> = config.locations.iter().filter(|place| place.durability == Durability::Relaxed).collect();
+    if relaxed.is_empty() {
+        return "strict: what was acknowledged survives a power cut".to_owned();
+    }
+    if relaxed.len() == config.locations.iter().count() {
+        return "relaxed: a power cut may lose what was acknowledged".to_owned();
+    }
+    let names: Vec<_> = relaxed.iter().map(|place| place.name.as_str()).collect();
+    format!("strict, but relaxed (a power cut may lose what was acknowledged) in {}", names.join(", "))
+}

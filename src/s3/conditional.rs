@@ -1,0 +1,198 @@
+//! Conditional requests (RFC 9110 §13, S3 reference "Conditional requests").
+
+use super::{
+    codes::S3Code,
+    error::{S3Error, S3Result},
+    head::Head,
+};
+use crate::{
+    storage::{WriteCondition, records::ObjectRecord},
+    types::{ETag, Timestamp},
+};
+
+/// What a read asks of the version it finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadCondition {
+    if_match: Option<Tags>,
+    if_none_match: Option<Tags>,
+    if_modified_since: Option<Timestamp>,
+    if_unmodified_since: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Tags {
+    Any,
+    Of(Vec<ETag>),
+}
+
+/// The verdict of a read's conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it.
+    Go,
+    /// 304.
+    NotModified,
+    /// 412, naming the header.
+    Failed(&'static str),
+}
+
+impl Tags {
+    fn parse(text: &str) -> Self {
+        if text.trim() == "*" {
+            return Self::Any;
+        }
+        Self::Of(text.split(',').map(ETag::parse).collect())
+    }
+
+    fn contain(&self, tag: &ETag) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(tags) => tags.contains(tag),
+        }
+    }
+}
+
+impl ReadCondition {
+    /// The conditions of a GET or HEAD. A date that is none is ignored.
+    pub fn read(head: &Head) -> Self {
+        Self::from_headers(head, ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"])
+    }
+
+    /// The conditions that a copy puts on its source.
+    pub fn of_copy_source(head: &Head) -> Self {
+        Self::from_headers(
+            head,
+            [
+                "x-amz-copy-source-if-match",
+                "x-amz-copy-source-if-none-match",
+                "x-amz-copy-source-if-modified-since",
+                "x-amz-copy-source-if-unmodified-since",
+            ],
+        )
+    }
+
+    fn from_headers(head: &Head, [matching, none_match, modified, unmodified]: [&str; 4]) -> Self {
+        let date = |name| head.header(name).and_then(parse_date);
+        Self {
+            if_match: head.header(matching).map(Tags::parse),
+            if_none_match: head.header(none_match).map(Tags::parse),
+            // A date in the future is no valid one (RFC 9110 §13.1.3).
+            if_modified_since: date(modified),
+            if_unmodified_since: date(unmodified),
+        }
+    }
+
+    /// Judges a version, in the order of RFC 9110 §13.2.2; dates count in whole seconds.
+    pub fn judge(&self, record: &ObjectRecord, now: Timestamp) -> Verdict {
+        let (tag, modified) = (record.etag(), record.modified().as_secs());
+        if let Some(tags) = &self.if_match {
+            if !tags.contain(&tag) {
+                return Verdict::Failed("If-Match");
+            }
+        } else if self.if_unmodified_since.is_some_and(|since| modified > since.as_secs()) {
+            return Verdict::Failed("If-Unmodified-Since");
+        }
+        if let Some(tags) = &self.if_none_match {
+            if tags.contain(&tag) {
+                return Verdict::NotModified;
+            }
+        } else if self
+            .if_modified_since
+            .is_some_and(|since| since.as_secs() <= now.as_secs() && modified <= since.as_secs())
+        {
+            return Verdict::NotModified;
+        }
+        Verdict::Go
+    }
+}
+
+fn parse_date(text: &str) -> Option<Timestamp> {
+    Timestamp::parse_http_date(text).or_else(|| Timestamp::parse_iso8601(text))
+}
+
+/// Whether an `If-Range` header lets a range through: the validator must be the version's own.
+pub fn if_range_holds(head: &Head, record: &ObjectRecord) -> bool {
+    match head.header("if-range") {
+        None => true,
+        Some(text) => match Timestamp::parse_http_date(text) {
+            Some(date) => date.as_secs() == record.modified().as_secs(),
+            None => ETag::parse(text) == record.etag(),
+        },
+    }
+}
+
+/// The condition of a write.
+///
+/// # Errors
+/// `NotImplemented` for what S3 does not offer: both headers together, or `If-None-Match` with anything but `*`.
+pub fn write_condition(head: &Head) -> S3Result<WriteCondition> {
+    match (head.header("if-match"), head.header("if-none-match")) {
+        (None, None) => Ok(WriteCondition::Always),
+        (Some(_), Some(_)) => Err(unsupported("If-Match, If-None-Match")),
+        (None, Some(text)) if text.trim() == "*" => Ok(WriteCondition::IfAbsent),
+        (None, Some(_)) => Err(unsupported("If-None-Match")),
+        (Some(text), None) => Ok(match Tags::parse(text) {
+            Tags::Any => WriteCondition::IfPresent,
+            Tags::Of(tags) => WriteCondition::IfMatch(tags),
+        }),
+    }
+}
+
+fn unsupported(header: &str) -> S3Error {
+    S3Error::from(S3Code::NotImplemented)
+        .with("Header", header)
+        .with("additionalMessage", "We don't accept the provided value of this header")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Method};
+
+    use super::*;
+
+    fn head(headers: &[(&'static str, &str)]) -> Head {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, HeaderValue::from_str(value).unwrap());
+        }
+        Head::new(Method::GET, map, "").unwrap()
+    }
+
+    fn judge(headers: &[(&'static str, &str)]) -> Verdict {
+        let record = ObjectRecord { etag: "tag".into(), modified_ms: 784_111_777_500, ..ObjectRecord::default() };
+        ReadCondition::read(&head(headers)).judge(&record, Timestamp::from_secs(2_000_000_000))
+    }
+
+    const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const FUTURE: &str = "Sun, 06 Nov 2094 08:49:36 GMT";
+
+    #[test]
+    fn conditions_follow_their_precedence() {
+        assert_eq!(judge(&[]), Verdict::Go);
+        assert_eq!(judge(&[("if-match", "\"tag\"")]), Verdict::Go);
+        assert_eq!(judge(&[("if-match", "\"x\", \"tag\"")]), Verdict::Go);
+        assert_eq!(judge(&[("if-match", "*")]), Verdict::Go);
+        assert_eq!(judge(&[("if-match", "\"x\"")]), Verdict::Failed("If-Match"));
+        assert_eq!(judge(&[("if-match", "\"tag\""), ("if-unmodified-since", BEFORE)]), Verdict::Go);
+        assert_eq!(judge(&[("if-unmodified-since", BEFORE)]), Verdict::Failed("If-Unmodified-Since"));
+        assert_eq!(judge(&[("if-unmodified-since", THEN)]), Verdict::Go);
+        assert_eq!(judge(&[("if-none-match", "W/\"tag\"")]), Verdict::NotModified);
+        assert_eq!(judge(&[("if-none-match", "\"x\""), ("if-modified-since", THEN)]), Verdict::Go);
+        assert_eq!(judge(&[("if-modified-since", THEN)]), Verdict::NotModified);
+        assert_eq!(judge(&[("if-modified-since", BEFORE)]), Verdict::Go);
+        assert_eq!(judge(&[("if-modified-since", FUTURE)]), Verdict::Go);
+        assert_eq!(judge(&[("if-modified-since", "yesterday")]), Verdict::Go);
+        assert_eq!(judge(&[("if-match", "\"x\""), ("if-none-match", "\"tag\"")]), Verdict::Failed("If-Match"));
+    }
+
+    #[test]
+    fn writes_take_the_conditions_that_s3_offers() {
+        assert_eq!(write_condition(&head(&[])).unwrap(), WriteCondition::Always);
+        assert_eq!(write_condition(&head(&[("if-none-match", "*")])).unwrap(), WriteCondition::IfAbsent);
+        assert_eq!(write_condition(&head(&[("if-match", "*")])).unwrap(), WriteCondition::IfPresent);
+        for bad in [&[("if-none-match", "\"x\"")][..], &[("if-match", "*"), ("if-none-match", "*")][..]] {
+            assert_eq!(write_condition(&head(bad)).unwrap_err().code, S3Code::NotImplemented);
+        }
+    }
+}

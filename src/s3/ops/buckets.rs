@@ -1,0 +1,294 @@
+//! `ListBuckets`, `CreateBucket`, `HeadBucket`, `DeleteBucket`, `GetBucketLocation`.
+
+use http::{HeaderName, Method, header};
+
+use crate::{
+    auth::Action,
+    location::Location,
+    s3::{
+        codes::S3Code,
+        context::Context,
+        error::{S3Error, S3Result},
+        head::{Head, parse_number},
+        object_headers::canned_acl,
+        operation::{Need, Operation, Pattern, Scope, Target},
+        reply::{Document, Plain},
+        request_body::{Digest, RequestBody},
+        token,
+        xml::{read, write::XmlWriter},
+    },
+    storage::{NewBucket, StorageError, records::BucketRecord},
+    types::BucketName,
+};
+
+/// Largest page of buckets.
+const MAX_BUCKETS: u64 = 10_000;
+/// Largest configuration document of CreateBucket.
+const DOCUMENT: usize = 64 << 10;
+/// The region whose location constraint is spelled as none.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// Lists the caller's buckets.
+#[derive(Debug)]
+pub struct ListBuckets {
+    prefix: String,
+    after: String,
+    limit: u64,
+    region: Option<String>,
+    paged: bool,
+}
+
+impl Operation for ListBuckets {
+    const NAME: &'static str = "ListBuckets";
+    const ACTION: &'static str = "serviceGet";
+    const PATTERN: Pattern = Pattern::plain(Method::GET, Scope::Service);
+    type Reply = Document;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        let limit = match head.query("max-buckets") {
+            None => MAX_BUCKETS,
+            Some(text) => Some(parse_number("max-buckets", text)?)
+                .filter(|limit| (1..=MAX_BUCKETS).contains(limit))
+                .ok_or_else(|| S3Error::argument("max-buckets must be between 1 and 10000", "max-buckets", text))?,
+        };
+        let paged = ["max-buckets", "prefix", "continuation-token", "bucket-region"];
+        Ok(Self {
+            prefix: head.query("prefix").unwrap_or_default().to_owned(),
+            after: match head.query("continuation-token") {
+                None => String::new(),
+                Some(text) => token::read(text)?,
+            },
+            limit,
+            region: head.query("bucket-region").map(str::to_owned),
+            paged: paged.iter().any(|name| head.has_query(name)),
+        })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need { action: Action::ListAllMyBuckets, target: Target::Service }]
+    }
+
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
+        let owner = &cx.principal.account;
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let other_region = self.region.as_ref().is_some_and(|region| *region != cx.settings.region);
+        let page = if other_region {
+            crate::storage::BucketPage::default()
+        } else {
+            cx.storage.list_buckets(owner, &self.prefix, &self.after, limit).await?
+        };
+        let mut xml = XmlWriter::document("ListAllMyBucketsResult", 256 + 160 * page.buckets.len());
+        xml.open("Owner").text("ID", owner.as_str()).text("DisplayName", &cx.principal.display_name).close();
+        xml.open("Buckets");
+        for bucket in &page.buckets {
+            xml.open("Bucket").text("Name", bucket.name.as_str());
+            xml.text("CreationDate", &bucket.created().to_iso8601());
+            if self.paged {
+                xml.text("BucketRegion", &cx.settings.region);
+            }
+            xml.close();
+        }
+        xml.close();
+        if let Some(last) = page.buckets.last().filter(|_| page.truncated) {
+            xml.text("ContinuationToken", &token::write(last.name.as_str()));
+        }
+        if !self.prefix.is_empty() {
+            xml.text("Prefix", &self.prefix);
+        }
+        Ok(Document::new(xml.finish()))
+    }
+}
+
+/// Creates a bucket.
+#[derive(Debug)]
+pub struct CreateBucket {
+    name: BucketName,
+    ownership: String,
+}
+
+impl Operation for CreateBucket {
+    const NAME: &'static str = "CreateBucket";
+    const ACTION: &'static str = "bucketPut";
+    const PATTERN: Pattern = Pattern::plain(Method::PUT, Scope::Bucket);
+    type Reply = Plain;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        let lock = head.header("x-amz-bucket-object-lock-enabled");
+        if lock.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            let error = S3Error::from(S3Code::NotImplemented);
+            return Err(error.with("Header", "x-amz-bucket-object-lock-enabled"));
+        }
+        if let Some(grant) = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-grant-")) {
+            return Err(S3Error::from(S3Code::NotImplemented).with("Header", grant.as_str()));
+        }
+        let ownership = match head.header("x-amz-object-ownership") {
+            None | Some("ObjectWriter") => String::new(),
+            Some(known @ ("BucketOwnerPreferred" | "BucketOwnerEnforced")) => {
+                return Err(S3Error::from(S3Code::NotImplemented)
+                    .with("Header", "x-amz-object-ownership")
+                    .with("Value", known));
+            }
+            Some(other) => {
+                return Err(S3Error::argument(
+                    "Invalid x-amz-object-ownership header",
+                    "x-amz-object-ownership",
+                    other,
+                ));
+            }
+        };
+        Ok(Self { name: head.bucket()?, ownership })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need { action: Action::CreateBucket, target: Target::NewBucket(self.name.clone()) }]
+    }
+
+    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
+        let head = std::sync::Arc::clone(&cx.head);
+        let document = body.optional_document(&head, &cx.intake, DOCUMENT, Digest::Optional).await?;
+        let constraint = if document.is_empty() { None } else { location_constraint(&document)? };
+        let location = choose_location(&cx, constraint.as_deref())?;
+        let owner = cx.principal.account.clone();
+        let mut record = BucketRecord {
+            owner: owner.as_str().to_owned(),
+            owner_display_name: cx.principal.display_name.to_string(),
+            location_constraint: constraint.unwrap_or_default(),
+            location: (*location.name).to_owned(),
+            ownership: self.ownership,
+            ..BucketRecord::default()
+        };
+        if let Some(acl) = canned_acl(&head, &owner, &owner)? {
+            record.set_acl(&acl);
+        }
+        let acl = record.acl.clone();
+        let created = cx.storage.create_bucket(NewBucket { name: self.name.clone(), record }).await;
+        let path = format!("/{}", self.name);
+        match created {
+            Ok(_) => {}
+            Err(StorageError::BucketAlreadyOwnedByYou) if location.legacy_aws_behavior => {
+                let existing = cx.bucket(&self.name).await?;
+                let table = cx.storage.locations();
+                let legacy = table.get(&existing.record.location).is_some_and(|known| known.legacy_aws_behavior);
+                if !legacy {
+                    return Err(StorageError::BucketAlreadyOwnedByYou.into());
+                }
+                // The list of the first creation gives way, as in us-east-1.
+                cx.storage.update_bucket(&self.name, |record| record.acl.clone_from(&acl)).await?;
+            }
+            Err(e) => return Err(e.into()),
+        }
+        Ok(Plain::ok().with(header::LOCATION, &path))
+    }
+}
+
+fn location_constraint(document: &[u8]) -> S3Result<Option<String>> {
+    let root = read::read(document)?;
+    if root.name() != "CreateBucketConfiguration" {
+        return Err(S3Code::MalformedXML.into());
+    }
+    for later in ["Location", "Bucket", "Tags"] {
+        if root.child(later)?.is_some() {
+            return Err(S3Error::from(S3Code::NotImplemented).with("Element", later));
+        }
+    }
+    Ok(root.optional_text("LocationConstraint")?.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned))
+}
+
+/// The location of a new bucket: the one it names, else the endpoint's, else the default.
+fn choose_location(cx: &Context, constraint: Option<&str>) -> S3Result<std::sync::Arc<Location>> {
+    let table = cx.storage.locations();
+    let endpoint = cx.settings.endpoints.get(&cx.head.host).map(String::as_str);
+    let name = constraint.or(endpoint).unwrap_or(DEFAULT_REGION);
+    table.get(name).filter(|location| location.usable).cloned().ok_or_else(|| {
+        S3Error::new(
+            S3Code::InvalidLocationConstraint,
+            format!(
+                "value of the location you are attempting to set - {name} - is not listed in the locationConstraint config"
+            ),
+        )
+    })
+}
+
+/// Says whether a bucket is there and may be used.
+#[derive(Debug)]
+pub struct HeadBucket {
+    name: BucketName,
+}
+
+impl Operation for HeadBucket {
+    const NAME: &'static str = "HeadBucket";
+    const ACTION: &'static str = "bucketHead";
+    const PATTERN: Pattern = Pattern::plain(Method::HEAD, Scope::Bucket);
+    type Reply = Plain;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Ok(Self { name: head.bucket()? })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::bucket(&self.name, Action::ListBucket)]
+    }
+
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
+        cx.bucket(&self.name).await?;
+        Ok(Plain::ok().with(HeaderName::from_static("x-amz-access-point-alias"), "false"))
+    }
+}
+
+/// Deletes an empty bucket.
+#[derive(Debug)]
+pub struct DeleteBucket {
+    name: BucketName,
+}
+
+impl Operation for DeleteBucket {
+    const NAME: &'static str = "DeleteBucket";
+    const ACTION: &'static str = "bucketDelete";
+    const PATTERN: Pattern = Pattern::plain(Method::DELETE, Scope::Bucket);
+    type Reply = Plain;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        // What cannot exist is not there, as in the original.
+        let name =
+            head.bucket().map_err(|_| S3Error::from(S3Code::NoSuchBucket).with("BucketName", head.bucket.as_str()))?;
+        Ok(Self { name })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::bucket(&self.name, Action::DeleteBucket)]
+    }
+
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
+        cx.storage.delete_bucket(&self.name).await?;
+        Ok(Plain::no_content())
+    }
+}
+
+/// Tells where a bucket's objects go.
+#[derive(Debug)]
+pub struct GetBucketLocation {
+    name: BucketName,
+}
+
+impl Operation for GetBucketLocation {
+    const NAME: &'static str = "GetBucketLocation";
+    const ACTION: &'static str = "bucketGetLocation";
+    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["location"]);
+    type Reply = Document;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Ok(Self { name: head.bucket()? })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::bucket(&self.name, Action::GetBucketLocation)]
+    }
+
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
+        let bucket = cx.bucket(&self.name).await?;
+        let constraint = Some(bucket.record.location_constraint.as_str()).filter(|text| *text != DEFAULT_REGION);
+        let mut xml = XmlWriter::document("LocationConstraint", 256);
+        xml.content(constraint.unwrap_or_default());
+        Ok(Document::new(xml.finish()))
+    }
+}

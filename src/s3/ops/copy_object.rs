@@ -1,0 +1,281 @@
+//! `CopyObject`, and the source of every copy.
+
+use std::{ops::Range, sync::Arc};
+
+use http::{HeaderName, Method};
+use http_body_util::StreamBody;
+
+use crate::{
+    auth::Action,
+    s3::{
+        body::{LARGEST_PUT, Plan},
+        codes::S3Code,
+        conditional::{ReadCondition, Verdict, write_condition},
+        context::Context,
+        error::{S3Error, S3Result},
+        head::{self, Head},
+        object_headers::{attributes, storage_class},
+        operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        ops::{get_object::missing, put_object::written},
+        reply::Document,
+        request_body::RequestBody,
+        xml::write::XmlWriter,
+    },
+    storage::{
+        Attributes, Bucket, PutObject as Put, StorageError, WriteCondition,
+        records::{ChecksumRecord, JournalOp, ObjectRecord},
+    },
+    types::{BucketName, ChecksumAlgorithm, IncomingBody},
+};
+
+/// Attempts to open a source that others replace.
+const ATTEMPTS: usize = 8;
+
+/// Copies an object.
+#[derive(Debug)]
+pub struct CopyObject {
+    object: ObjectRef,
+    source: CopySource,
+    condition: WriteCondition,
+    metadata: Directive,
+    tagging: Directive,
+    checksum: Option<ChecksumAlgorithm>,
+}
+
+/// What a copy reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopySource {
+    /// The version.
+    pub object: ObjectRef,
+    condition: ReadCondition,
+}
+
+/// A source that was found and may be read.
+#[derive(Debug)]
+pub struct OpenSource {
+    /// Its bucket.
+    pub bucket: Arc<Bucket>,
+    /// Its record.
+    pub record: ObjectRecord,
+}
+
+/// Where metadata or tags of a copy come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Directive {
+    Copy,
+    Replace,
+}
+
+impl Directive {
+    fn read(head: &Head, name: &'static str) -> S3Result<Self> {
+        match head.header(name) {
+            None | Some("COPY") => Ok(Self::Copy),
+            Some("REPLACE") => Ok(Self::Replace),
+            Some(other) => Err(S3Error::argument(format!("Unknown {name}."), name, other)),
+        }
+    }
+}
+
+impl CopySource {
+    /// Reads `x-amz-copy-source`: `[/]bucket/key[?versionId=…]`, percent-encoded once.
+    ///
+    /// # Errors
+    /// `InvalidArgument`.
+    pub fn read(head: &Head) -> S3Result<Self> {
+        let text = head.header("x-amz-copy-source").unwrap_or_default();
+        let invalid = |why: &'static str| S3Error::argument(why, "x-amz-copy-source", text);
+        let (path, version) = match text.split_once("?versionId=") {
+            Some((path, version)) => (path, Some(version)),
+            None => (text, None),
+        };
+        let path = head::decode(path).map_err(|_| invalid("Invalid copy source encoding."))?;
+        let path = path.strip_prefix('/').unwrap_or(&path);
+        let (bucket, key) = path
+            .split_once('/')
+            .ok_or_else(|| invalid("Copy Source must mention the source bucket and key: sourcebucket/sourcekey"))?;
+        let bucket = BucketName::new(bucket).map_err(|_| invalid("Invalid copy source bucket name"))?;
+        let key = head::key(key)
+            .map_err(|_| invalid("Copy Source must mention the source bucket and key: sourcebucket/sourcekey"))?;
+        let version = version.map(head::version).transpose()?;
+        Ok(Self { object: ObjectRef { bucket, key, version }, condition: ReadCondition::of_copy_source(head) })
+    }
+
+    /// The permission to read it.
+    pub fn need(&self) -> Need {
+        let action = if self.object.version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
+        self.object.need(action)
+    }
+
+    /// Finds the source and judges its conditions: whatever fails is 412 here.
+    ///
+    /// # Errors
+    /// `NoSuchKey`, `NoSuchVersion`, `InvalidRequest` for a marker named by its id, `PreconditionFailed`.
+    pub async fn find(&self, cx: &Context) -> S3Result<OpenSource> {
+        let bucket = cx.bucket(&self.object.bucket).await?;
+        cx.check_expected_owner(&bucket, "x-amz-source-expected-bucket-owner")?;
+        let found = cx.storage.version(&bucket, &self.object.key, self.object.version).await;
+        let record = found.map_err(|e| match e {
+            StorageError::IsDeleteMarker(_) => S3Error::request(
+                "The source of a copy request may not specifically refer to a delete marker by version id.",
+            ),
+            StorageError::NoSuchKey(_) => S3Error::from(S3Code::NoSuchKey).with("Key", self.object.key.as_str()),
+            other => missing(cx, other),
+        })?;
+        match self.condition.judge(&record, cx.now) {
+            Verdict::Go => Ok(OpenSource { bucket, record }),
+            Verdict::NotModified => Err(failed("x-amz-copy-source-If-None-Match")),
+            Verdict::Failed(_) => Err(failed("x-amz-copy-source-If-Match")),
+        }
+    }
+
+    /// The bytes of a source, hashed on their way as an upload's are.
+    pub async fn body(
+        &self,
+        cx: &Context,
+        source: &OpenSource,
+        bytes: Range<u64>,
+        checksum: ChecksumAlgorithm,
+    ) -> S3Result<IncomingBody> {
+        let mut record = source.record.clone();
+        for _ in 0..ATTEMPTS {
+            match cx.storage.open(&source.bucket, &self.object.key, &record, bytes.clone()).await {
+                Ok(stream) => {
+                    let length = bytes.end - bytes.start;
+                    let plan = Plan { length: Some(length), store: checksum, ..Plan::default() };
+                    let frames = futures_util::StreamExt::map(stream, |chunk| chunk.map(http_body::Frame::data));
+                    return Ok(cx.intake.accept(StreamBody::new(frames), plan));
+                }
+                Err(StorageError::Vanished) => {
+                    let again = self.find(cx).await?.record;
+                    if again.etag != record.etag || again.size != record.size {
+                        return Err(S3Code::ConditionalRequestConflict.into());
+                    }
+                    record = again;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(S3Error::from(S3Code::InternalError).because(StorageError::Vanished))
+    }
+}
+
+fn failed(condition: &str) -> S3Error {
+    S3Error::from(S3Code::PreconditionFailed).with("Condition", condition)
+}
+
+impl Operation for CopyObject {
+    const NAME: &'static str = "CopyObject";
+    const ACTION: &'static str = "objectCopy";
+    const PATTERN: Pattern = Pattern::with_header(Method::PUT, Scope::Object, &[], "x-amz-copy-source");
+    type Reply = Document;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        let checksum = match head.header("x-amz-checksum-algorithm") {
+            None => None,
+            Some(name) => Some(
+                ChecksumAlgorithm::parse(name)
+                    .ok_or_else(|| S3Error::request("Checksum algorithm provided is unsupported."))?,
+            ),
+        };
+        storage_class(head)?;
+        Ok(Self {
+            object: head.object_without_version()?,
+            source: CopySource::read(head)?,
+            condition: write_condition(head)?,
+            metadata: Directive::read(head, "x-amz-metadata-directive")?,
+            tagging: Directive::read(head, "x-amz-tagging-directive")?,
+            checksum,
+        })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![self.object.need(Action::PutObject), self.source.need()]
+    }
+
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
+        let bucket = cx.bucket(&self.object.bucket).await?;
+        let source = self.source.find(&cx).await?;
+        if source.record.size > LARGEST_PUT {
+            return Err(S3Error::request(
+                "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
+            ));
+        }
+        let attributes = self.attributes(&cx, &bucket, &source.record)?;
+        cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
+        let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
+        let body = self.source.body(&cx, &source, 0..source.record.size, checksum).await?;
+        let put = Put {
+            bucket: Arc::clone(&bucket),
+            key: self.object.key,
+            location: cx.location(&bucket)?,
+            attributes,
+            condition: self.condition,
+            body,
+            op: JournalOp::ObjectCopied,
+        };
+        let record = cx.storage.put_object(put).await?;
+        let mut reply = Document::new(result(
+            "CopyObjectResult",
+            &record.etag().quoted(),
+            &record.modified().to_iso8601(),
+            record.checksum.as_ref(),
+        ));
+        reply.headers = written(&cx, &bucket, &record);
+        reply.headers.remove(http::header::ETAG);
+        Ok(source_version(&cx, &source, reply))
+    }
+}
+
+impl CopyObject {
+    /// What is said of the copy. Lists, storage class and redirect are never taken from the source.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a copy of a version onto itself that changes nothing.
+    fn attributes(&self, cx: &Context, bucket: &Bucket, source: &ObjectRecord) -> S3Result<Attributes> {
+        let mut attributes = attributes(&cx.head, cx, bucket)?;
+        let itself = self.object.bucket == self.source.object.bucket
+            && self.object.key == self.source.object.key
+            && self.source.object.version.is_none();
+        let changes = self.metadata == Directive::Replace
+            || self.checksum.is_some()
+            || attributes.storage_class != source.storage_class
+            || attributes.redirect != source.redirect;
+        if itself && !changes {
+            return Err(S3Error::request(
+                "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
+            ));
+        }
+        if self.metadata == Directive::Copy {
+            attributes.content = source.content.clone().unwrap_or_default();
+            attributes.metadata.clone_from(&source.metadata);
+        }
+        if self.tagging == Directive::Copy {
+            attributes.tags.clone_from(&source.tags);
+        }
+        Ok(attributes)
+    }
+}
+
+/// The algorithm that a copy keeps: that of a source in one piece. One of many parts gets a full checksum.
+fn kept_algorithm(source: &ObjectRecord) -> Option<ChecksumAlgorithm> {
+    source.checksum.as_ref().filter(|checksum| !checksum.composite).and_then(ChecksumRecord::algorithm)
+}
+
+/// Adds the version that was copied.
+pub fn source_version(cx: &Context, source: &OpenSource, reply: Document) -> Document {
+    if !source.bucket.is_versioned() {
+        return reply;
+    }
+    reply.with(HeaderName::from_static("x-amz-copy-source-version-id"), &cx.version_text(&source.record))
+}
+
+/// `CopyObjectResult` or `CopyPartResult`.
+pub fn result(root: &'static str, etag: &str, modified: &str, checksum: Option<&ChecksumRecord>) -> bytes::Bytes {
+    let mut xml = XmlWriter::document(root, 512);
+    xml.text("LastModified", modified).text("ETag", etag);
+    if let Some((checksum, algorithm)) = checksum.and_then(|checksum| Some((checksum, checksum.algorithm()?))) {
+        xml.optional(algorithm.xml_element(), checksum.to_text().as_deref());
+        xml.text("ChecksumType", if checksum.composite { "COMPOSITE" } else { "FULL_OBJECT" });
+    }
+    xml.finish()
+}

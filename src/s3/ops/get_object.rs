@@ -1,0 +1,309 @@
+//! `GetObject` and `HeadObject`: one reading of the rules for both.
+
+use std::ops::Range;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+use crate::{
+    auth::Action,
+    s3::{
+        ResponseBody,
+        codes::S3Code,
+        conditional::{ReadCondition, Verdict, if_range_holds},
+        context::Context,
+        error::{S3Error, S3Result},
+        head::{Head, parse_number},
+        object_headers::{ShowChecksum, describe, show_checksum},
+        operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
+        reply,
+        request_body::RequestBody,
+    },
+    storage::{
+        Bucket, StorageError,
+        records::{ChecksumRecord, ObjectRecord},
+    },
+    types::{ByteRange, ByteStream, Timestamp},
+};
+
+/// Attempts to open a version that others replace.
+const ATTEMPTS: usize = 8;
+/// Parameters that replace a header of the answer.
+const OVERRIDES: [(&str, HeaderName); 6] = [
+    ("response-cache-control", header::CACHE_CONTROL),
+    ("response-content-disposition", header::CONTENT_DISPOSITION),
+    ("response-content-encoding", header::CONTENT_ENCODING),
+    ("response-content-language", header::CONTENT_LANGUAGE),
+    ("response-content-type", header::CONTENT_TYPE),
+    ("response-expires", header::EXPIRES),
+];
+
+/// Returns an object.
+#[derive(Debug)]
+pub struct GetObject(Read);
+
+/// Returns an object's headers.
+#[derive(Debug)]
+pub struct HeadObject(Read);
+
+#[derive(Debug)]
+struct Read {
+    object: ObjectRef,
+    condition: ReadCondition,
+    range: Option<ByteRange>,
+    part: Option<u32>,
+    checksum: ShowChecksum,
+    overrides: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A version, or a part of it.
+#[derive(Debug)]
+pub struct ObjectReply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+}
+
+struct Bytes(ByteStream);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bytes")
+    }
+}
+
+/// Which bytes an answer has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Selection {
+    bytes: Range<u64>,
+    partial: bool,
+    parts: Option<u32>,
+    /// The checksum of the selected part, where a part is selected and has one.
+    checksum: Option<ChecksumRecord>,
+}
+
+impl Operation for GetObject {
+    const NAME: &'static str = "GetObject";
+    const ACTION: &'static str = "objectGet";
+    const PATTERN: Pattern = Pattern::plain(Method::GET, Scope::Object);
+    type Reply = ObjectReply;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Read::parse(head).map(Self)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![self.0.need()]
+    }
+
+    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<ObjectReply> {
+        let bucket = cx.bucket(&self.0.object.bucket).await?;
+        for _ in 0..ATTEMPTS {
+            let record = self.0.find(&mut cx, &bucket).await?;
+            let selection = self.0.select(&cx, &bucket, &record).await?;
+            let opened = cx.storage.open(&bucket, &self.0.object.key, &record, selection.bytes.clone()).await;
+            match opened {
+                Err(StorageError::Vanished) => {}
+                Err(e) => return Err(e.into()),
+                Ok(stream) => return Ok(self.0.reply(&cx, &bucket, &record, (selection, Some(stream)))),
+            }
+        }
+        Err(S3Error::from(S3Code::InternalError).because(StorageError::Vanished))
+    }
+}
+
+impl Operation for HeadObject {
+    const NAME: &'static str = "HeadObject";
+    const ACTION: &'static str = "objectHead";
+    const PATTERN: Pattern = Pattern::plain(Method::HEAD, Scope::Object);
+    type Reply = ObjectReply;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Read::parse(head).map(Self)
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![self.0.need()]
+    }
+
+    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<ObjectReply> {
+        let bucket = cx.bucket(&self.0.object.bucket).await?;
+        let record = self.0.find(&mut cx, &bucket).await?;
+        let selection = self.0.select(&cx, &bucket, &record).await?;
+        Ok(self.0.reply(&cx, &bucket, &record, (selection, None)))
+    }
+}
+
+impl Read {
+    fn parse(head: &Head) -> S3Result<Self> {
+        let range = head.header("range");
+        let part = match head.query("partNumber") {
+            None => None,
+            Some(text) => Some(part_number(text)?),
+        };
+        if part.is_some() && range.is_some() {
+            return Err(S3Error::request("Cannot specify both Range header and partNumber query parameter."));
+        }
+        let enabled = head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"));
+        Ok(Self {
+            object: head.object()?,
+            condition: ReadCondition::read(head),
+            range: range.and_then(ByteRange::parse),
+            part,
+            checksum: if enabled { ShowChecksum::Yes } else { ShowChecksum::No },
+            overrides: overrides(head)?,
+        })
+    }
+
+    fn need(&self) -> Need {
+        let action = if self.object.version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
+        self.object.need(action)
+    }
+
+    async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {
+        let record = match cx.take_authorized(&self.object) {
+            Some(record) => record,
+            None => match cx.storage.version(bucket, &self.object.key, self.object.version).await {
+                Ok(record) => record,
+                Err(e) => return Err(missing(cx, e)),
+            },
+        };
+        match self.condition.judge(&record, cx.now) {
+            Verdict::Go => Ok(record),
+            Verdict::NotModified => Err(S3Error::not_modified(validators(cx, bucket, &record))),
+            Verdict::Failed(condition) => Err(S3Error::from(S3Code::PreconditionFailed).with("Condition", condition)),
+        }
+    }
+
+    async fn select(&self, cx: &Context, bucket: &Bucket, record: &ObjectRecord) -> S3Result<Selection> {
+        let whole = Selection { bytes: 0..record.size, partial: false, parts: None, checksum: None };
+        if let Some(part) = self.part {
+            return select_part(cx, bucket, record, part).await;
+        }
+        match self.range {
+            Some(range) if if_range_holds(&cx.head, record) => match range.resolve(record.size) {
+                Ok(bytes) => Ok(Selection { bytes, partial: true, ..whole }),
+                Err(_) => {
+                    let asked = cx.head.header("range").unwrap_or_default();
+                    Err(S3Error::from(S3Code::InvalidRange)
+                        .with("RangeRequested", asked)
+                        .with("ActualObjectSize", record.size.to_string())
+                        .header(header::CONTENT_RANGE, &format!("bytes */{}", record.size)))
+                }
+            },
+            _ => Ok(whole),
+        }
+    }
+
+    fn reply(
+        &self,
+        cx: &Context,
+        bucket: &Bucket,
+        record: &ObjectRecord,
+        (selection, stream): (Selection, Option<ByteStream>),
+    ) -> ObjectReply {
+        let checksum = if selection.partial || selection.parts.is_some() { ShowChecksum::No } else { self.checksum };
+        let mut headers = describe(cx, bucket, record, checksum);
+        if self.checksum == ShowChecksum::Yes {
+            show_checksum(&mut headers, selection.checksum.as_ref());
+        }
+        let Range { start, end } = selection.bytes;
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(end - start));
+        if selection.partial && end > start {
+            let range = format!("bytes {start}-{}/{}", end - 1, record.size);
+            reply::set(&mut headers, header::CONTENT_RANGE, &range);
+        }
+        if let Some(parts) = selection.parts {
+            headers.insert("x-amz-mp-parts-count", HeaderValue::from(parts));
+        }
+        for (name, value) in &self.overrides {
+            headers.insert(name, value.clone());
+        }
+        let status = if selection.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+        ObjectReply { status, headers, body: stream.map(Bytes) }
+    }
+}
+
+impl Reply for ObjectReply {
+    fn render(self) -> S3Result<Response<ResponseBody>> {
+        let body = match self.body {
+            Some(Bytes(stream)) => reply::streaming(stream),
+            None => reply::empty(),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        Ok(response)
+    }
+}
+
+fn part_number(text: &str) -> S3Result<u32> {
+    let number = parse_number("partNumber", text)?;
+    u32::try_from(number).ok().filter(|number| (1..=10_000).contains(number)).ok_or_else(|| {
+        S3Error::argument("Part number must be an integer between 1 and 10000, inclusive", "partNumber", text)
+    })
+}
+
+async fn select_part(cx: &Context, bucket: &Bucket, record: &ObjectRecord, part: u32) -> S3Result<Selection> {
+    let unsatisfiable = || {
+        S3Error::from(S3Code::InvalidPartNumber)
+            .with("PartNumberRequested", part.to_string())
+            .with("ActualPartCount", record.part_count().unwrap_or(1).to_string())
+    };
+    let Some(count) = record.part_count() else {
+        if part > 1 {
+            return Err(unsatisfiable());
+        }
+        return Ok(Selection { bytes: 0..record.size, partial: true, parts: None, checksum: record.checksum.clone() });
+    };
+    let found = cx.storage.part_at(bucket, record, part - 1).await?;
+    let (segment, start) = found.ok_or_else(unsatisfiable)?;
+    Ok(Selection { bytes: start..start + segment.size, partial: true, parts: Some(count), checksum: segment.checksum })
+}
+
+/// The headers that a 304 keeps.
+fn validators(cx: &Context, bucket: &Bucket, record: &ObjectRecord) -> HeaderMap {
+    let mut headers = describe(cx, bucket, record, ShowChecksum::No);
+    let kept = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL, header::EXPIRES];
+    let version = headers.get("x-amz-version-id").cloned();
+    let mut out: HeaderMap = kept.into_iter().filter_map(|name| Some((name.clone(), headers.remove(name)?))).collect();
+    if let Some(version) = version {
+        out.insert("x-amz-version-id", version);
+    }
+    out
+}
+
+/// What is not there is said with what is known of its marker.
+pub fn missing(cx: &Context, e: StorageError) -> S3Error {
+    let mark = |error: S3Error, marker: &ObjectRecord| {
+        error
+            .header(HeaderName::from_static("x-amz-delete-marker"), "true")
+            .header(HeaderName::from_static("x-amz-version-id"), &cx.version_text(marker))
+    };
+    match e {
+        StorageError::NoSuchKey(Some(marker)) => mark(S3Code::NoSuchKey.into(), &marker),
+        StorageError::NoSuchVersion => {
+            S3Error::from(S3Code::NoSuchVersion).with("VersionId", cx.head.query("versionId").unwrap_or_default())
+        }
+        StorageError::IsDeleteMarker(marker) => {
+            let modified: Timestamp = marker.modified();
+            mark(S3Code::MethodNotAllowed.into(), &marker)
+                .with("Method", cx.head.method.as_str())
+                .with("ResourceType", "DeleteMarker")
+                .header(header::ALLOW, "DELETE")
+                .header(header::LAST_MODIFIED, &modified.to_http_date())
+        }
+        other => other.into(),
+    }
+}
+
+fn overrides(head: &Head) -> S3Result<Vec<(HeaderName, HeaderValue)>> {
+    let mut found = Vec::new();
+    for (parameter, name) in OVERRIDES {
+        let Some(text) = head.query(parameter) else { continue };
+        let printable = !text.chars().any(char::is_control);
+        let value = printable.then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
+        let value = value.ok_or_else(|| S3Error::argument("Invalid header value", parameter, text))?;
+        found.push((name, value));
+    }
+    Ok(found)
+}

@@ -1,0 +1,13 @@
+//! The operations: each is one type with its request, its rules and its answer.
+
+pub mod buckets;
+pub mod copy_object;
+pub mod delete_object;
+pub mod delete_objects;
+pub mod get_object;
+pub mod get_object_attributes;
+pub mod list_objects;
+pub mod multipart;
+pub mod put_object;
+pub mod tagging;
+pub mod versioning;

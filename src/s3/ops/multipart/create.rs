@@ -1,0 +1,100 @@
+//! `CreateMultipartUpload`.
+
+use http::{HeaderName, Method};
+
+use crate::{
+    auth::Action,
+    s3::{
+        context::Context,
+        error::{S3Error, S3Result},
+        head::Head,
+        object_headers::attributes,
+        operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        reply::Document,
+        request_body::RequestBody,
+        xml::write::XmlWriter,
+    },
+    storage::NewUpload,
+    types::{ChecksumAlgorithm, ChecksumType},
+};
+
+/// Begins an upload.
+#[derive(Debug)]
+pub struct CreateMultipartUpload {
+    object: ObjectRef,
+    checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+}
+
+impl Operation for CreateMultipartUpload {
+    const NAME: &'static str = "CreateMultipartUpload";
+    const ACTION: &'static str = "initiateMultipartUpload";
+    const PATTERN: Pattern = Pattern::new(Method::POST, Scope::Object, &["uploads"]);
+    type Reply = Document;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Ok(Self { object: head.object_without_version()?, checksum: declared(head)? })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![self.object.need(Action::PutObject)]
+    }
+
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
+        let bucket = cx.bucket(&self.object.bucket).await?;
+        let upload = NewUpload {
+            bucket: std::sync::Arc::clone(&bucket),
+            key: self.object.key.clone(),
+            location: cx.location(&bucket)?,
+            attributes: attributes(&cx.head, &cx, &bucket)?,
+            checksum: self.checksum,
+            initiator: cx.principal.account.clone(),
+            initiator_display_name: cx.principal.display_name.to_string(),
+        };
+        let id = cx.storage.create_upload(upload).await?;
+        let mut xml = XmlWriter::document("InitiateMultipartUploadResult", 512);
+        xml.text("Bucket", bucket.name.as_str());
+        xml.text("Key", self.object.key.as_str());
+        xml.text("UploadId", &id.to_string());
+        let mut reply = Document::new(xml.finish());
+        if let Some((algorithm, kind)) = self.checksum {
+            reply = reply
+                .with(HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name())
+                .with(HeaderName::from_static("x-amz-checksum-type"), kind.name());
+        }
+        Ok(reply)
+    }
+}
+
+fn declared(head: &Head) -> S3Result<Option<(ChecksumAlgorithm, ChecksumType)>> {
+    let algorithm = match head.header("x-amz-checksum-algorithm") {
+        None => None,
+        Some(name) => Some(
+            ChecksumAlgorithm::parse(name)
+                .ok_or_else(|| S3Error::request("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512, MD5, XXHASH64, XXHASH3, XXHASH128]"))?,
+        ),
+    };
+    let kind = match head.header("x-amz-checksum-type") {
+        None => None,
+        Some(name) => Some(
+            ChecksumType::parse(name)
+                .ok_or_else(|| S3Error::request("Value for x-amz-checksum-type header is invalid."))?,
+        ),
+    };
+    match (algorithm, kind) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(S3Error::request(
+            "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+        )),
+        (Some(algorithm), kind) => {
+            let kind = kind.unwrap_or_else(|| algorithm.default_type());
+            if !algorithm.supports(kind) {
+                return Err(S3Error::request(format!(
+                    "The {} checksum type cannot be used with the {} checksum algorithm.",
+                    kind.name(),
+                    algorithm.name().to_lowercase()
+                )));
+            }
+            Ok(Some((algorithm, kind)))
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Tags of objects and buckets: get, put, delete.
+
+use http::{HeaderName, Method};
+
+use crate::{
+    auth::Action,
+    s3::{
+        codes::S3Code,
+        context::Context,
+        error::{S3Error, S3Result},
+        head::Head,
+        operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        ops::get_object::missing,
+        reply::{Document, Plain},
+        request_body::{Digest, RequestBody},
+        tags,
+        xml::read,
+    },
+    storage::records::{ObjectRecord, Pair},
+    types::BucketName,
+};
+
+/// Largest document: fifty tags, escaped.
+const DOCUMENT: usize = 256 << 10;
+
+/// Returns the tags of a version.
+#[derive(Debug)]
+pub struct GetObjectTagging {
+    object: ObjectRef,
+}
+
+/// Replaces the tags of a version.
+#[derive(Debug)]
+pub struct PutObjectTagging {
+    object: ObjectRef,
+}
+
+/// Removes the tags of a version.
+#[derive(Debug)]
+pub struct DeleteObjectTagging {
+    object: ObjectRef,
+}
+
+/// Returns the tags of a bucket.
+#[derive(Debug)]
+pub struct GetBucketTagging {
+    name: BucketName,
+}
+
+/// Replaces the tags of a bucket.
+#[derive(Debug)]
+pub struct PutBucketTagging {
+    name: BucketName,
+}
+
+/// Removes the tags of a bucket.
+#[derive(Debug)]
+pub struct DeleteBucketTagging {
+    name: BucketName,
+}
+
+fn version_header(cx: &Context, versioned: bool, record: &ObjectRecord, reply: Plain) -> Plain {
+    if versioned { reply.with(HeaderName::from_static("x-amz-version-id"), &cx.version_text(record)) } else { reply }
+}
+
+fn pick(object: &ObjectRef, plain: Action, versioned: Action) -> Vec<Need> {
+    vec![object.need(if object.version.is_some() { versioned } else { plain })]
+}
+
+async fn replace(cx: &Context, object: &ObjectRef, tags: Vec<Pair>, reply: Plain) -> S3Result<Plain> {
+    let bucket = cx.bucket(&object.bucket).await?;
+    let edit = |record: &mut ObjectRecord| record.tags.clone_from(&tags);
+    match cx.storage.update_version(&bucket, &object.key, object.version, edit).await {
+        Ok(record) => Ok(version_header(cx, bucket.is_versioned(), &record, reply)),
+        Err(e) => Err(missing(cx, e)),
+    }
+}
+
+impl Operation for GetObjectTagging {
+    const NAME: &'static str = "GetObjectTagging";
+    const ACTION: &'static str = "objectGetTagging";
+    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Object, &["tagging"]);
+    type Reply = Document;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Ok(Self { object: head.object()? })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        pick(&self.object, Action::GetObjectTagging, Action::GetObjectVersionTagging)
+    }
+
+    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
+        let bucket = cx.bucket(&self.object.bucket).await?;
+        let record = match cx.take_authorized(&self.object) {
+            Some(record) => record,
+            None => {
+                let found = cx.storage.version(&bucket, &self.object.key, self.object.version).await;
+                found.map_err(|e| missing(&cx, e))?
+            }
+        };
+        let document = Document::new(tags::document(&record.tags));
+        if bucket.is_versioned() {
+            return Ok(document.with(HeaderName::from_static("x-amz-version-id"), &cx.version_text(&record)));
+        }
+        Ok(document)
+    }
+}
+
+impl Operation for PutObjectTagging {
+    const NAME: &'static str = "PutObjectTagging";
+    const ACTION: &'static str = "objectPutTagging";
+    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Object, &["tagging"]);
+    type Reply = Plain;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Ok(Self { object: head.object()? })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        pick(&self.object, Action::PutObjectTagging, Action::PutObjectVersionTagging)
+    }
+
+    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
+        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
+        let tags = tags::parse_document(&read::read(&document)?, cx.settings.max_object_tags, "Object")?;
+        replace(&cx, &self.object, tags, Plain::ok()).await
+    }
+}
+
+impl Operation for DeleteObjectTagging {
+    const NAME: &'static str = "DeleteObjectTagging";
+    const ACTION: &'static str = "objectDeleteTagging";
+    const PATTERN: Pattern = Pattern::new(Method::DELETE, Scope::Object, &["tagging"]);
+    type Reply = Plain;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Ok(Self { object: head.object()? })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        pick(&self.object, Action::DeleteObjectTagging, Action::DeleteObjectVersionTagging)
+    }
+
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
+        replace(&cx, &self.object, Vec::new(), Plain::no_content()).await
+    }
+}
+
+impl Operation for GetBucketTagging {
+    const NAME: &'static str = "GetBucketTagging";
+    const ACTION: &'static str = "bucketGetTagging";
+    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["tagging"]);
+    type Reply = Document;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Ok(Self { name: head.bucket()? })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::bucket(&self.name, Action::GetBucketTagging)]
+    }
+
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
+        let bucket = cx.bucket(&self.name).await?;
+        if bucket.record.tags.is_empty() {
+            return Err(S3Error::from(S3Code::NoSuchTagSet).with("BucketName", self.name.as_str()));
+        }
+        Ok(Document::new(tags::document(&bucket.record.tags)))
+    }
+}
+
+impl Operation for PutBucketTagging {
+    const NAME: &'static str = "PutBucketTagging";
+    const ACTION: &'static str = "bucketPutTagging";
+    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["tagging"]);
+    type Reply = Plain;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Ok(Self { name: head.bucket()? })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::bucket(&self.name, Action::PutBucketTagging)]
+    }
+
+    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
+        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
+        let tags = tags::parse_document(&read::read(&document)?, tags::MAX_BUCKET_TAGS, "Bucket")?;
+        cx.storage.update_bucket(&self.name, |record| record.tags.clone_from(&tags)).await?;
+        Ok(Plain::no_content())
+    }
+}
+
+impl Operation for DeleteBucketTagging {
+    const NAME: &'static str = "DeleteBucketTagging";
+    const ACTION: &'static str = "bucketDeleteTagging";
+    const PATTERN: Pattern = Pattern::new(Method::DELETE, Scope::Bucket, &["tagging"]);
+    type Reply = Plain;
+
+    fn parse(head: &Head) -> S3Result<Self> {
+        Ok(Self { name: head.bucket()? })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::bucket(&self.name, Action::PutBucketTagging)]
+    }
+
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
+        cx.storage.update_bucket(&self.name, |record| record.tags.clear()).await?;
+        Ok(Plain::no_content())
+    }
+}

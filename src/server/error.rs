@@ -1,0 +1,67 @@
+//! Why a server does not start. The first line names what is wrong and what to do.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::{data::DataError, metadata::MetadataError, storage::StorageError};
+
+/// Why a server does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("data directory {path}: {source}")]
+    Data {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: DataError,
+    },
+    /// The metadata directory cannot be used.
+    #[error("metadata directory {path}: {source}")]
+    Metadata {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: MetadataError,
+    },
+    /// The metadata belongs to another data directory: a volume is not mounted, or the wrong one is.
+    #[error(
+        "the metadata in {metadata} belongs to another data directory than {data}; check S3DATAPATH, S3METADATAPATH and that the right volumes are mounted"
+    )]
+    WrongDirectory {
+        /// The metadata directory.
+        metadata: PathBuf,
+        /// The data directory.
+        data: PathBuf,
+    },
+    /// This build has no RocksDB.
+    #[error("this build has no RocksDB: set S3METADATA=mem, or build with the feature rocksdb")]
+    NoRocksDb,
+    /// This build has no TLS.
+    #[error("this build has no TLS: remove certFilePaths and SSL, or build with the feature tls")]
+    NoTls,
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; is another server running there? Choose another with --port or --listen"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Certificates cannot be used.
+    #[cfg(feature = "tls")]
+    #[error("TLS: {0}")]
+    Tls(#[from] crate::http::TlsError),
+    /// What a crash left behind cannot be cleaned up.
+    #[error("recovery: {0}")]
+    Recovery(#[from] StorageError),
+    /// The system refused something.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The log cannot be set up.
+    #[error("log: {0}")]
+    Log(#[from] crate::telemetry::logs::LogError),
+}

@@ -1,0 +1,126 @@
+//! The server as a process: runtime, log, signals, exit code.
+
+use std::{
+    io::{IsTerminal, Write, stderr},
+    process::ExitCode,
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Server, StartError};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::{self, Config, LogFormat},
+    telemetry::logs::{self, LogSettings, Logs, Now, level_from_name},
+};
+
+/// Most threads that wait for disks; each costs memory only while it works.
+const BLOCKING_THREADS: usize = 160;
+
+/// Runs the server until it is told to stop.
+pub fn run(config: Config) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("cloudserver")
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&StartError::Io(error)),
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(code) => code,
+        Err(error) => refuse(&error),
+    }
+}
+
+/// Errors at start go to standard error in words, not into the log.
+fn refuse(error: &StartError) -> ExitCode {
+    // There is nobody left to tell if standard error is closed.
+    drop(writeln!(stderr(), "cloudserver: {error}"));
+    ExitCode::FAILURE
+}
+
+async fn serve(config: Config) -> Result<ExitCode, StartError> {
+    let logs = Logs::install(&log_settings(&config), Now::new(|| SystemClock.now()))?;
+    let mut signals = Signals::new()?;
+    let banner = config::banner(&config);
+    let warnings = config::all_warnings(&config);
+    let facts = config::facts(&config);
+    let grace = config.shutdown_grace;
+    let server = Server::start(config, Some(logs.access_log())).await?;
+    if std::io::stdout().is_terminal() {
+        drop(writeln!(stderr(), "{banner}"));
+    } else {
+        for (name, value) in facts {
+            tracing::info!(fact = name, "{value}");
+        }
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+    tracing::info!(s3 = ?server.s3_addresses(), admin = ?server.admin_addresses(), "serving");
+    signals.wait(&server).await;
+    tracing::info!("stopping: requests under way are finished");
+    let cut = tokio::select! {
+        cut = server.stop(grace) => cut,
+        () = signals.second() => {
+            tracing::warn!("told again: stopping at once");
+            logs.flush();
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    tracing::info!(cut, "stopped");
+    logs.flush();
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, StartError> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads at each hangup; returns at the first signal that means "stop".
+    async fn wait(&mut self, server: &Server) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => server.reload(),
+                () = Self::any(&mut self.terminate, &mut self.interrupt, &mut self.quit) => return,
+            }
+        }
+    }
+
+    async fn second(&mut self) {
+        Self::any(&mut self.terminate, &mut self.interrupt, &mut self.quit).await;
+    }
+
+    async fn any(terminate: &mut Signal, interrupt: &mut Signal, quit: &mut Signal) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = quit.recv() => {}
+        }
+    }
+}
+
+fn log_settings(config: &Config) -> LogSettings {
+    let format = match config.log.format {
+        LogFormat::Auto => logs::LogFormat::Auto,
+        LogFormat::Json => logs::LogFormat::Json,
+        LogFormat::Pretty => logs::LogFormat::Pretty,
+    };
+    let level = level_from_name(config.log.level.as_str()).unwrap_or(LogSettings::default().level);
+    LogSettings { level, format, ..LogSettings::default() }
+}

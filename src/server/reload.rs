@@ -1,0 +1,76 @@
+//! What SIGHUP reads anew: accounts, locations, endpoints, certificates.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{accounts::AccountBook, stores::Backends};
+#[cfg(feature = "tls")]
+use crate::http::Tls;
+use crate::{
+    config::{Config, Reloadable},
+    s3::{
+        context::Settings,
+        pipeline::{S3Service, Snapshot},
+    },
+    storage::Storage,
+};
+
+/// Everything that a reload touches.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    pub(super) config: Config,
+    pub(super) current: Mutex<Reloadable>,
+    pub(super) backends: Backends,
+    pub(super) storage: Storage,
+    pub(super) service: S3Service,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
+/// The protocol's snapshot of a set.
+pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
+    let book = Arc::new(AccountBook::new(Arc::clone(&set.accounts)));
+    let settings = Settings {
+        endpoints: Arc::clone(&set.rest_endpoints),
+        region: config.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
+        version_ids: config.version_id_encoding,
+        max_object_tags: config.compat.max_object_tags,
+        delete_concurrency: config.multi_object_delete_concurrency,
+        public_read: Arc::new(config.allow_public_read_buckets.clone()),
+    };
+    Snapshot { credentials: Arc::<AccountBook>::clone(&book), directory: book, settings: Arc::new(settings) }
+}
+
+impl Reloader {
+    /// Reads the files again. A set that is no good leaves the old one in force, and so does one that would take away
+    /// a location that buckets may still use.
+    pub(super) fn reload(&self) {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            // Logged by itself.
+            drop(tls.reload());
+        }
+        let mut current = self.current.lock();
+        match self.config.reload(&current) {
+            Err(error) => tracing::error!(%error, "the new configuration is no good, the old one stays"),
+            Ok(new) => {
+                for warning in &new.warnings {
+                    tracing::warn!("{warning}");
+                }
+                if !new.removed_locations.is_empty() {
+                    let names = new.removed_locations.join(", ");
+                    tracing::error!(
+                        locations = names,
+                        "locations cannot be removed from a running server: the old configuration stays"
+                    );
+                    return;
+                }
+                self.storage.set_locations(self.backends.table(&new.snapshot.locations));
+                self.service.replace(snapshot(&self.config, &new.snapshot));
+                *current = new.snapshot;
+                tracing::info!("accounts, locations and endpoints reloaded");
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Completing an upload: one batch turns its parts into the newest version of the key.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    CompleteRequest, Counter,
+    plan::{self, Parts, Plan},
+    require_open,
+};
+use crate::{
+    metadata::{Direction, MetadataError, Namespace, Pairs, Table},
+    storage::{
+        Storage, StorageError, StorageResult,
+        buckets::Bucket,
+        change::Change,
+        keys,
+        listing::numbered,
+        objects::{ATTEMPTS, Publication},
+        records::{JournalOp, LayoutRow, ObjectRecord, Record, Segment, UploadRecord},
+    },
+    types::{BucketId, ObjectKey, Timestamp, UploadId},
+};
+
+/// Parts read at a time.
+const PAGE: usize = 256;
+
+/// What the batch of a completion does besides publishing the object.
+#[derive(Debug)]
+pub(in crate::storage) struct Completion {
+    id: UploadId,
+    counter: Counter,
+    /// Rows of the parts, all of them.
+    part_rows: Vec<Bytes>,
+    layout: Vec<LayoutRow>,
+    dropped: Vec<Segment>,
+    /// What remains for those who ask again, but for the answer.
+    tombstone: UploadRecord,
+}
+
+impl Completion {
+    /// Plans the end of the upload; `object` is what becomes of it.
+    pub(in crate::storage) fn end_upload(&self, change: &mut Change<'_>, key: &ObjectKey, object: &ObjectRecord) {
+        require_open(change, key, self.id);
+        self.counter.require(change, self.id);
+        let (uploads, parts) = (change.ns(Table::Uploads), change.ns(Table::Parts));
+        // One by one, as all rows are known: range deletions burden every later read of the table.
+        for row in &self.part_rows {
+            change.batch.delete(parts, row.clone());
+        }
+        change.batch.delete(parts, keys::upload_counter(self.id));
+        for (number, row) in (0..).zip(&self.layout) {
+            change.batch.put(parts, keys::layout_row(self.id, number), row.to_bytes());
+        }
+        self.dropped.iter().for_each(|segment| change.free_segment(segment));
+        change.usage.upload_bytes -= self.counter.bytes;
+
+        let tombstone = UploadRecord {
+            key: key.as_str().to_owned(),
+            completed: Some(answered(object)),
+            completed_ms: object.modified_ms,
+            ..self.tombstone.clone()
+        };
+        let at = keys::completed_at(Timestamp::from_millis(object.modified_ms), change.bucket.id, self.id);
+        change.batch.delete(uploads, keys::upload(key, self.id));
+        change.batch.put(uploads, keys::completed_upload(self.id), tombstone.to_bytes());
+        change.batch.put(Namespace::of(Table::Uploads, keys::NO_BUCKET), at, Bytes::new());
+    }
+}
+
+/// What the answer to a completion shows of the object.
+fn answered(object: &ObjectRecord) -> ObjectRecord {
+    ObjectRecord {
+        content: None,
+        metadata: Vec::new(),
+        tags: Vec::new(),
+        acl: None,
+        segments: Vec::new(),
+        layout: None,
+        ..object.clone()
+    }
+}
+
+impl Storage {
+    /// Makes an object of the listed parts and closes the upload.
+    ///
+    /// A second request with the same list gets the same answer, for a day; it lacks headers, metadata, tags, list
+    /// and segments.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSuchUpload`], also where the upload was completed with another list;
+    /// [`StorageError::InvalidPart`], [`StorageError::EntityTooSmall`], [`StorageError::InvalidCompletion`] where
+    /// the request contradicts the parts; the errors of a conditional write. The upload stays open then.
+    pub async fn complete_upload(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        id: UploadId,
+        request: &CompleteRequest,
+    ) -> StorageResult<ObjectRecord> {
+        let _guard = self.inner.locks.lock(bucket.id, key).await;
+        for _ in 0..ATTEMPTS {
+            self.same_bucket(bucket).await?;
+            let Some(upload) = self.open_upload(bucket.id, key, id).await? else {
+                return self.completed_before(bucket.id, key, id, request).await;
+            };
+            let (completion, mut object) = self.prepare(bucket.id, (id, &upload), request).await?;
+            let mut publication = Publication {
+                condition: &request.condition,
+                op: JournalOp::UploadCompleted,
+                stored: None,
+                completion: Some(&completion),
+            };
+            match self.try_publish(bucket, key, &mut object, &mut publication).await {
+                Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
+                other => return other.map(|()| object),
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    async fn completed_before(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        id: UploadId,
+        request: &CompleteRequest,
+    ) -> StorageResult<ObjectRecord> {
+        let tombstone = self.completed_upload(bucket, key, id).await?;
+        let same = tombstone.filter(|tombstone| tombstone.completed_list == request.digest());
+        same.and_then(|tombstone| tombstone.completed).ok_or(StorageError::NoSuchUpload)
+    }
+
+    /// Reads the parts and plans the object. The counter is read first: parts that come later change it.
+    async fn prepare(
+        &self,
+        bucket: BucketId,
+        (id, upload): (UploadId, &UploadRecord),
+        request: &CompleteRequest,
+    ) -> StorageResult<(Completion, ObjectRecord)> {
+        let counter = self.upload_counter(bucket, id).await?;
+        let pairs = self.all_parts(bucket, id).await?;
+        let parts = pairs.iter().map(|(row, value)| numbered(row, value)).collect::<StorageResult<Parts>>()?;
+        let Plan { object, rows, dropped } =
+            plan::plan(request, (id, upload), parts, self.inner.settings.min_part_size)?;
+        let completion = Completion {
+            id,
+            counter,
+            part_rows: pairs.into_iter().map(|(row, _)| row).collect(),
+            layout: rows,
+            dropped,
+            tombstone: UploadRecord { object: None, completed_list: request.digest(), ..upload.clone() },
+        };
+        Ok((completion, object))
+    }
+
+    /// All parts of an upload. They need not be of one view: a change in between changes the counter.
+    async fn all_parts(&self, bucket: BucketId, id: UploadId) -> StorageResult<Pairs> {
+        let ns = Namespace::of(Table::Parts, bucket);
+        let mut range = keys::parts_of(id);
+        let mut all = Pairs::new();
+        loop {
+            let page = self.inner.metadata.scan(ns, range.clone(), Direction::Forward, PAGE).await?;
+            let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
+                all.extend(page);
+                return Ok(all);
+            };
+            range.start = keys::after(last);
+            all.extend(page);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Taking in parts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::require_open;
+use crate::{
+    metadata::{MetadataError, Namespace, Table},
+    storage::{
+        Storage, StorageError, StorageResult,
+        buckets::Bucket,
+        change::{self, Change},
+        keys,
+        objects::ATTEMPTS,
+        records::{ChecksumRecord, PartRecord, Record, Segment, UploadRecord},
+        write::Stored,
+    },
+    types::{ChecksumType, IncomingBody, ObjectKey, UploadId},
+};
+
+/// Attempts before a writer queues for the key: only writers of one and the same part conflict.
+const FREE_ATTEMPTS: usize = 4;
+
+impl Storage {
+    /// Stores a part; an earlier one of the same number gives way. The last to finish wins.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSuchUpload`]; [`StorageError::Body`] where the bytes are not what was promised.
+    pub async fn put_part(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        id: UploadId,
+        number: u16,
+        body: IncomingBody,
+    ) -> StorageResult<PartRecord> {
+        let upload = self.upload(bucket, key, id).await?;
+        let object = upload.object.as_ref().ok_or(StorageError::Broken("an open upload has an object to be"))?;
+        let location = self.location(&object.location)?;
+        let mut stored = self.receive(&location, body).await?;
+        let part = self.part_of(&upload, number, &stored)?;
+        let row = keys::part(id, number);
+        let mut queue = None;
+        for attempt in 0..ATTEMPTS {
+            if attempt == FREE_ATTEMPTS {
+                queue = self.inner.locks.lock(bucket.id, key).await;
+            }
+            let old = self.inner.metadata.get(Namespace::of(Table::Parts, bucket.id), &row).await?;
+            let mut change = Change::new(bucket);
+            require_open(&mut change, key, id);
+            replace(&mut change, id, (&row, old.as_ref()), &part)?;
+            stored.name_in(&mut change);
+            match self.commit(change, Some(&mut stored)).await {
+                Err(StorageError::Metadata(MetadataError::Conflict(_))) => {
+                    self.same_bucket(bucket).await?;
+                    self.upload(bucket, key, id).await?;
+                }
+                Err(e) => return Err(e),
+                Ok(()) => return Ok(part),
+            }
+        }
+        drop(queue);
+        Err(StorageError::Contention)
+    }
+
+    fn part_of(&self, upload: &UploadRecord, number: u16, stored: &Stored) -> StorageResult<PartRecord> {
+        let digests = &stored.digests;
+        if upload.checksum().is_some_and(|(declared, _)| declared != digests.checksum.algorithm) {
+            return Err(StorageError::Broken("parts have the checksum that their upload declares"));
+        }
+        // A part of no bytes is stored nowhere, yet it is a part.
+        let place = stored.segments().pop().unwrap_or_default();
+        Ok(PartRecord {
+            segment: Some(Segment {
+                part_number: u32::from(number),
+                md5: Bytes::copy_from_slice(&digests.md5),
+                checksum: Some(ChecksumRecord::new(&digests.checksum, ChecksumType::FullObject, 0)),
+                ..place
+            }),
+            modified_ms: self.inner.clock.now().as_millis(),
+            crc64: None,
+        })
+    }
+}
+
+/// Plans the write of a part in the place of what was read there.
+fn replace(
+    change: &mut Change<'_>,
+    id: UploadId,
+    (row, old): (&Bytes, Option<&Bytes>),
+    part: &PartRecord,
+) -> StorageResult<()> {
+    let parts = change.ns(Table::Parts);
+    change.batch.unchanged(parts, row.clone(), old);
+    change.batch.put(parts, row.clone(), part.to_bytes());
+    let old = old.map(PartRecord::from_bytes).transpose()?;
+    if let Some(segment) = old.as_ref().and_then(|old| old.segment.as_ref()) {
+        change.free_segment(segment);
+    }
+    let grown = change::signed(part.size()) - old.as_ref().map_or(0, |old| change::signed(old.size()));
+    change.batch.add(parts, keys::upload_counter(id), vec![1, grown]);
+    change.usage.upload_bytes += grown;
+    Ok(())
+}

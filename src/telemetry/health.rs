@@ -1,0 +1,230 @@
+//! Health probes: who may ask, what is answered. The listeners of both ports use it.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::future::{self, BoxFuture, FutureExt};
+use http::{Method, StatusCode};
+use ipnet::IpNet;
+
+use super::json;
+
+/// Tells how the server's components are.
+pub trait Health: Send + Sync + 'static {
+    /// Every component: locations, metadata, authentication. Must answer within seconds even if a component does not.
+    fn report(&self) -> BoxFuture<'_, HealthReport>;
+
+    /// Whether the process is worth keeping: the metadata answers. An outage of a location is no reason to restart.
+    fn live(&self) -> BoxFuture<'_, bool> {
+        future::ready(true).boxed()
+    }
+}
+
+/// The state of one component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComponentHealth {
+    /// The component: a location's name, `bucketfile`, `vaultMem`.
+    pub name: String,
+    /// 200 where all is well, else the status a request to it would get.
+    pub code: u16,
+    /// `OK`, or what is wrong in words fit for an operator.
+    pub message: String,
+}
+
+impl ComponentHealth {
+    /// A component that is well.
+    pub fn ok(name: impl Into<String>) -> Self {
+        Self { name: name.into(), code: 200, message: "OK".into() }
+    }
+
+    /// A component that is not.
+    pub fn failed(name: impl Into<String>, code: u16, message: impl Into<String>) -> Self {
+        Self { name: name.into(), code, message: message.into() }
+    }
+}
+
+/// The state of all components.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealthReport {
+    /// In the order they are shown.
+    pub components: Vec<ComponentHealth>,
+}
+
+impl HealthReport {
+    /// Whether every component is well.
+    pub fn is_ok(&self) -> bool {
+        self.components.iter().all(|component| component.code == 200)
+    }
+
+    /// The original's form: `{"us-east-1":{"code":200,"message":"OK"}}`.
+    pub fn to_json(&self) -> String {
+        let mut text = String::new();
+        let mut all = json::Object::open(&mut text);
+        for component in &self.components {
+            all.object(&component.name, |one| {
+                one.plain("code", component.code);
+                one.text("message", &component.message);
+            });
+        }
+        all.close();
+        text
+    }
+}
+
+/// The networks from which health may be asked.
+#[derive(Clone, Debug)]
+pub struct AllowList(Vec<IpNet>);
+
+impl Default for AllowList {
+    /// The machine itself.
+    fn default() -> Self {
+        Self::new([])
+    }
+}
+
+impl AllowList {
+    /// The machine itself and `more`, as `healthChecks.allowFrom` adds to the built-in `127.0.0.1/8` and `::1`.
+    pub fn new(more: impl IntoIterator<Item = IpNet>) -> Self {
+        let local = [IpNet::new_assert([127, 0, 0, 0].into(), 8), IpNet::from(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]))];
+        Self(local.into_iter().chain(more).collect())
+    }
+
+    /// Whether `peer` is in one of the networks. An IPv4 peer of a dual-stack socket counts as IPv4.
+    pub fn allows(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.0.iter().any(|net| net.contains(&peer))
+    }
+}
+
+/// Whether the server takes requests; shared by the probes and whoever stops the server.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// From now on `/ready` says 503, so that load balancers look elsewhere.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether [`Readiness::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What a probe asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// `/live`, `/_/healthcheck`: does the process work?
+    Live,
+    /// `/ready`, `/_/healthcheck/deep`: do all components?
+    Ready,
+}
+
+/// A probe's answer; the body is `application/json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeAnswer {
+    /// 200, 500 (a component fails), 503 (stopping), 403 (not allowed), 400 (wrong method).
+    pub status: StatusCode,
+    /// A JSON document.
+    pub body: String,
+}
+
+/// Answers health probes. Clones share everything.
+#[derive(Clone)]
+pub struct Probe {
+    health: Arc<dyn Health>,
+    allowed: Arc<AllowList>,
+    readiness: Readiness,
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").field("allowed", &self.allowed).finish_non_exhaustive()
+    }
+}
+
+impl Probe {
+    /// A probe of `health` for those in `allowed`.
+    pub fn new(health: Arc<dyn Health>, allowed: AllowList, readiness: Readiness) -> Self {
+        Self { health, allowed: Arc::new(allowed), readiness }
+    }
+
+    /// Answers one probe, in the original's order of checks: peer, method, health.
+    pub async fn answer(&self, depth: Depth, method: &Method, peer: IpAddr) -> ProbeAnswer {
+        let answer = |status, body: &str| ProbeAnswer { status, body: body.to_owned() };
+        if !self.allowed.allows(peer) {
+            return answer(StatusCode::FORBIDDEN, r#"{"code":"AccessDenied","message":"Access Denied"}"#);
+        }
+        if !matches!(*method, Method::GET | Method::POST) {
+            return answer(StatusCode::BAD_REQUEST, r#"{"code":"BadRequest","message":"Bad Request"}"#);
+        }
+        match depth {
+            Depth::Live if self.health.live().await => answer(StatusCode::OK, "{}"),
+            Depth::Live => answer(StatusCode::INTERNAL_SERVER_ERROR, "{}"),
+            Depth::Ready if self.readiness.is_stopping() => {
+                let body = r#"{"server":{"code":503,"message":"stopping"}}"#;
+                answer(StatusCode::SERVICE_UNAVAILABLE, body)
+            }
+            Depth::Ready => {
+                let report = self.health.report().await;
+                let status = if report.is_ok() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+                ProbeAnswer { status, body: report.to_json() }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(Vec<ComponentHealth>);
+
+    impl Health for Fixed {
+        fn report(&self) -> BoxFuture<'_, HealthReport> {
+            future::ready(HealthReport { components: self.0.clone() }).boxed()
+        }
+    }
+
+    fn probe(components: Vec<ComponentHealth>) -> (Probe, Readiness) {
+        let readiness = Readiness::default();
+        let allowed = AllowList::new(["10.0.0.0/8".parse().unwrap()]);
+        (Probe::new(Arc::new(Fixed(components)), allowed, readiness.clone()), readiness)
+    }
+
+    async fn ask(probe: &Probe, depth: Depth, method: Method, peer: &str) -> (u16, String) {
+        let answer = probe.answer(depth, &method, peer.parse().unwrap()).await;
+        (answer.status.as_u16(), answer.body)
+    }
+
+    #[tokio::test]
+    async fn peer_then_method_then_health_decide() {
+        let (probe, readiness) = probe(vec![ComponentHealth::ok("us-east-1"), ComponentHealth::ok("bucketfile")]);
+        let whole = r#"{"us-east-1":{"code":200,"message":"OK"},"bucketfile":{"code":200,"message":"OK"}}"#;
+        let ready = Depth::Ready;
+        assert_eq!(ask(&probe, ready, Method::GET, "127.0.0.1").await, (200, whole.into()));
+        assert_eq!(ask(&probe, ready, Method::POST, "::1").await, (200, whole.into()));
+        assert_eq!(ask(&probe, ready, Method::GET, "::ffff:10.1.2.3").await, (200, whole.into()));
+        assert_eq!(ask(&probe, ready, Method::PUT, "127.0.0.1").await.0, 400);
+        assert_eq!(ask(&probe, ready, Method::PUT, "192.168.1.1").await.0, 403);
+        assert_eq!(ask(&probe, Depth::Live, Method::GET, "::2").await.0, 403);
+        readiness.stop();
+        assert_eq!(ask(&probe, ready, Method::GET, "127.0.0.1").await.0, 503);
+        assert_eq!(ask(&probe, Depth::Live, Method::GET, "127.0.0.1").await, (200, "{}".into()));
+    }
+
+    #[tokio::test]
+    async fn a_failed_component_fails_the_deep_probe_only() {
+        let (probe, _) = probe(vec![ComponentHealth::failed("tape \"x\"", 503, "no answer")]);
+        let body = r#"{"tape \"x\"":{"code":503,"message":"no answer"}}"#;
+        assert_eq!(ask(&probe, Depth::Ready, Method::GET, "127.0.0.1").await, (500, body.into()));
+        assert_eq!(ask(&probe, Depth::Live, Method::GET, "127.0.0.1").await.0, 200);
+    }
+}
