@@ -1,0 +1,72 @@
+# Everything a person or CI does with this repository. `make help` lists it.
+#
+# Build outputs and test clients live outside the clone, so that a fresh clone builds from what is
+# there. RocksDB is compiled once, by `.ci/rocksdb`, and linked by every profile.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CLOUDSERVER_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cloudserver
+CARGO_TARGET_DIR ?= $(CLOUDSERVER_CACHE)/target
+export CLOUDSERVER_CACHE CARGO_TARGET_DIR
+
+# Evaluated inside a recipe, after `setup` has made the library.
+CARGO = ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(.ci/rocksdb)}" ROCKSDB_STATIC=1 cargo
+# cargo-nextest where it is installed; the test runner of cargo anywhere else.
+NEXTEST := $(shell command -v cargo-nextest >/dev/null && echo nextest run || echo test)
+STEP = @.ci/step
+# Client tests are dealt to this many processes, each with a server of its own.
+JOBS ?= $(shell nproc)
+PYTEST = "$$(tests/compat/install)/venv/bin/python" -m pytest -c tests/compat/pytest.ini
+
+.PHONY: help run setup rocksdb build release test check unit memory clients compat s3-tests soak bench
+
+help: ## Lists these targets.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup ## Builds the release and serves on port 8000, with data in ./localData and ./localMetadata.
+	$(CARGO) build --release --locked
+	exec "$(CARGO_TARGET_DIR)/release/cloudserver"
+
+setup: ## Installs what the build needs (as root on Debian or Ubuntu; elsewhere it names what is missing).
+	@.ci/system build
+	@.ci/rocksdb >/dev/null
+
+build: setup ## Builds the development binary.
+	$(CARGO) build --locked
+
+test: ## Runs what CI runs: formatting, lints, all Rust tests, all client tests.
+	$(STEP) "RocksDB and system packages" $(MAKE) --no-print-directory setup
+	$(STEP) "formatting and lints" $(MAKE) --no-print-directory check
+	$(STEP) "tests" $(MAKE) --no-print-directory unit
+	$(STEP) "tests without RocksDB" $(MAKE) --no-print-directory memory
+	$(STEP) "client programs" $(MAKE) --no-print-directory clients
+	$(STEP) "development binary" $(MAKE) --no-print-directory build
+	$(STEP) "tests with client programs" $(MAKE) --no-print-directory compat
+
+check: ## Checks formatting and lints; warnings are errors.
+	cargo fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+unit: ## Runs the Rust tests with the default features.
+	$(CARGO) $(NEXTEST) --locked
+
+memory: ## Runs the Rust tests without RocksDB and TLS: everything in memory, no C++.
+	cargo $(NEXTEST) --locked --no-default-features
+
+clients: ## Installs the client programs that `make compat` drives.
+	@.ci/system clients
+	@tests/compat/install >/dev/null
+
+compat: clients build ## Runs the client tests against the development binary (CLOUDSERVER_BIN names another).
+	$(PYTEST) -q -n $(JOBS) --dist worksteal tests/compat
+
+s3-tests: build ## Runs ceph/s3-tests: S3TESTS_DIR=<checkout or mirror>; UPDATE=1 records what passes newly.
+	@python3 tests/compat/s3tests/run_s3tests.py --jobs $(JOBS) $(if $(UPDATE),--update) $(TESTS)
+
+soak: setup ## Runs the long tests: crashes, large objects, many keys (release build; an hour or more).
+	$(CARGO) $(NEXTEST) --release --locked --features failpoints $(if $(filter test,$(NEXTEST)),-- --ignored,--run-ignored only --no-fail-fast)
+
+bench: setup ## Measures throughput, latency and CPU per operation, and prints them.
+	$(CARGO) bench --locked

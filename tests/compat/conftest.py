@@ -1,0 +1,105 @@
+"""Fixtures shared by the client tests: servers and commands."""
+
+import os
+import pathlib
+import subprocess
+import uuid
+
+import pytest
+
+import certificates
+from server import RunningServer, Server
+
+HERE = pathlib.Path(__file__).resolve().parent
+COMMAND_LIMIT = 120  # seconds one client command may take
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("COMPAT_ENDPOINT"):
+        for item in items:
+            if item.get_closest_marker("own_server") or "tls_server" in item.fixturenames:
+                item.add_marker(pytest.mark.skip(reason="needs a server of its own"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Adds the end of the server's log to the report of a failed test."""
+    report = (yield).get_result()
+    if report.failed:
+        for name in ("server", "tls_server"):
+            if name in getattr(item, "funcargs", {}):
+                report.sections.append((f"log of {name}", item.funcargs[name].tail()))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The server over plain HTTP, one for each worker process."""
+    if named := os.environ.get("COMPAT_ENDPOINT"):
+        yield RunningServer(named)
+        return
+    with Server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tls_server(tmp_path_factory):
+    """The server over TLS; `ca` names the authority's certificate, `host` a name it vouches for."""
+    home = tmp_path_factory.mktemp("tls-server")
+    paths = certificates.make(home)
+    settings = {"certFilePaths": paths, **certificates.endpoints()}
+    with Server(home, settings=settings) as running:
+        running.ca = home / paths["ca"]
+        running.host = certificates.HOST
+        running.named_endpoint = f"https://{certificates.HOST}:{running.port}"
+        yield running
+
+
+@pytest.fixture(scope="session")
+def clients():
+    """The folder of the installed clients."""
+    done = subprocess.run([HERE / "install"], check=True, stdout=subprocess.PIPE, text=True)
+    return pathlib.Path(done.stdout.strip())
+
+
+@pytest.fixture
+def bucket():
+    """A bucket name that no other test uses; the bucket is not made."""
+    return f"compat-{uuid.uuid4().hex[:16]}"
+
+
+@pytest.fixture
+def run(clients, tmp_path):
+    """Runs a client's command in the test's own folder and returns what it printed."""
+
+    def command(*words, environment=None, fails=False, limit=COMMAND_LIMIT, folder=None, stdin=None):
+        """`fails` expects a non-zero exit and returns the error output with the rest."""
+        surroundings = {
+            "PATH": f"{clients / 'venv/bin'}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "LC_ALL": "C.UTF-8",
+            "PYTHONPATH": str(HERE / "resolve"),
+            "NODE_PATH": str(clients / "node_modules"),
+            **(environment or {}),
+        }
+        words = [str(word) for word in words]
+        done = subprocess.run(
+            words,
+            cwd=folder or tmp_path,
+            env=surroundings,
+            input="" if stdin is None else stdin,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit,
+        )
+        if (done.returncode != 0) != fails:
+            expected = "a failure" if fails else "success"
+            pytest.fail(
+                f"expected {expected}, got exit status {done.returncode}: {' '.join(words)}\n"
+                f"--- output ---\n{done.stdout[-4000:]}\n--- errors ---\n{done.stderr[-4000:]}",
+                pytrace=False,
+            )
+        return done.stdout + done.stderr if fails else done.stdout
+
+    return command

@@ -1,0 +1,282 @@
+"""boto3: transfer manager, presigned requests, trailers over TLS, versions, resources, both address styles."""
+
+import base64
+import hashlib
+import http.client
+import importlib.util
+import io
+import urllib.parse
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from conftest import HERE
+from files import MIB, digest, payload, write
+
+
+@pytest.fixture(scope="session")
+def boto3(clients):
+    """The library itself: these tests run in the interpreter of the clients' environment."""
+    import boto3
+
+    return boto3
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loopback_names():
+    """`bucket.localhost` resolves in this process as it does for the commands."""
+    spec = importlib.util.spec_from_file_location("loopback", HERE / "resolve/sitecustomize.py")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+@pytest.fixture
+def connect(boto3):
+    """A client (or resource) for a server: `style` path or virtual, other words go to botocore's Config."""
+    from botocore.config import Config
+
+    def client(server, kind="client", style="path", endpoint=None, keys=None, verify=None, **settings):
+        access, secret = keys or (server.access_key, server.secret_key)
+        settings = {"retries": {"max_attempts": 1, "mode": "standard"}, "s3": {"addressing_style": style}} | settings
+        session = boto3.session.Session(access, secret, region_name="us-east-1")
+        return getattr(session, kind)(
+            "s3", endpoint_url=endpoint or server.endpoint, verify=verify, config=Config(**settings)
+        )
+
+    return client
+
+
+@pytest.fixture
+def s3(connect, server, bucket):
+    client = connect(server)
+    client.create_bucket(Bucket=bucket)
+    return client
+
+
+def refused(call, code, status=None):
+    """Asserts that a call ends in this S3 error."""
+    from botocore.exceptions import ClientError
+
+    with pytest.raises(ClientError) as error:
+        call()
+    answer = error.value.response
+    assert answer["Error"]["Code"] == code
+    if status:
+        assert answer["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
+def test_the_transfer_manager_moves_large_objects_in_parts(s3, bucket, tmp_path):
+    from boto3.s3.transfer import TransferConfig
+
+    body = payload(25 * MIB + 1)
+    write(tmp_path / "up", body)
+    parts = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB, max_concurrency=4)
+    s3.upload_file(str(tmp_path / "up"), bucket, "big", Config=parts, ExtraArgs={"Metadata": {"a": "b"}})
+    head = s3.head_object(Bucket=bucket, Key="big")
+    assert head["ETag"].endswith('-6"') and head["Metadata"] == {"a": "b"}
+    s3.download_file(bucket, "big", str(tmp_path / "down"), Config=parts)
+    assert digest(tmp_path / "down") == digest(body)
+    s3.copy({"Bucket": bucket, "Key": "big"}, bucket, "copy", Config=parts)
+    assert digest(s3.get_object(Bucket=bucket, Key="copy")["Body"].read()) == digest(body)
+
+
+def test_presigned_urls_of_both_signature_versions(connect, server, bucket):
+    body = payload(2000)
+    for version in ("s3v4", "s3"):
+        client = connect(server, signature_version=version)
+        if version == "s3v4":
+            client.create_bucket(Bucket=bucket)
+        where = {"Bucket": bucket, "Key": "käy +"}
+        put = client.generate_presigned_url("put_object", {**where, "ContentType": "text/a"}, ExpiresIn=60)
+        assert fetch(put, "PUT", body, {"Content-Type": "text/a"})[0] == 200
+        get = client.generate_presigned_url(
+            "get_object", {**where, "ResponseContentType": "text/b", "ResponseCacheControl": "no-store"}, ExpiresIn=60
+        )
+        status, headers, got = fetch(get)
+        assert (status, got) == (200, body)
+        assert (headers["content-type"], headers["cache-control"]) == ("text/b", "no-store")
+        assert fetch(get, "DELETE")[0] == 403, "the method is part of what was signed"
+        head = client.generate_presigned_url("head_object", where, ExpiresIn=60)
+        assert fetch(head, "HEAD")[0] == 200
+        delete = client.generate_presigned_url("delete_object", where, ExpiresIn=60)
+        assert fetch(delete, "DELETE")[0] == 204
+
+
+def fetch(url, method="GET", body=None, headers=None):
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+    try:
+        connection.request(method, f"{parts.path}?{parts.query}", body, headers or {})
+        answer = connection.getresponse()
+        headers = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, headers, answer.read()
+    finally:
+        connection.close()
+
+
+def test_bodies_and_checksums_in_trailers_over_tls(connect, tls_server, bucket):
+    """Over TLS botocore sends `aws-chunked` with the checksum in an unsigned trailer."""
+    client = connect(tls_server, endpoint=tls_server.named_endpoint, verify=str(tls_server.ca))
+    sent = []
+    client.meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.append(dict(request.headers)))
+    client.create_bucket(Bucket=bucket)
+    body = payload(3 * MIB + 17)
+    told = client.put_object(Bucket=bucket, Key="k", Body=io.BytesIO(body))
+    assert told["ChecksumCRC32"] == base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    content = sent[0]["X-Amz-Content-SHA256"]
+    assert content in (b"STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+    got = client.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert digest(got["Body"].read()) == digest(body)
+    assert got["ChecksumCRC32"] == told["ChecksumCRC32"]
+    assert "aws-chunked" not in got.get("ContentEncoding", "")
+    for algorithm in ("SHA1", "SHA256", "CRC32"):
+        client.put_object(Bucket=bucket, Key=algorithm, Body=io.BytesIO(body), ChecksumAlgorithm=algorithm)
+        got = client.get_object(Bucket=bucket, Key=algorithm, ChecksumMode="ENABLED")
+        assert f"Checksum{algorithm}" in got and digest(got["Body"].read()) == digest(body)
+
+
+def test_multipart_over_tls_in_virtual_host_style(connect, tls_server, bucket, tmp_path):
+    from boto3.s3.transfer import TransferConfig
+
+    client = connect(tls_server, endpoint=tls_server.named_endpoint, verify=str(tls_server.ca), style="virtual")
+    client.create_bucket(Bucket=bucket)
+    body = payload(11 * MIB)
+    parts = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB)
+    client.upload_fileobj(io.BytesIO(body), bucket, "big", Config=parts)
+    client.download_file(bucket, "big", str(tmp_path / "down"), Config=parts)
+    assert digest(tmp_path / "down") == digest(body)
+
+
+def test_both_address_styles_reach_the_same_bucket(connect, server, bucket):
+    endpoint = f"http://localhost:{server.port}"
+    seen = []
+    virtual = connect(server, style="virtual", endpoint=endpoint)
+    virtual.meta.events.register("before-send.s3", lambda request, **_: seen.append(request.url))
+    virtual.create_bucket(Bucket=bucket)
+    virtual.put_object(Bucket=bucket, Key="a/ü b", Body=b"hello")
+    assert all(f"//{bucket}.localhost:" in url for url in seen)
+    path = connect(server, style="path", endpoint=endpoint)
+    assert path.get_object(Bucket=bucket, Key="a/ü b")["Body"].read() == b"hello"
+    assert [one["Key"] for one in virtual.list_objects_v2(Bucket=bucket)["Contents"]] == ["a/ü b"]
+
+
+def test_the_resource_interface(connect, server, bucket):
+    resource = connect(server, kind="resource")
+    mine = resource.create_bucket(Bucket=bucket)
+    assert mine.creation_date is not None
+    mine.put_object(Key="a", Body=b"1", Metadata={"x": "y"})
+    mine.Object("b").upload_fileobj(io.BytesIO(b"22"))
+    mine.Object("c").copy({"Bucket": bucket, "Key": "a"})
+    assert [(one.key, one.size) for one in mine.objects.all()] == [("a", 1), ("b", 2), ("c", 1)]
+    assert mine.Object("c").metadata == {"x": "y"}
+    mine.Versioning().enable()
+    mine.put_object(Key="a", Body=b"333")
+    assert [one.size for one in mine.object_versions.filter(Prefix="a")] == [3, 1]
+    mine.object_versions.delete()
+    mine.delete()
+    assert bucket not in [one.name for one in resource.buckets.all()]
+
+
+def test_versions_by_identifier(s3, bucket):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    ids = [s3.put_object(Bucket=bucket, Key="k", Body=f"{n}".encode())["VersionId"] for n in range(5)]
+    assert len(set(ids)) == 5
+    for number, version in enumerate(ids):
+        assert s3.get_object(Bucket=bucket, Key="k", VersionId=version)["Body"].read() == f"{number}".encode()
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, PaginationConfig={"PageSize": 2})
+    assert [one["VersionId"] for page in pages for one in page["Versions"]] == ids[::-1]
+    source = {"Bucket": bucket, "Key": "k", "VersionId": ids[1]}
+    s3.copy_object(Bucket=bucket, Key="old", CopySource=source)
+    assert s3.get_object(Bucket=bucket, Key="old")["Body"].read() == b"1"
+    doomed = [{"Key": "k", "VersionId": version} for version in ids[:4]]
+    assert len(s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed})["Deleted"]) == 4
+    refused(lambda: s3.get_object(Bucket=bucket, Key="k", VersionId=ids[0]), "NoSuchVersion", 404)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"4"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind"),
+    [("CRC32", "FULL_OBJECT"), ("CRC32", "COMPOSITE"), ("SHA256", "COMPOSITE"), ("SHA1", "COMPOSITE")],
+)
+def test_multipart_checksums(s3, bucket, algorithm, kind):
+    parts = [payload(5 * MIB, 1), payload(1000, 2)]
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm=algorithm, ChecksumType=kind)
+    where = {"Bucket": bucket, "Key": "k", "UploadId": upload["UploadId"]}
+    field, done = f"Checksum{algorithm}", []
+    for number, part in enumerate(parts, 1):
+        told = s3.upload_part(**where, PartNumber=number, Body=part, ChecksumAlgorithm=algorithm)
+        done.append({"PartNumber": number, "ETag": told["ETag"], field: told[field]})
+    whole = s3.complete_multipart_upload(**where, MultipartUpload={"Parts": done})
+    if kind == "FULL_OBJECT":
+        expected = base64.b64encode(zlib.crc32(b"".join(parts)).to_bytes(4, "big")).decode()
+    else:
+        joined = b"".join(base64.b64decode(part[field]) for part in done)
+        of = {
+            "CRC32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
+            "SHA1": lambda data: hashlib.sha1(data).digest(),
+            "SHA256": lambda data: hashlib.sha256(data).digest(),
+        }[algorithm]
+        expected = base64.b64encode(of(joined)).decode() + "-2"
+    assert whole[field] == expected
+    assert whole["ChecksumType"] == kind
+    head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert (head[field], head["ChecksumType"]) == (expected, kind)
+    told = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ObjectParts", "Checksum"])
+    assert told["ObjectParts"]["TotalPartsCount"] == 2
+    assert digest(s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["Body"].read()) == digest(
+        b"".join(parts)
+    )
+
+
+def test_conditional_writes_have_one_winner(s3, bucket):
+    from botocore.exceptions import ClientError
+
+    def attempt(number):
+        try:
+            s3.put_object(Bucket=bucket, Key="only", Body=f"writer {number}".encode(), IfNoneMatch="*")
+            return number
+        except ClientError as error:
+            assert error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict")
+            return None
+
+    with ThreadPoolExecutor(16) as pool:
+        winners = [one for one in pool.map(attempt, range(16)) if one is not None]
+    assert len(winners) == 1
+    assert s3.get_object(Bucket=bucket, Key="only")["Body"].read() == f"writer {winners[0]}".encode()
+
+
+def test_errors_carry_their_codes(s3, connect, server, bucket):
+    refused(lambda: s3.get_object(Bucket=bucket, Key="none"), "NoSuchKey", 404)
+    refused(lambda: s3.list_objects_v2(Bucket=f"{bucket}-none"), "NoSuchBucket", 404)
+    refused(lambda: s3.get_bucket_tagging(Bucket=bucket), "NoSuchTagSet", 404)
+    refused(lambda: s3.abort_multipart_upload(Bucket=bucket, Key="k", UploadId="none"), "NoSuchUpload", 404)
+    stranger = connect(server, keys=("accessKey2", "verySecretKey2"))
+    refused(lambda: stranger.put_object(Bucket=bucket, Key="k", Body=b""), "AccessDenied", 403)
+    nobody = connect(server, keys=("nobody", "nothing"))
+    refused(lambda: nobody.list_buckets(), "InvalidAccessKeyId", 403)
+
+
+def test_public_objects_are_read_without_keys(s3, connect, server, bucket):
+    from botocore import UNSIGNED
+
+    s3.put_object(Bucket=bucket, Key="open", Body=b"open", ACL="public-read")
+    s3.put_object(Bucket=bucket, Key="shut", Body=b"shut")
+    anonymous = connect(server, signature_version=UNSIGNED)
+    assert anonymous.get_object(Bucket=bucket, Key="open")["Body"].read() == b"open"
+    refused(lambda: anonymous.get_object(Bucket=bucket, Key="shut"), "AccessDenied", 403)
+    refused(lambda: anonymous.list_objects_v2(Bucket=bucket), "AccessDenied", 403)
+
+
+def test_a_listing_of_two_thousand_keys_in_pages(s3, bucket):
+    keys = [f"{number % 20:02}/{number:05}" for number in range(2000)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: s3.put_object(Bucket=bucket, Key=key, Body=b""), keys))
+    pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket))
+    assert [len(page["Contents"]) for page in pages] == [1000, 1000]
+    assert [one["Key"] for page in pages for one in page["Contents"]] == sorted(keys)
+    folders = s3.list_objects_v2(Bucket=bucket, Delimiter="/")["CommonPrefixes"]
+    assert [one["Prefix"] for one in folders] == [f"{number:02}/" for number in range(20)]
+    doomed = [{"Key": key} for key in keys]
+    for start in (0, 1000):
+        s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed[start : start + 1000], "Quiet": True})
+    s3.delete_bucket(Bucket=bucket)
