@@ -47,7 +47,6 @@ s3_codes! {
     ConditionalRequestConflict = 409, "The conditional request cannot succeed due to a conflicting operation against this resource.";
     EntityTooLarge = 400, "Your proposed upload exceeds the maximum allowed object size.";
     EntityTooSmall = 400, "Your proposed upload is smaller than the minimum allowed object size.";
-    ExpectationFailed = 417, "The server cannot meet the requirements of the Expect header.";
     ExpiredToken = 400, "The provided token has expired.";
     IllegalVersioningConfigurationException = 400, "The versioning configuration specified in the request is invalid.";
     IncompleteBody = 400, "You did not provide the number of bytes specified by the Content-Length HTTP header.";

@@ -58,8 +58,6 @@ pub enum Refusal {
     AmbiguousFraming,
     /// The request target is no URI, or has a fragment: 400 `InvalidURI`.
     InvalidTarget,
-    /// `Expect` asks for something else than `100-continue`: 417 `ExpectationFailed`.
-    ExpectationFailed,
 }
 
 /// What a listener hands its requests to.

@@ -203,8 +203,12 @@ impl Read {
     ) -> ObjectReply {
         let checksum = if selection.partial || selection.parts.is_some() { ShowChecksum::No } else { self.checksum };
         let mut headers = describe(cx, bucket, record, checksum);
-        if self.checksum == ShowChecksum::Yes {
+        if self.checksum == ShowChecksum::Yes && selection.checksum.is_some() {
             show_checksum(&mut headers, selection.checksum.as_ref());
+            // The value is the part's, the type the object's.
+            if record.checksum.as_ref().is_some_and(|checksum| checksum.composite) {
+                headers.insert("x-amz-checksum-type", HeaderValue::from_static("COMPOSITE"));
+            }
         }
         let Range { start, end } = selection.bytes;
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(end - start));
