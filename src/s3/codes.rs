@@ -7,7 +7,7 @@ macro_rules! s3_codes {
         /// An error code of the S3 reference ("Error responses").
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum S3Code {
-            $(#[doc = $message] $name,)*
+            $(#[doc = concat!("`", stringify!($name), "`: ", stringify!($status), ".")] $name,)*
         }
 
         impl S3Code {

@@ -23,7 +23,7 @@ use crate::{
 
 /// Largest page of buckets.
 const MAX_BUCKETS: u64 = 10_000;
-/// Largest configuration document of CreateBucket.
+/// Largest configuration document of `CreateBucket`.
 const DOCUMENT: usize = 64 << 10;
 /// The region whose location constraint is spelled as none.
 const DEFAULT_REGION: &str = "us-east-1";

@@ -160,13 +160,7 @@ impl Read {
     }
 
     async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {
-        let record = match cx.take_authorized(&self.object) {
-            Some(record) => record,
-            None => match cx.storage.version(bucket, &self.object.key, self.object.version).await {
-                Ok(record) => record,
-                Err(e) => return Err(missing(cx, e)),
-            },
-        };
+        let record = cx.version(bucket, &self.object).await.map_err(|e| missing(cx, e))?;
         match self.condition.judge(&record, cx.now) {
             Verdict::Go => Ok(record),
             Verdict::NotModified => Err(S3Error::not_modified(validators(cx, bucket, &record))),
@@ -180,16 +174,16 @@ impl Read {
             return select_part(cx, bucket, record, part).await;
         }
         match self.range {
-            Some(range) if if_range_holds(&cx.head, record) => match range.resolve(record.size) {
-                Ok(bytes) => Ok(Selection { bytes, partial: true, ..whole }),
-                Err(_) => {
+            Some(range) if if_range_holds(&cx.head, record) => {
+                let bytes = range.resolve(record.size).map_err(|_| {
                     let asked = cx.head.header("range").unwrap_or_default();
-                    Err(S3Error::from(S3Code::InvalidRange)
+                    S3Error::from(S3Code::InvalidRange)
                         .with("RangeRequested", asked)
                         .with("ActualObjectSize", record.size.to_string())
-                        .header(header::CONTENT_RANGE, &format!("bytes */{}", record.size)))
-                }
-            },
+                        .header(header::CONTENT_RANGE, &format!("bytes */{}", record.size))
+                })?;
+                Ok(Selection { bytes, partial: true, ..whole })
+            }
             _ => Ok(whole),
         }
     }

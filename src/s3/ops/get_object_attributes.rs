@@ -87,13 +87,7 @@ impl Operation for GetObjectAttributes {
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
-        let record = match cx.take_authorized(&self.object) {
-            Some(record) => record,
-            None => {
-                let found = cx.storage.version(&bucket, &self.object.key, self.object.version).await;
-                found.map_err(|e| missing(&cx, e))?
-            }
-        };
+        let record = cx.version(&bucket, &self.object).await.map_err(|e| missing(&cx, e))?;
         let mut xml = XmlWriter::document("GetObjectAttributesResponse", 1024);
         let wants = |attribute| self.wanted.contains(&attribute);
         if wants(Attribute::ETag) {
