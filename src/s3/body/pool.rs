@@ -196,3 +196,21 @@ impl Drop for Ticket {
         self.0.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_shrink_as_uploads_crowd_and_grow_again() {
+        let pool = HashPool::new(1, 1);
+        let first = pool.enter();
+        assert_eq!(first.batch_size(), LARGEST_BATCH);
+        let crowd: Vec<Ticket> = (1..256).map(|_| pool.enter()).collect();
+        assert_eq!(first.batch_size(), GATHERED / 256);
+        let more: Vec<Ticket> = (256..10_000).map(|_| pool.enter()).collect();
+        assert_eq!(first.batch_size(), LEAST_BATCH);
+        drop((crowd, more));
+        assert_eq!(first.batch_size(), LARGEST_BATCH);
+    }
+}

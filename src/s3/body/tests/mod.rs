@@ -4,6 +4,7 @@ mod checks;
 mod chunked;
 mod pace;
 mod pooled;
+mod wire;
 
 use std::{
     collections::VecDeque,
