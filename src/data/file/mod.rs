@@ -187,6 +187,7 @@ impl FileBackend {
             space: Space::new(self.core.options.reserve),
             budget: Arc::clone(&self.core.budget),
             dir_syncs: DirSyncs::new(),
+            syncs: Arc::clone(&self.core.syncs),
             writes: Arc::clone(&self.core.writes),
             reads: Arc::clone(&self.core.reads),
             probe: Mutex::new(()),
