@@ -12,10 +12,13 @@
     reason = "in tests a broken expectation is a failure, and says so best where it happens"
 )]
 
+mod buckets;
 mod conditional_reads;
 mod conditional_writes;
 mod delete_objects;
+mod listings;
 mod objects;
 mod ranges;
 mod support;
+mod tagging;
 mod versioning;

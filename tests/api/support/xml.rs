@@ -22,9 +22,27 @@ pub(crate) fn sections(text: &str, name: &str) -> Vec<String> {
     }
 }
 
-/// The text that escaped text stands for.
+/// The text that escaped text stands for. References to characters that XML forbids are read, too: keys hold them.
 pub(crate) fn unescape(text: &str) -> String {
-    quick_xml::escape::unescape(text).unwrap_or_else(|error| panic!("{error}: {text}")).into_owned()
+    let mut out = String::new();
+    let mut pieces = text.split('&');
+    out.push_str(pieces.next().unwrap());
+    for piece in pieces {
+        let (name, rest) = piece.split_once(';').unwrap_or_else(|| panic!("a bare ampersand: {text}"));
+        let code = name.strip_prefix("#x").map(|digits| u32::from_str_radix(digits, 16).unwrap());
+        let code = code.or_else(|| Some(name.strip_prefix('#')?.parse().unwrap()));
+        out.push(match (name, code) {
+            ("amp", _) => '&',
+            ("lt", _) => '<',
+            ("gt", _) => '>',
+            ("quot", _) => '"',
+            ("apos", _) => '\'',
+            (_, Some(code)) => char::from_u32(code).unwrap(),
+            _ => panic!("an unknown entity: {text}"),
+        });
+        out.push_str(rest);
+    }
+    out
 }
 
 /// Text as it stands in a document.
