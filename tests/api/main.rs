@@ -15,8 +15,10 @@
 mod buckets;
 mod conditional_reads;
 mod conditional_writes;
+mod copy;
 mod delete_objects;
 mod listings;
+mod multipart;
 mod objects;
 mod ranges;
 mod support;
