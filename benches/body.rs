@@ -23,7 +23,7 @@ use cloudserver::{
     },
     types::{
         Checksum, ChecksumAlgorithm,
-        digest::{Digest, Sha256, sha256_hex},
+        digest::{Digest, Md5Stream, Sha256, sha256_hex, update_together},
     },
 };
 use futures_util::{StreamExt, future::join_all};
@@ -190,6 +190,22 @@ fn hashes(bench: &Bench) {
     }
 }
 
+/// MD5 of several streams together, as the workers hash several uploads.
+fn lanes(bench: &Bench) {
+    let bytes = payload(256 << 10);
+    for count in [1, 2, 3, 4, 8, 16] {
+        let name = format!("MD5 of {count} streams together");
+        if bench.wanted(&name) {
+            let (cpu, elapsed) = measure(Duration::from_secs(1), || {
+                let mut streams = vec![Md5Stream::default(); count];
+                update_together(streams.iter_mut().map(|stream| (stream, [bytes.as_slice()].into_iter())));
+                black_box(streams);
+            });
+            report(&name, cpu, elapsed, bytes.len() * count);
+        }
+    }
+}
+
 fn bodies(bench: &Bench) {
     for (size, uploads) in [(64 << 10, 16), (MIB, 1), (MIB, 16), (16 * MIB, 4)] {
         let bytes = payload(size);
@@ -246,6 +262,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let bench = Bench { runtime, intake: Intake::new(Pace::default(), threads), filter };
     hashes(&bench);
+    lanes(&bench);
     bodies(&bench);
     listing(&bench);
 }

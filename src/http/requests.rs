@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 
 use super::{
     activity::Activity,
-    core::Core,
     exchange::{Answer, Exchange},
+    service::Core,
 };
 use crate::{
     s3::{Connection, Refusal, ResponseBody},
@@ -105,9 +105,8 @@ impl Requests {
         if self.refusing || !exchange.take_permit() {
             return Some(Refusal::SlowDown);
         }
-        let expects = request.headers().get(header::EXPECT).filter(|_| request.version() > Version::HTTP_10);
-        let is_continue = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-        expects.is_some_and(|value| !is_continue(value)).then_some(Refusal::ExpectationFailed)
+        // Expectations other than `100-continue` are ignored, as S3 does and RFC 9110 (§10.1.1) allows.
+        None
     }
 }
 
@@ -122,7 +121,6 @@ impl Core {
             Refusal::TargetTooLong => ("target_too_long", true),
             Refusal::AmbiguousFraming => ("ambiguous_framing", true),
             Refusal::InvalidTarget => ("invalid_target", true),
-            Refusal::ExpectationFailed => ("expectation_failed", true),
         };
         self.service.metrics.refused(reason);
         let refused = catch_unwind(AssertUnwindSafe(|| self.service.handler.refuse(refusal, id)));

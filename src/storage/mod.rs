@@ -40,6 +40,7 @@ pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
 pub use garbage::GarbageReport;
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
 pub use objects::{Attributes, PutObject, WriteCondition};
+pub use read::SegmentPage;
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]

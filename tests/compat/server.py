@@ -1,5 +1,6 @@
 """Starts the real server binary for the client tests, and stops it again."""
 
+import http.client
 import json
 import os
 import pathlib
@@ -8,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from typing import Self
 
@@ -126,7 +126,7 @@ class Server:
                 url = f"{scheme}://127.0.0.1:{self.admin_port}/ready"
                 with urllib.request.urlopen(url, timeout=2, context=trusting) as answer:
                     return answer.status == 200
-            except (urllib.error.URLError, OSError):
+            except (OSError, http.client.HTTPException):
                 continue
         return False
 
