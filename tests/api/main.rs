@@ -12,7 +12,10 @@
     reason = "in tests a broken expectation is a failure, and says so best where it happens"
 )]
 
+mod attributes;
 mod buckets;
+mod checksums;
+mod chunked;
 mod conditional_reads;
 mod conditional_writes;
 mod copy;
