@@ -23,7 +23,7 @@ use cloudserver::{
     },
     types::{
         Checksum, ChecksumAlgorithm,
-        digest::{Digest, Md5, Sha256, sha256_hex},
+        digest::{Digest, Md5Stream, Sha256, sha256_hex, update_together},
     },
 };
 use futures_util::{StreamExt, future::join_all};
@@ -130,7 +130,7 @@ fn measure(time: Duration, mut work: impl FnMut()) -> (Duration, Duration) {
         work();
         runs += 1;
     }
-    ((cpu() - before) / runs, start.elapsed() / runs)
+    (cpu().saturating_sub(before) / runs, start.elapsed() / runs)
 }
 
 struct Bench {
@@ -155,7 +155,7 @@ impl Bench {
             self.runtime.block_on(async {
                 let all = (0..uploads).map(|_| {
                     let mut body = self.intake.accept(frames(encoded), plan());
-                    let taken = async move {
+                    async move {
                         let mut taken = 0;
                         while let Some(slice) = body.stream.next().await {
                             taken += slice.expect("a right body").len();
@@ -163,8 +163,7 @@ impl Bench {
                             tokio::task::yield_now().await;
                         }
                         assert!(taken == size && body.digests.get().is_some());
-                    };
-                    taken
+                    }
                 });
                 join_all(all).await;
             });
@@ -181,17 +180,29 @@ fn report(name: &str, cpu: Duration, elapsed: Duration, bytes: usize) {
 
 fn hashes(bench: &Bench) {
     let bytes = payload(4 * MIB);
-    let one = |name: &str, mut work: Box<dyn FnMut(&[u8])>| {
-        if bench.wanted(name) {
-            let (cpu, elapsed) = measure(Duration::from_secs(1), || work(&bytes));
-            report(name, cpu, elapsed, bytes.len());
-        }
-    };
-    one("hash: MD5", Box::new(|bytes| drop(black_box(Md5::digest(bytes).to_vec()))));
-    one("hash: SHA-256", Box::new(|bytes| drop(black_box(Sha256::digest(bytes).to_vec()))));
     for algorithm in ChecksumAlgorithm::ALL {
-        let work = move |bytes: &[u8]| drop(black_box(Checksum::of(algorithm, bytes)));
-        one(&format!("checksum: {algorithm}"), Box::new(work));
+        let name = format!("checksum: {algorithm}");
+        if bench.wanted(&name) {
+            let work = || drop(black_box(Checksum::of(algorithm, &bytes)));
+            let (cpu, elapsed) = measure(Duration::from_secs(1), work);
+            report(&name, cpu, elapsed, bytes.len());
+        }
+    }
+}
+
+/// MD5 of several streams together, as the workers hash several uploads.
+fn lanes(bench: &Bench) {
+    let bytes = payload(256 << 10);
+    for count in [1, 2, 3, 4, 8, 16] {
+        let name = format!("MD5 of {count} streams together");
+        if bench.wanted(&name) {
+            let (cpu, elapsed) = measure(Duration::from_secs(1), || {
+                let mut streams = vec![Md5Stream::default(); count];
+                update_together(streams.iter_mut().map(|stream| (stream, [bytes.as_slice()].into_iter())));
+                black_box(streams);
+            });
+            report(&name, cpu, elapsed, bytes.len() * count);
+        }
     }
 }
 
@@ -201,9 +212,9 @@ fn bodies(bench: &Bench) {
         let crc32 = Checksum::of(ChecksumAlgorithm::Crc32, &bytes);
         let sha256 = Sha256::digest(&bytes).into();
         let length = Some(size as u64);
-        let plain = Bytes::from(bytes.clone());
-        bench.uploads("plain", uploads, &plain, &|| Plan { length, ..Plan::default() });
-        bench.uploads("signed SHA-256", uploads, &plain, &|| Plan { length, sha256: Some(sha256), ..Plan::default() });
+        let bare = Bytes::from(bytes.clone());
+        bench.uploads("plain", uploads, &bare, &|| Plan { length, ..Plan::default() });
+        bench.uploads("signed SHA-256", uploads, &bare, &|| Plan { length, sha256: Some(sha256), ..Plan::default() });
         let trailer = Some(ChecksumAlgorithm::Crc32);
         for chunk in [FRAME, MIB] {
             let encoded = encode(&bytes, chunk, false, Some(&crc32));
@@ -251,6 +262,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let bench = Bench { runtime, intake: Intake::new(Pace::default(), threads), filter };
     hashes(&bench);
+    lanes(&bench);
     bodies(&bench);
     listing(&bench);
 }

@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io::Write,
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use cloudserver::{
-    data::{BlobId, DataBackend, FileBackend, FileDurability, FileOptions, PutHint},
+    data::{BlobId, DataBackend, FileBackend, FileOptions, PutHint},
     types::ByteStream,
 };
 use futures_util::{StreamExt, future, stream};
@@ -124,22 +124,34 @@ fn spread_plain(count: usize, width: usize, operation: impl Fn(usize) + Sync) {
     });
 }
 
+fn report(cell: &str, bytes: usize, ours: Sum, plain: Sum) {
+    let ratio = ours.cpu_each() / plain.cpu_each();
+    let (ours, plain) = (ours.text(bytes), plain.text(bytes));
+    print(&format!("{cell:<32} {ours}   plain {plain}   CPU ratio {ratio:.2}"));
+}
+
+fn print(line: &str) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
 struct Bench {
     runtime: Runtime,
     backend: Arc<FileBackend>,
     plain: PathBuf,
-    out: std::io::Stdout,
+    words: Vec<String>,
 }
 
 impl Bench {
-    fn report(&mut self, what: &str, bytes: usize, ours: Sum, plain: Sum) {
-        let ratio = ours.cpu_each() / plain.cpu_each();
-        let (ours, plain) = (ours.text(bytes), plain.text(bytes));
-        writeln!(self.out, "{what:<28} {ours}   plain {plain}   CPU ratio {ratio:.2}").unwrap();
+    fn wants(&self, cell: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| cell.contains(word))
     }
 
-    fn put(&mut self, size: usize, count: usize, width: usize) {
-        let bytes = Bytes::from_iter((0..=u8::MAX).cycle().take(size));
+    fn put(&self, size: usize, count: usize, width: usize) {
+        let cell = format!("put {} KiB, {width} at once", size / KIB);
+        if !self.wants(&cell) {
+            return;
+        }
+        let bytes = (0..=u8::MAX).cycle().take(size).collect::<Bytes>();
         let (mut ours, mut plain) = (Sum::default(), Sum::default());
         for _ in 0..ROUNDS {
             let (backend, body_bytes) = (Arc::clone(&self.backend), bytes.clone());
@@ -164,11 +176,15 @@ impl Bench {
             });
             self.clear();
         }
-        self.report(&format!("put {} KiB, {width} at once", size / KIB), size, ours, plain);
+        report(&cell, size, ours, plain);
     }
 
-    fn get(&mut self, size: usize, range: usize, count: usize, width: usize) {
+    fn get(&self, size: usize, range: usize, count: usize, width: usize) {
         const BLOBS: usize = 16;
+        let cell = format!("get {} of {} KiB, {width} at once", range / KIB, size / KIB);
+        if !self.wants(&cell) {
+            return;
+        }
         let bytes = Bytes::from(vec![5; size]);
         let blobs: Arc<Vec<BlobId>> = Arc::new((0..BLOBS).map(|_| self.store(&bytes)).collect());
         for number in 0..BLOBS {
@@ -205,8 +221,7 @@ impl Bench {
             });
         }
         self.clear();
-        let what = format!("get {} of {} KiB, {width} at once", range / KIB, size / KIB);
-        self.report(&what, range, ours, plain);
+        report(&cell, range, ours, plain);
     }
 
     fn store(&self, bytes: &Bytes) -> BlobId {
@@ -232,10 +247,13 @@ impl Bench {
     }
 
     /// A thousand uploads at once, each slice a buffer of its own.
-    fn many(&mut self, uploads: usize, size: usize) {
+    fn many(&self, uploads: usize, size: usize) {
         const SLICE: usize = 16 * KIB;
-        let before = peak_memory();
-        let backend = Arc::clone(&self.backend);
+        let cell = format!("{uploads} uploads of {} KiB at once", size / KIB);
+        if !self.wants(&cell) {
+            return;
+        }
+        let (before, backend) = (peak_memory(), Arc::clone(&self.backend));
         spread(&self.runtime, uploads, uploads, move |_| {
             let backend = Arc::clone(&backend);
             async move {
@@ -248,30 +266,22 @@ impl Bench {
             }
         });
         let peak = peak_memory();
-        writeln!(
-            self.out,
-            "{uploads} uploads of {} KiB at once: {peak} MiB at most resident, {before} before",
-            size / KIB
-        )
-        .unwrap();
+        print(&format!("{cell:<32} {peak} MiB at most resident, {before} before"));
         self.clear();
     }
 }
 
 fn main() {
-    // `cargo bench -- DIR` measures another file system than that of the temporary files.
-    let place = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let place = place.map_or_else(std::env::temp_dir, PathBuf::from);
-    let dir = tempfile::tempdir_in(Path::new(&place)).unwrap();
+    // `DATA_BENCH_DIR` names another file system than that of the temporary files.
+    let place = std::env::var_os("DATA_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let dir = tempfile::tempdir_in(place).unwrap();
     let plain = dir.path().join("plain");
     fs::create_dir(&plain).unwrap();
-    let open = |name: &str, durability| {
-        let options = FileOptions { durability, ..FileOptions::default() };
-        Arc::new(FileBackend::open(&dir.path().join(name), options).unwrap())
-    };
+    let backend = FileBackend::open(&dir.path().join("backend"), FileOptions::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let strict = open("strict", FileDurability::Strict);
-    let mut bench = Bench { runtime, backend: strict, plain, out: std::io::stdout() };
+    // `cargo bench --bench data -- put` runs the cells with that word in their names.
+    let words = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let bench = Bench { runtime, backend: Arc::new(backend), plain, words };
     bench.many(1000, 2 * MIB);
     bench.put(256 * KIB, 100, 8);
     bench.put(MIB, 60, 1);

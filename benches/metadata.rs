@@ -4,6 +4,7 @@
 //! with a synced log, the same number of writers each, one after the other in the same run; then read latencies.
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark reports to its terminal and stops on errors")]
+#![allow(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
 use std::{
     fs,
@@ -115,14 +116,14 @@ fn raw_puts(writers: usize) -> Figures {
     Figures { commits: count.into_inner(), time: start.elapsed(), cpu: cpu().saturating_sub(cpu_before), syncs: 0 }
 }
 
-fn one_put(key: Bytes, value: Bytes) -> Batch {
+fn one_put(key: Bytes, value: &Bytes) -> Batch {
     let mut batch = Batch::new();
-    batch.put(BODIES, key, value);
+    batch.put(BODIES, key, value.clone());
     batch
 }
 
 /// As the engine writes one: body, record, usage, journal, on condition that the key is as it was read.
-fn one_object(key: Bytes, value: Bytes) -> Batch {
+fn one_object(key: Bytes, value: &Bytes) -> Batch {
     let mut batch = Batch::new();
     let record = value.slice(..400);
     batch.require(Namespace::global(Table::Buckets), "bucket", Condition::Absent);
@@ -133,7 +134,7 @@ fn one_object(key: Bytes, value: Bytes) -> Batch {
     batch
 }
 
-async fn commits(writers: usize, batch: fn(Bytes, Bytes) -> Batch) -> Figures {
+async fn commits(writers: usize, batch: fn(Bytes, &Bytes) -> Batch) -> Figures {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(RocksStore::open(folder.path(), RocksOptions::default()).expect("a store"));
     let (start, cpu_before) = (Instant::now(), cpu());
@@ -143,7 +144,7 @@ async fn commits(writers: usize, batch: fn(Bytes, Bytes) -> Batch) -> Figures {
         tasks.spawn(async move {
             let value = value(writer);
             for n in 0.. {
-                store.commit(batch(key(writer, n), value.clone())).await.expect("a commit");
+                store.commit(batch(key(writer, n), &value)).await.expect("a commit");
                 if start.elapsed() >= RUN {
                     break;
                 }

@@ -110,7 +110,6 @@ impl Handler for Admin {
         *response.status_mut() = match refusal {
             Refusal::SlowDown | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-            Refusal::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Refusal::HeadersTooLarge | Refusal::TargetTooLong | Refusal::AmbiguousFraming | Refusal::InvalidTarget => {
                 StatusCode::BAD_REQUEST
             }

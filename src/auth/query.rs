@@ -22,12 +22,28 @@ pub(super) enum Part {
 
 impl Part {
     /// Whether canonical text shows `byte` as it is (AWS, "Create a canonical request", `UriEncode`).
-    const fn is_plain(self, byte: u8) -> bool {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'.' | b'_' | b'~')
-            || (byte == b'/' && matches!(self, Self::Path))
+    fn is_plain(self, byte: u8) -> bool {
+        let flags = PLAIN.get(usize::from(byte)).copied().unwrap_or_default();
+        flags & if self == Self::Path { 2 } else { 1 } != 0
     }
 }
+
+/// Per byte: 1 where names and values of the query show it as it is, 2 where paths do.
+static PLAIN: [u8; 256] = {
+    let mut flags = [0; 256];
+    let mut byte = 0_u8;
+    let mut rest: &mut [u8] = &mut flags;
+    while let [flag, tail @ ..] = rest {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            *flag = 3;
+        } else if byte == b'/' {
+            *flag = 2;
+        }
+        byte = byte.wrapping_add(1);
+        rest = tail;
+    }
+    flags
+};
 
 /// Undoes percent escapes, once.
 pub(super) fn decode(raw: &str, part: Part) -> Result<Cow<'_, [u8]>, InvalidEscape> {

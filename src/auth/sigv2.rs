@@ -85,10 +85,11 @@ fn verify(gate: &Gate<'_>, claim: &Claim<'_>) -> Result<Authenticated, AuthError
         return Err(AuthError::InvalidToken);
     }
     let payload = payload::without_signing_key(gate.head.headers)?;
-    let text = string_to_sign(gate, claim)?;
+    let text = string_to_sign(gate, claim, gate.head.path)?;
     let credential = gate.credential(claim.access_key);
-    let signature = sign(credential.as_ref().map(|credential| &*credential.secret), &text);
-    let matches: bool = signature.as_bytes().ct_eq(claim.signature.as_bytes()).into();
+    let secret = credential.as_ref().map(|credential| &*credential.secret);
+    let is_signature_of = |text: &[u8]| bool::from(sign(secret, text).as_bytes().ct_eq(claim.signature.as_bytes()));
+    let matches = is_signature_of(&text) || is_signature_of(&string_to_sign(gate, claim, &slashed(gate.head))?);
     match credential {
         None => Err(AuthError::InvalidAccessKeyId(claim.access_key.to_owned())),
         Some(credential) if matches => Ok(Authenticated {
@@ -102,6 +103,16 @@ fn verify(gate: &Gate<'_>, claim: &Claim<'_>) -> Result<Authenticated, AuthError
             signature_provided: claim.signature.to_owned(),
             canonical_request: None,
         }))),
+    }
+}
+
+/// The path as botocore and its kin sign it: a bucket alone has a slash behind it, whether or not it is sent.
+fn slashed<'a>(head: &super::RequestHead<'a>) -> Cow<'a, str> {
+    match head.path.strip_prefix('/') {
+        Some(bucket) if !bucket.is_empty() && !bucket.contains('/') && head.virtual_bucket.is_none() => {
+            Cow::Owned(format!("/{bucket}/"))
+        }
+        _ => Cow::Borrowed(head.path),
     }
 }
 
@@ -125,7 +136,7 @@ fn sign(secret: Option<&SecretString>, text: &[u8]) -> String {
 }
 
 /// Method, `Content-MD5`, `Content-Type`, date, amz headers, resource.
-fn string_to_sign(gate: &Gate<'_>, claim: &Claim<'_>) -> Result<Vec<u8>, AuthError> {
+fn string_to_sign(gate: &Gate<'_>, claim: &Claim<'_>, path: &str) -> Result<Vec<u8>, AuthError> {
     let head = gate.head;
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(head.method.as_str().as_bytes());
@@ -146,7 +157,7 @@ fn string_to_sign(gate: &Gate<'_>, claim: &Claim<'_>) -> Result<Vec<u8>, AuthErr
         out.push(b'/');
         out.extend_from_slice(bucket.as_bytes());
     }
-    out.extend_from_slice(head.path.as_bytes());
+    out.extend_from_slice(path.as_bytes());
     push_sub_resources(&mut out, head.query)?;
     Ok(out)
 }

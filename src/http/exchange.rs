@@ -14,8 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{
     activity::{Activity, StreamMark},
-    core::Core,
     framing::Message,
+    service::Core,
 };
 use crate::{
     s3::{Connection, ResponseBody},
@@ -62,7 +62,9 @@ impl Exchange {
         request: &Request<B>,
     ) -> Self {
         activity.begins();
-        core.service.metrics.requests.active.inc();
+        if core.service.access_log.is_some() {
+            core.service.metrics.requests.active.inc();
+        }
         let headers = request.headers();
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let stands_in = message.as_ref().is_some_and(|message| message.refusal.is_some());
@@ -105,6 +107,10 @@ impl Exchange {
         if let Some(facts) = parts.extensions.remove::<AccessFacts>() {
             self.facts = facts;
         }
+        // hyper closes after an answer that came before the request's body; only it may say so too late.
+        if self.message.as_ref().is_some_and(|message| !message.is_whole()) {
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let bodiless = self.method == Method::HEAD
             || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || body.is_end_stream();
@@ -126,8 +132,8 @@ impl Drop for Exchange {
         }
         self.activity.ends();
         let service = &self.core.service;
-        service.metrics.requests.active.dec();
         let Some(access_log) = &service.access_log else { return };
+        service.metrics.requests.active.dec();
         let total = self.began.elapsed();
         let status = self.status.map(|status| status.as_u16());
         let received = self.received();

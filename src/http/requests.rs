@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 
 use super::{
     activity::Activity,
-    core::Core,
     exchange::{Answer, Exchange},
+    service::Core,
 };
 use crate::{
     s3::{Connection, Refusal, ResponseBody},
@@ -105,9 +105,8 @@ impl Requests {
         if self.refusing || !exchange.take_permit() {
             return Some(Refusal::SlowDown);
         }
-        let expects = request.headers().get(header::EXPECT).filter(|_| request.version() > Version::HTTP_10);
-        let is_continue = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-        expects.is_some_and(|value| !is_continue(value)).then_some(Refusal::ExpectationFailed)
+        // Expectations other than `100-continue` are ignored, as S3 does and RFC 9110 (§10.1.1) allows.
+        None
     }
 }
 
@@ -122,7 +121,6 @@ impl Core {
             Refusal::TargetTooLong => ("target_too_long", true),
             Refusal::AmbiguousFraming => ("ambiguous_framing", true),
             Refusal::InvalidTarget => ("invalid_target", true),
-            Refusal::ExpectationFailed => ("expectation_failed", true),
         };
         self.service.metrics.refused(reason);
         let refused = catch_unwind(AssertUnwindSafe(|| self.service.handler.refuse(refusal, id)));
@@ -162,7 +160,11 @@ fn to_origin_form<B>(request: &mut Request<B>) -> Option<Refusal> {
         let needs_host = request.version() == Version::HTTP_2 && !request.headers().contains_key(header::HOST);
         return needs_host.then_some(Refusal::AmbiguousFraming);
     };
-    let Ok(host) = HeaderValue::from_str(authority.as_str()) else { return Some(Refusal::InvalidTarget) };
+    // `http://user@host/` would make a host that is none.
+    let host = Some(authority.as_str()).filter(|text| !text.contains('@'));
+    let Some(host) = host.and_then(|text| HeaderValue::from_str(text).ok()) else {
+        return Some(Refusal::InvalidTarget);
+    };
     if request.version() == Version::HTTP_2 && disagrees(request.headers(), &host) {
         return Some(Refusal::AmbiguousFraming);
     }
@@ -201,6 +203,7 @@ mod tests {
         assert_eq!(origin(Version::HTTP_11, "http://h:8/b/k%20?x", Some("other")), expected);
         assert_eq!(origin(Version::HTTP_11, "/b/k%20?x", Some("h:8")), expected);
         assert_eq!(origin(two, "https://h:8/", Some("other")), Err(Refusal::AmbiguousFraming));
+        assert_eq!(origin(Version::HTTP_11, "http://u@h/", None), Err(Refusal::InvalidTarget));
         assert_eq!(origin(two, "/", None), Err(Refusal::AmbiguousFraming));
         assert_eq!(origin(two, "http://h", None), Ok(("/".to_owned(), "h".to_owned())));
     }

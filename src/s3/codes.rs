@@ -7,7 +7,7 @@ macro_rules! s3_codes {
         /// An error code of the S3 reference ("Error responses").
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum S3Code {
-            $(#[doc = $message] $name,)*
+            $(#[doc = concat!("`", stringify!($name), "`: ", stringify!($status), ".")] $name,)*
         }
 
         impl S3Code {
@@ -47,7 +47,6 @@ s3_codes! {
     ConditionalRequestConflict = 409, "The conditional request cannot succeed due to a conflicting operation against this resource.";
     EntityTooLarge = 400, "Your proposed upload exceeds the maximum allowed object size.";
     EntityTooSmall = 400, "Your proposed upload is smaller than the minimum allowed object size.";
-    ExpectationFailed = 417, "The server cannot meet the requirements of the Expect header.";
     ExpiredToken = 400, "The provided token has expired.";
     IllegalVersioningConfigurationException = 400, "The versioning configuration specified in the request is invalid.";
     IncompleteBody = 400, "You did not provide the number of bytes specified by the Content-Length HTTP header.";
@@ -93,6 +92,7 @@ s3_codes! {
     ServiceUnavailable = 503, "Service is unable to handle request.";
     SignatureDoesNotMatch = 403, "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown = 503, "Please reduce your request rate.";
+    UnresolvableGrantByEmailAddress = 400, "The e-mail address you provided does not match any account on record.";
     XAmzContentSHA256Mismatch = 400, "The provided 'x-amz-content-sha256' header does not match what was computed.";
 }
 

@@ -13,10 +13,10 @@ use crate::{
 /// What a read asks of the version it finds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadCondition {
-    if_match: Option<Tags>,
-    if_none_match: Option<Tags>,
-    if_modified_since: Option<Timestamp>,
-    if_unmodified_since: Option<Timestamp>,
+    matches: Option<Tags>,
+    none_match: Option<Tags>,
+    modified_since: Option<Timestamp>,
+    unmodified_since: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,30 +74,30 @@ impl ReadCondition {
     fn from_headers(head: &Head, [matching, none_match, modified, unmodified]: [&str; 4]) -> Self {
         let date = |name| head.header(name).and_then(parse_date);
         Self {
-            if_match: head.header(matching).map(Tags::parse),
-            if_none_match: head.header(none_match).map(Tags::parse),
+            matches: head.header(matching).map(Tags::parse),
+            none_match: head.header(none_match).map(Tags::parse),
             // A date in the future is no valid one (RFC 9110 §13.1.3).
-            if_modified_since: date(modified),
-            if_unmodified_since: date(unmodified),
+            modified_since: date(modified),
+            unmodified_since: date(unmodified),
         }
     }
 
     /// Judges a version, in the order of RFC 9110 §13.2.2; dates count in whole seconds.
     pub fn judge(&self, record: &ObjectRecord, now: Timestamp) -> Verdict {
         let (tag, modified) = (record.etag(), record.modified().as_secs());
-        if let Some(tags) = &self.if_match {
+        if let Some(tags) = &self.matches {
             if !tags.contain(&tag) {
                 return Verdict::Failed("If-Match");
             }
-        } else if self.if_unmodified_since.is_some_and(|since| modified > since.as_secs()) {
+        } else if self.unmodified_since.is_some_and(|since| modified > since.as_secs()) {
             return Verdict::Failed("If-Unmodified-Since");
         }
-        if let Some(tags) = &self.if_none_match {
+        if let Some(tags) = &self.none_match {
             if tags.contain(&tag) {
                 return Verdict::NotModified;
             }
         } else if self
-            .if_modified_since
+            .modified_since
             .is_some_and(|since| since.as_secs() <= now.as_secs() && modified <= since.as_secs())
         {
             return Verdict::NotModified;

@@ -133,9 +133,20 @@ impl Context {
     }
 
     /// The version that was read to judge the request, if it is this one: spares a second read.
-    pub fn take_authorized(&mut self, object: &ObjectRef) -> Option<ObjectRecord> {
+    fn take_authorized(&mut self, object: &ObjectRef) -> Option<ObjectRecord> {
         let (judged, record) = Arc::into_inner(self.authorized.take()?)?;
         (judged == *object).then_some(record)
+    }
+
+    /// The version that an operation addresses: as it was judged, or read now.
+    ///
+    /// # Errors
+    /// As [`Storage::version`].
+    pub async fn version(&mut self, bucket: &Bucket, object: &ObjectRef) -> Result<ObjectRecord, StorageError> {
+        if let Some(record) = self.take_authorized(object) {
+            return Ok(record);
+        }
+        self.storage.version(bucket, &object.key, object.version).await
     }
 
     fn facts<'a>(&self, bucket: &'a Bucket) -> BucketFacts<'a> {

@@ -24,6 +24,12 @@ use crate::{
 pub struct S3Error {
     /// The code.
     pub code: S3Code,
+    detail: Box<Detail>,
+}
+
+/// What is said besides the code. Boxed: results of all sizes carry errors.
+#[derive(Debug, Default)]
+struct Detail {
     message: Option<Cow<'static, str>>,
     fields: Vec<(&'static str, String)>,
     headers: HeaderMap,
@@ -36,14 +42,16 @@ pub type S3Result<T> = Result<T, S3Error>;
 
 impl From<S3Code> for S3Error {
     fn from(code: S3Code) -> Self {
-        Self { code, message: None, fields: Vec::new(), headers: HeaderMap::new(), not_modified: false, source: None }
+        Self { code, detail: Box::default() }
     }
 }
 
 impl S3Error {
     /// An error with a message of its own.
     pub fn new(code: S3Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { message: Some(message.into()), ..Self::from(code) }
+        let mut error = Self::from(code);
+        error.detail.message = Some(message.into());
+        error
     }
 
     /// 400 `InvalidArgument`, naming the argument.
@@ -58,13 +66,16 @@ impl S3Error {
 
     /// 304: no error and no body, but no object either.
     pub fn not_modified(headers: HeaderMap) -> Self {
-        Self { not_modified: true, headers, ..Self::from(S3Code::PreconditionFailed) }
+        let mut error = Self::from(S3Code::PreconditionFailed);
+        error.detail.not_modified = true;
+        error.detail.headers = headers;
+        error
     }
 
     /// Adds an element to the document.
     #[must_use]
     pub fn with(mut self, element: &'static str, value: impl Into<String>) -> Self {
-        self.fields.push((element, value.into()));
+        self.detail.fields.push((element, value.into()));
         self
     }
 
@@ -72,7 +83,7 @@ impl S3Error {
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.detail.headers.insert(name, value);
         }
         self
     }
@@ -80,23 +91,23 @@ impl S3Error {
     /// Notes the cause, for the log only.
     #[must_use]
     pub fn because(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.source = Some(Box::new(source));
+        self.detail.source = Some(Box::new(source));
         self
     }
 
     /// The message.
     pub fn message(&self) -> &str {
-        self.message.as_deref().unwrap_or(self.code.message())
+        self.detail.message.as_deref().unwrap_or(self.code.message())
     }
 
     /// Whether the document has this element already.
     pub fn has(&self, element: &str) -> bool {
-        self.fields.iter().any(|(name, _)| *name == element)
+        self.detail.fields.iter().any(|(name, _)| *name == element)
     }
 
     /// Logs the error, once: 5xx with its sources as error, others as debug.
     pub fn log(&self) {
-        let source = self.source.as_ref().map(|source| chain(source.as_ref()));
+        let source = self.detail.source.as_ref().map(|source| chain(source.as_ref()));
         if self.code.status().is_server_error() && self.code != S3Code::NotImplemented && self.code != S3Code::SlowDown
         {
             tracing::error!(code = self.code.name(), message = self.message(), source, "request failed");
@@ -107,8 +118,8 @@ impl S3Error {
 
     /// The answer: the document, or nothing for HEAD and 304.
     pub fn render(&self, resource: &str, id: &RequestId, with_body: bool) -> Response<ResponseBody> {
-        let status = if self.not_modified { http::StatusCode::NOT_MODIFIED } else { self.code.status() };
-        let with_body = with_body && !self.not_modified;
+        let status = if self.detail.not_modified { http::StatusCode::NOT_MODIFIED } else { self.code.status() };
+        let with_body = with_body && !self.detail.not_modified;
         let mut response = if with_body {
             let mut response = Response::new(reply::full(self.document(resource, id)));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
@@ -118,7 +129,7 @@ impl S3Error {
         };
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.extend(self.headers.clone());
+        headers.extend(self.detail.headers.clone());
         headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
         if status == http::StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -129,7 +140,7 @@ impl S3Error {
     fn document(&self, resource: &str, id: &RequestId) -> Bytes {
         let mut xml = XmlWriter::bare("Error", &[], 512);
         xml.text("Code", self.code.name()).text("Message", self.message());
-        for (name, value) in &self.fields {
+        for (name, value) in &self.detail.fields {
             xml.text(name, value);
         }
         xml.text("Resource", resource).text("RequestId", &id.0).text("HostId", &id.0);

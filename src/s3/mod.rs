@@ -6,6 +6,7 @@ pub mod codes;
 pub mod conditional;
 pub mod context;
 pub mod error;
+pub mod grants;
 pub mod head;
 pub mod object_headers;
 pub mod operation;
@@ -58,8 +59,6 @@ pub enum Refusal {
     AmbiguousFraming,
     /// The request target is no URI, or has a fragment: 400 `InvalidURI`.
     InvalidTarget,
-    /// `Expect` asks for something else than `100-continue`: 417 `ExpectationFailed`.
-    ExpectationFailed,
 }
 
 /// What a listener hands its requests to.

@@ -144,6 +144,9 @@ pub trait Operation: Sized + Send + 'static {
     fn run(self, cx: Context, body: RequestBody) -> impl Future<Output = S3Result<Self::Reply>> + Send;
 }
 
+/// How an operation is called, its type erased.
+pub type Call = fn(Context, Arc<Head>, RequestBody) -> BoxFuture<'static, S3Result<Response<ResponseBody>>>;
+
 /// A row of the table.
 #[derive(Clone)]
 pub struct Route {
@@ -156,7 +159,7 @@ pub struct Route {
     /// [`Operation::STREAMS`].
     pub streams: bool,
     /// Parses, authorises and runs.
-    pub call: fn(Context, Arc<Head>, RequestBody) -> BoxFuture<'static, S3Result<Response<ResponseBody>>>,
+    pub call: Call,
 }
 
 impl fmt::Debug for Route {

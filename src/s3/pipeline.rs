@@ -188,7 +188,6 @@ impl Handler for S3Service {
             Refusal::HeadersTooLarge => S3Error::from(S3Code::RequestHeaderSectionTooLarge),
             Refusal::TargetTooLong => S3Error::new(S3Code::InvalidURI, "The request target is too long."),
             Refusal::InvalidTarget => S3Error::new(S3Code::InvalidURI, "Couldn't parse the specified URI."),
-            Refusal::ExpectationFailed => S3Error::from(S3Code::ExpectationFailed),
             Refusal::AmbiguousFraming => S3Error::request("The length of the request body is ambiguous."),
         };
         error.render("", id, true)

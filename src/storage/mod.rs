@@ -29,6 +29,8 @@ mod multipart;
 mod objects;
 mod read;
 pub mod records;
+#[cfg(test)]
+mod tests;
 mod versions;
 mod write;
 
@@ -38,6 +40,7 @@ pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
 pub use garbage::GarbageReport;
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
 pub use objects::{Attributes, PutObject, WriteCondition};
+pub use read::SegmentPage;
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]

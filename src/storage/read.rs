@@ -189,6 +189,47 @@ impl Storage {
     }
 }
 
+/// A page of the part table of a multipart object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SegmentPage {
+    /// The parts, by number.
+    pub segments: Vec<Segment>,
+    /// Whether more follow.
+    pub truncated: bool,
+}
+
+impl Storage {
+    /// At most `limit` parts of a multipart object with numbers greater than `after`.
+    pub async fn parts(
+        &self,
+        bucket: &Bucket,
+        record: &ObjectRecord,
+        after: u64,
+        limit: u64,
+    ) -> StorageResult<SegmentPage> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut page = SegmentPage::default();
+        let rows = record.layout.as_ref().map_or(0, |layout| layout.row_starts.len());
+        let mut row = 0;
+        let mut segments = if rows == 0 { record.segments.clone() } else { Vec::new() };
+        loop {
+            for segment in segments.into_iter().filter(|segment| u64::from(segment.part_number) > after) {
+                if page.segments.len() == limit {
+                    page.truncated = true;
+                    return Ok(page);
+                }
+                page.segments.push(segment);
+            }
+            if row == rows {
+                return Ok(page);
+            }
+            let number = u32::try_from(row).unwrap_or(u32::MAX);
+            segments = self.layout_row(bucket.id, &record.upload_id, number).await?;
+            row += 1;
+        }
+    }
+}
+
 impl Walk {
     /// Queues those of the next segments that hold wanted bytes.
     fn push(&mut self, segments: Vec<Segment>) {

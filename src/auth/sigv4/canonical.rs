@@ -41,14 +41,10 @@ impl<'a> SignedHeaders<'a> {
     }
 }
 
-/// Token characters (RFC 9110, 5.6.2) without upper case and without those that end a line or an item.
+/// Token characters (RFC 9110, 5.6.2) without upper case: none of them ends a line or an item.
 const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_lowercase()
-        || byte.is_ascii_digit()
-        || matches!(
-            byte,
-            b'-' | b'_' | b'.' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' | b'~'
-        )
+        || matches!(byte, b'-' | b'0'..=b'9' | b'_' | b'.' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' | b'~')
 }
 
 /// Builds the canonical request. Header values may hold bytes beyond ASCII, hence no text.
@@ -106,6 +102,10 @@ fn push_query(out: &mut Vec<u8>, raw: &str, presigned: bool) -> Result<(), Inval
 /// A value without spaces around it, and with runs of spaces inside drawn together.
 fn push_value(out: &mut Vec<u8>, value: &HeaderValue) {
     let trimmed = value.as_bytes().trim_ascii();
+    if !trimmed.array_windows().any(|pair| pair == b"  ") {
+        out.extend_from_slice(trimmed);
+        return;
+    }
     let mut words = trimmed.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     out.extend_from_slice(words.next().unwrap_or_default());
     for word in words {

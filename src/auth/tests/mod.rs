@@ -276,7 +276,11 @@ fn one_spaced(value: &HeaderValue) -> Vec<u8> {
 
 /// The V2 signature of a string to sign.
 pub(super) fn sign_v2(text: &str) -> String {
-    let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
+    sign_v2_with(SECRET, text)
+}
+
+pub(super) fn sign_v2_with(secret: &str, text: &str) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(text.as_bytes());
     BASE64_STANDARD.encode(mac.finalize().into_bytes())
 }

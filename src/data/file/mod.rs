@@ -69,8 +69,10 @@ use self::{
 use super::{BlobId, Capabilities, DataBackend, DataError, DiskUsage, PutHint, Written, name::BlobName};
 use crate::types::ByteStream;
 
-/// Writes and syncs under way at a time. Waiting for a disk costs a thread each; more do not make it faster.
-const WRITE_TURNS: usize = 64;
+/// Pieces being written at a time: that is copying into the page cache, for which there are only so many processors.
+const WRITE_TURNS: usize = 16;
+/// Puts being finished at a time. They wait for the device, a thread each; a file system joins their syncs.
+const SYNC_TURNS: usize = 64;
 /// Reads under way at a time that may wait for the disk; apart from the writes, so that syncs do not hold them up.
 const READ_TURNS: usize = 64;
 
@@ -126,6 +128,7 @@ struct Core {
     budget: Arc<Budget>,
     dir_syncs: DirSyncs,
     writes: Arc<Semaphore>,
+    syncs: Arc<Semaphore>,
     reads: Arc<Reads>,
     probe: Mutex<()>,
     id: String,
@@ -164,6 +167,7 @@ impl FileBackend {
             budget: Budget::new(options.write_budget),
             dir_syncs: DirSyncs::new(),
             writes: Arc::new(Semaphore::new(WRITE_TURNS)),
+            syncs: Arc::new(Semaphore::new(SYNC_TURNS)),
             reads: Arc::new(reads),
             probe: Mutex::new(()),
             id,
@@ -183,6 +187,7 @@ impl FileBackend {
             space: Space::new(self.core.options.reserve),
             budget: Arc::clone(&self.core.budget),
             dir_syncs: DirSyncs::new(),
+            syncs: Arc::clone(&self.core.syncs),
             writes: Arc::clone(&self.core.writes),
             reads: Arc::clone(&self.core.reads),
             probe: Mutex::new(()),

@@ -19,8 +19,9 @@ use super::{
 };
 use crate::types::ByteStream;
 
-/// From this announced size on, blocks are set aside in one go: fewer extents and a third less work in the kernel.
-const ALLOCATE_FROM: u64 = 1024 * 1024;
+/// From this announced size on, blocks are set aside in one go: few extents however many uploads run side by side, and
+/// a full device shows at once. What is written in a piece or two, the file system places as well by itself.
+const ALLOCATE_FROM: u64 = 4 * 1024 * 1024;
 
 /// How many bytes a large upload writes before the device is told to begin: the sync at the end finds little left to
 /// do, and dirty pages do not pile up.
@@ -176,7 +177,8 @@ impl Upload {
                     received += slice.len() as u64;
                     announced.allows(received)?;
                     piece.push(slice);
-                    if piece.len() >= self.share.flush_at() {
+                    // The last piece waits for the verdict and goes with the tail.
+                    if piece.len() >= self.share.flush_at() && Some(received) != self.size {
                         piece = self.flush(piece).await?;
                     }
                 }
@@ -202,12 +204,16 @@ impl Upload {
             drop(permit);
             result.map(|()| blob)
         }));
+        if self.share.is_tight() {
+            // With many uploads, memory is worth more than the overlap of writing and receiving.
+            self.settle().await?;
+        }
         Ok(self.share.gather())
     }
 
     async fn finish(&mut self, piece: Gathered) -> Result<Written, DataError> {
         self.settle().await?;
-        let permit = pool::permit(&self.core.writes).await?;
+        let permit = pool::permit(&self.core.syncs).await?;
         let blob = self.take_or_create();
         let job = tokio::task::spawn_blocking(move || {
             let mut blob = blob()?;

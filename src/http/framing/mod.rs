@@ -13,7 +13,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
 };
@@ -45,12 +45,18 @@ pub(super) struct Message {
     /// Set if the request is only a stand-in.
     pub(super) refusal: Option<Refusal>,
     payload: AtomicU64,
+    whole: AtomicBool,
 }
 
 impl Message {
     /// Body bytes that came so far, without framing.
     pub(super) fn payload(&self) -> u64 {
         self.payload.load(Ordering::Relaxed)
+    }
+
+    /// Whether all of the body has come.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Relaxed)
     }
 
     fn add(&self, bytes: u64) {
@@ -159,7 +165,7 @@ impl<S> Gate<S> {
                     at += here;
                     self.message.add(here as u64);
                     if *left == 0 {
-                        self.phase = Phase::next_head();
+                        self.end_of_body();
                     }
                 }
                 Phase::Chunked(chunked) => {
@@ -168,7 +174,7 @@ impl<S> Gate<S> {
                     self.message.add(followed.payload);
                     match followed.state {
                         State::More => {}
-                        State::Over => self.phase = Phase::next_head(),
+                        State::Over => self.end_of_body(),
                         State::Broken => {
                             self.phase = Phase::Broken;
                             return (at, Verdict::Broken);
@@ -184,11 +190,16 @@ impl<S> Gate<S> {
     fn begin(&mut self, body: Body) {
         self.message = Arc::default();
         self.activity.expect_message(Arc::clone(&self.message));
-        self.phase = match body {
-            Body::Length(0) => Phase::next_head(),
-            Body::Length(length) => Phase::Length(length),
-            Body::Chunked => Phase::Chunked(Chunked::default()),
-        };
+        match body {
+            Body::Length(0) => self.end_of_body(),
+            Body::Length(length) => self.phase = Phase::Length(length),
+            Body::Chunked => self.phase = Phase::Chunked(Chunked::default()),
+        }
+    }
+
+    fn end_of_body(&mut self) {
+        self.message.whole.store(true, Ordering::Relaxed);
+        self.phase = Phase::next_head();
     }
 
     /// Tells the clock what is being waited for.

@@ -3,6 +3,7 @@
 //! Crash points (feature `failpoints`; the action `return` aborts the process):
 //! `metadata-before-wal`: a group is accepted, nothing of it is written;
 //! `metadata-before-reply`: a group is durable, nobody was told.
+//! `metadata-wal-fails` (action `return`) makes the write of a group fail instead.
 
 use std::{
     fmt,
@@ -16,10 +17,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rocksdb::{DB, FlushOptions, WriteOptions};
+use rocksdb::{FlushOptions, WriteOptions};
 use tokio::sync::oneshot;
 
-use super::{RocksOptions, error::fault, keys, overlay::Overlay};
+use super::{RocksOptions, error::fault, keys, log::Mark, open::Database, overlay::Overlay};
 use crate::metadata::{Batch, Condition, Durability, MetadataError, Table, Write};
 
 type Reply = oneshot::Sender<Result<(), MetadataError>>;
@@ -64,10 +65,13 @@ struct Request {
 
 impl Committer {
     /// Starts the thread.
-    pub(super) fn start(db: Arc<DB>, options: &RocksOptions) -> Result<Self, MetadataError> {
+    pub(super) fn start(db: Arc<Database>, options: &RocksOptions) -> Result<Self, MetadataError> {
         let (queue, messages) = sync_channel(options.queue_batches);
         let shared = Arc::new(Shared::default());
+        let identity = db.get_db_identity().map_err(|error| fault(&error))?;
         let worker = Worker {
+            // What a recovery has read is in tables, and synced, before the database is open.
+            mark: Mark::new(&identity, db.latest_sequence_number()),
             db,
             messages,
             shared: Arc::clone(&shared),
@@ -181,7 +185,7 @@ fn size(batch: &Batch) -> usize {
 
 /// The committing thread.
 struct Worker {
-    db: Arc<DB>,
+    db: Arc<Database>,
     messages: Receiver<Message>,
     shared: Arc<Shared>,
     overlay: Overlay,
@@ -189,6 +193,8 @@ struct Worker {
     waiting: Vec<Request>,
     closing: Option<Reply>,
     pace: Pace,
+    /// How far the log is synced.
+    mark: Mark,
 }
 
 impl Worker {
@@ -307,17 +313,21 @@ impl Worker {
     }
 
     fn write(&mut self, durability: Durability) -> Result<(), Failure> {
-        let record = self.overlay.record(&self.db).map_err(Failure::Before)?;
+        let record = self.overlay.record(&self.db, self.mark).map_err(|error| Failure { in_log: false, error })?;
         if record.is_empty() {
             return Ok(());
         }
         fail::fail_point!("metadata-before-wal", |_| std::process::abort());
+        fail::fail_point!("metadata-wal-fails", |_| {
+            Err(Failure { in_log: true, error: MetadataError::Io("an injected fault of the log".to_owned()) })
+        });
         let sync = durability == Durability::Synced;
         let mut options = WriteOptions::default();
         options.set_sync(sync);
         let start = Instant::now();
-        self.db.write_opt(record, &options).map_err(Failure::Log)?;
+        self.db.write_opt(record, &options).map_err(|error| Failure { in_log: true, error: fault(&error) })?;
         if sync {
+            self.mark = self.mark.at(self.db.latest_sequence_number());
             self.shared.syncs.fetch_add(1, Ordering::Relaxed);
             self.pace.synced(start.elapsed());
         }
@@ -327,46 +337,47 @@ impl Worker {
 
     fn fail(&mut self, failure: &Failure, accepted: Vec<Reply>) {
         self.overlay.discard();
-        let error = failure.error();
+        let error = &failure.error;
         // A full device leaves the log as it was, and the library takes writes again once there is space. After any
         // other fault nobody knows what is on the device, and asking again could be answered wrongly.
-        if matches!(failure, Failure::Log(_)) && !matches!(error, MetadataError::NoSpace) {
+        if failure.in_log && !matches!(error, MetadataError::NoSpace) {
             self.shared.failed.store(true, Ordering::Release);
             tracing::error!(%error, "the write-ahead log failed: metadata is read-only until restart");
         } else {
             tracing::error!(%error, "metadata commit failed");
         }
         for reply in accepted {
-            drop(reply.send(Err(failure.error())));
+            drop(reply.send(Err(failure.answer())));
         }
     }
 
     /// Makes everything durable; writes the tables too if reading the log at the next start would take long.
     fn flush(&self) -> Result<(), MetadataError> {
         self.db.flush_wal(true).map_err(|error| fault(&error))?;
-        let buffered = self.db.property_int_value("rocksdb.cur-size-all-mem-tables").ok().flatten().unwrap_or(0);
+        let columns = Table::ALL.iter().map(|table| table.name()).chain([keys::SEQUENCES]);
+        let columns: Vec<_> = columns.filter_map(|name| self.db.cf_handle(name)).collect();
+        let buffered = |cf| self.db.property_int_value_cf(cf, "rocksdb.cur-size-all-mem-tables").ok().flatten();
+        let buffered: u64 = columns.iter().copied().filter_map(buffered).sum();
         if buffered < FLUSH_AT_CLOSE_BYTES {
             return Ok(());
         }
-        let columns = Table::ALL.iter().map(|table| table.name()).chain([keys::SEQUENCES]);
-        let columns: Vec<_> = columns.filter_map(|name| self.db.cf_handle(name)).collect();
         self.db.flush_cfs_opt(&columns, &FlushOptions::default()).map_err(|error| fault(&error))
     }
 }
 
 /// Why a group was not written.
-enum Failure {
-    /// Nothing was written.
-    Before(MetadataError),
-    /// The log may or may not hold the group.
-    Log(rocksdb::Error),
+struct Failure {
+    /// Whether the log may hold the group, or part of it.
+    in_log: bool,
+    error: MetadataError,
 }
 
 impl Failure {
-    fn error(&self) -> MetadataError {
-        match self {
-            Self::Before(error) => MetadataError::Io(error.to_string()),
-            Self::Log(error) => fault(error),
+    /// What each of those who wait is told.
+    fn answer(&self) -> MetadataError {
+        match &self.error {
+            MetadataError::NoSpace => MetadataError::NoSpace,
+            error => MetadataError::Io(error.to_string()),
         }
     }
 }

@@ -7,13 +7,15 @@
 
 use std::sync::Arc;
 
-use rocksdb::{DB, Snapshot};
+use rocksdb::Snapshot;
 use self_cell::self_cell;
+
+use super::open::Database;
 
 self_cell! {
     /// A snapshot with the database it is of.
     pub(super) struct Frozen {
-        owner: Arc<DB>,
+        owner: Arc<Database>,
         #[covariant]
         dependent: Snapshot,
     }
@@ -21,7 +23,7 @@ self_cell! {
 
 impl Frozen {
     /// The present state of the database.
-    pub(super) fn now(db: &Arc<DB>) -> Self {
+    pub(super) fn now(db: &Arc<Database>) -> Self {
         Self::new(Arc::clone(db), |db| db.snapshot())
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! All writes go through one thread, which commits what waits as one group (`committer`) and evaluates conditions
 //! against the database and what the group has written so far (`overlay`). Reads go straight to the database
-//! (`read`). `open` decides what a damaged log means; `options` holds the tuning.
+//! (`read`). Before RocksDB sees the write-ahead log, `log` decides what its damage means; `options` holds the tuning.
 
 mod committer;
 mod error;
 mod frozen;
 mod keys;
+mod log;
 mod open;
 mod options;
 mod overlay;
@@ -24,11 +25,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use rocksdb::DB;
 
 pub use self::options::RocksOptions;
 use self::{
     committer::Committer,
+    open::Database,
     read::{Query, RocksView, Source},
 };
 use super::{Batch, Direction, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs, Table};
@@ -37,7 +38,7 @@ use super::{Batch, Direction, MetadataError, MetadataStats, MetadataStore, Metad
 pub struct RocksStore {
     // Before the database: the thread ends first.
     committer: Committer,
-    db: Arc<DB>,
+    db: Arc<Database>,
 }
 
 impl RocksStore {

@@ -1,13 +1,18 @@
-//! Opening: the folder, the format, and what a damaged write-ahead log means.
+//! Opening: the folder, the end of the write-ahead log, the lock and the format.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
 
-use rocksdb::{DB, DBRecoveryMode, Error, ErrorKind, WriteOptions};
+use rocksdb::{DB, Error, WriteOptions};
 
 use super::{
     RocksOptions,
     error::fault,
     keys::column,
+    log::{self, Verdict},
     options::{columns, database},
 };
 use crate::metadata::{MetadataError, Table};
@@ -17,42 +22,100 @@ const FORMAT_KEY: &[u8] = b"format";
 /// The format this code reads and writes.
 const FORMAT: u32 = 1;
 
-/// Opens or creates the database in `path`.
-pub(super) fn open(path: &Path, options: &RocksOptions) -> Result<DB, MetadataError> {
-    create_durably(path)
-        .map_err(|error| MetadataError::Unavailable(format!("cannot create {}: {error}", path.display())))?;
-    // A record cut short at the end of the log is what a crash leaves: it was not acknowledged. Anything else that
-    // is wrong stops this first attempt, which leaves the log as it is.
-    let strict = DBRecoveryMode::TolerateCorruptedTailRecords;
-    let db = match DB::open_cf_descriptors(&database(options, strict), path, columns(options)) {
-        Err(error) if error.kind() == ErrorKind::Corruption => open_damaged(path, options, &error),
-        done => done.map_err(|error| refusal(path, &error)),
-    }?;
-    check_format(&db, path)?;
-    Ok(db)
+/// The file whose lock says that the directory is in use.
+///
+/// RocksDB has a lock of its own, but it comes too late: the log must not be cut while another process writes it.
+const LOCK: &str = "cloudserver.lock";
+
+/// An open database, which is ours alone.
+pub(super) struct Database {
+    // Before the lock: closed first.
+    db: DB,
+    _lock: fs::File,
 }
 
-/// Opens a database whose log does not read to its end.
-///
-/// A power cut may persist the pages of the last record in any order, so that the record is garbage and not merely
-/// short. Only a log that goes on after the damage has lost acknowledged commits: then it is left alone and refused.
-fn open_damaged(path: &Path, options: &RocksOptions, error: &Error) -> Result<DB, MetadataError> {
-    let before = last_readable(path, options, DBRecoveryMode::PointInTime);
-    let beyond = last_readable(path, options, DBRecoveryMode::SkipAnyCorruptedRecord);
-    match (before, beyond) {
-        (Ok(before), Ok(beyond)) if before == beyond => {
-            tracing::warn!(%error, "dropped the unfinished record at the end of the write-ahead log");
-            let lenient = database(options, DBRecoveryMode::PointInTime);
-            DB::open_cf_descriptors(&lenient, path, columns(options)).map_err(|error| refusal(path, &error))
-        }
-        _ => Err(MetadataError::Corrupt(format!("{} is damaged; restore it from a backup: {error}", path.display()))),
+impl Deref for Database {
+    type Target = DB;
+
+    fn deref(&self) -> &DB {
+        &self.db
     }
 }
 
-/// The last sequence number that a replay in `mode` reaches. Changes nothing on disk.
-fn last_readable(path: &Path, options: &RocksOptions, mode: DBRecoveryMode) -> Result<u64, Error> {
-    let db = DB::open_cf_descriptors_read_only(&database(options, mode), path, columns(options), false)?;
-    Ok(db.latest_sequence_number())
+/// Opens or creates the database in `path`.
+pub(super) fn open(path: &Path, options: &RocksOptions) -> Result<Database, MetadataError> {
+    create_durably(path)
+        .map_err(|error| MetadataError::Unavailable(format!("cannot create {}: {error}", path.display())))?;
+    let lock = lock(path)?;
+    cut_unfinished(path)?;
+    let db = DB::open_cf_descriptors(&database(options), path, columns(options));
+    let db = db.map_err(|error| refusal(path, &error))?;
+    check_format(&db, path)?;
+    Ok(Database { db, _lock: lock })
+}
+
+fn lock(path: &Path) -> Result<fs::File, MetadataError> {
+    let file = fs::File::options().create(true).append(true).open(path.join(LOCK));
+    let file = file.map_err(|error| MetadataError::Unavailable(format!("cannot lock {}: {error}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(MetadataError::Unavailable(format!("{} is in use by another process", path.display())))
+        }
+        Err(fs::TryLockError::Error(error)) => {
+            Err(MetadataError::Unavailable(format!("cannot lock {}: {error}", path.display())))
+        }
+    }
+}
+
+/// Cuts the unfinished end off the write-ahead log, if there is one.
+///
+/// # Errors
+/// [`MetadataError::Corrupt`] if the log is damaged before its end. Then nothing is changed.
+fn cut_unfinished(path: &Path) -> Result<(), MetadataError> {
+    let unusable = |error: io::Error| MetadataError::Unavailable(format!("cannot read {}: {error}", path.display()));
+    let paths = logs(path).map_err(unusable)?;
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let identity = fs::read(path.join("IDENTITY")).map_err(unusable)?;
+    let files: Vec<_> = paths.iter().map(fs::File::open).collect::<io::Result<_>>().map_err(unusable)?;
+    let extents = match log::judge(identity.trim_ascii(), files).map_err(unusable)? {
+        Verdict::Whole(extents) => extents,
+        Verdict::Lost { readable, resumed } => {
+            return Err(MetadataError::Corrupt(format!(
+                "the write-ahead log in {} is damaged between sequence numbers {readable} and {resumed}, so \
+                 acknowledged commits are lost; nothing was changed: restore a backup",
+                path.display()
+            )));
+        }
+    };
+    for (log, extent) in paths.iter().zip(extents).filter(|(_, extent)| extent.good < extent.length) {
+        let dropped = extent.length - extent.good;
+        tracing::warn!(log = %log.display(), bytes = dropped, "cut the unfinished end off the write-ahead log");
+        cut(log, extent.good).map_err(unusable)?;
+    }
+    Ok(())
+}
+
+fn cut(log: &Path, length: u64) -> io::Result<()> {
+    let file = fs::File::options().write(true).open(log)?;
+    file.set_len(length)?;
+    file.sync_all()
+}
+
+/// The write-ahead logs, oldest first.
+fn logs(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let file = entry?.path();
+        let number = file.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
+        if let (Some(number), Some("log")) = (number, file.extension().and_then(|extension| extension.to_str())) {
+            logs.push((number, file));
+        }
+    }
+    logs.sort_unstable();
+    Ok(logs.into_iter().map(|(_, file)| file).collect())
 }
 
 /// Creates a folder so that a power cut does not take it back: each new name is synced in its parent.

@@ -44,12 +44,13 @@ impl Default for RocksOptions {
 }
 
 /// The options of the database as a whole.
-pub(super) fn database(options: &RocksOptions, recovery: DBRecoveryMode) -> Options {
+pub(super) fn database(options: &RocksOptions) -> Options {
     let mut db = Options::default();
     db.create_if_missing(true);
     db.create_missing_column_families(true);
     db.set_paranoid_checks(true);
-    db.set_wal_recovery_mode(recovery);
+    // Unfinished ends are cut off before (`log`): any damage that is left is for the operator.
+    db.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
     // A log that is missing or shorter than when it was closed is noticed at start.
     db.set_track_and_verify_wals_in_manifest(true);
     db.set_max_total_wal_size(options.max_wal_bytes);

@@ -13,6 +13,7 @@ use rocksdb::{DB, ReadOptions, WriteBatch};
 use super::{
     error::fault,
     keys::{self, bounds, column, physical},
+    log::Mark,
 };
 use crate::metadata::{Batch, Condition, MetadataError, Namespace, Write, counters};
 
@@ -87,8 +88,9 @@ impl Overlay {
     }
 
     /// The whole group as one record for the write-ahead log.
-    pub(super) fn record(&self, db: &DB) -> Result<WriteBatch, MetadataError> {
-        let mut record = WriteBatch::with_capacity_bytes(self.bytes);
+    pub(super) fn record(&self, db: &DB, mark: Mark) -> Result<WriteBatch, MetadataError> {
+        let mut record = WriteBatch::with_capacity_bytes(self.bytes + 64);
+        record.put_log_data(mark.to_bytes());
         for (ns, space) in &self.spaces {
             let cf = column(db, ns.table.name())?;
             for range in &space.removed {

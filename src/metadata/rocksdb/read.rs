@@ -18,6 +18,7 @@ use super::{
     error::fault,
     frozen::Frozen,
     keys::{self, bounds, column, physical},
+    open::Database,
 };
 use crate::metadata::{Direction, MetadataError, MetadataView, Namespace, Pairs};
 
@@ -43,7 +44,7 @@ pub(super) struct Query {
 /// Where to read: the latest state, or a frozen one.
 #[derive(Clone)]
 pub(super) enum Source {
-    Latest(Arc<DB>),
+    Latest(Arc<Database>),
     Frozen(Arc<Frozen>),
 }
 
@@ -61,7 +62,7 @@ pub(super) struct RocksView {
 
 impl RocksView {
     /// The state that the commits acknowledged so far have left.
-    pub(super) fn new(db: &Arc<DB>) -> Self {
+    pub(super) fn new(db: &Arc<Database>) -> Self {
         Self { source: Source::Frozen(Arc::new(Frozen::now(db))) }
     }
 }
@@ -86,7 +87,7 @@ impl MetadataView for RocksView {
 }
 
 /// The latest value of a key.
-pub(super) async fn get(db: &Arc<DB>, ns: Namespace, key: &[u8]) -> Result<Option<Bytes>, MetadataError> {
+pub(super) async fn get(db: &Arc<Database>, ns: Namespace, key: &[u8]) -> Result<Option<Bytes>, MetadataError> {
     let mut in_memory = ReadOptions::default();
     in_memory.set_read_tier(ReadTier::BlockCache);
     let key = physical(ns, key);
@@ -99,7 +100,7 @@ pub(super) async fn get(db: &Arc<DB>, ns: Namespace, key: &[u8]) -> Result<Optio
 }
 
 impl Source {
-    fn db(&self) -> &Arc<DB> {
+    fn db(&self) -> &Arc<Database> {
         match self {
             Self::Latest(db) => db,
             Self::Frozen(frozen) => frozen.borrow_owner(),

@@ -10,7 +10,7 @@ use super::{ChunkVerifier, Encoding, Plan};
 use crate::types::{
     BodyDigests, BodyError, Checksum, ChecksumAlgorithm,
     checksum::ChecksumHasher,
-    digest::{Digest, Md5, Sha256, md5, sha256},
+    digest::{Digest, Md5Stream, Sha256, sha256},
 };
 
 /// A signature: 64 hexadecimal digits.
@@ -33,6 +33,14 @@ pub(super) enum Op {
 }
 
 impl Op {
+    /// The payload in it.
+    pub(super) fn payload(&self) -> Option<&[u8]> {
+        match self {
+            Self::Data { bytes, .. } => Some(bytes),
+            Self::Seal(_) | Self::SealTrailer { .. } | Self::Expect(_) => None,
+        }
+    }
+
     /// The bytes it keeps from being freed. A tiny slice weighs as much as the operation around it.
     pub(super) fn weight(&self) -> usize {
         match self {
@@ -78,7 +86,7 @@ fn check(expected: String, given: &Signature) -> Result<String, BodyError> {
 pub(super) struct Digests {
     size: u64,
     /// Absent where nobody asks for it.
-    md5: Option<Md5>,
+    md5: Option<Md5Stream>,
     /// The checksum to store; absent where another state here gives it, or nobody asks.
     checksum: Option<ChecksumHasher>,
     stored: Option<ChecksumAlgorithm>,
@@ -117,7 +125,7 @@ impl Digests {
         });
         Self {
             size: 0,
-            md5: wants_md5.then(md5),
+            md5: wants_md5.then(Md5Stream::default),
             checksum: checksum.map(ChecksumHasher::new),
             stored,
             sha256: plan.sha256.map(|_| sha256()),
@@ -133,7 +141,12 @@ impl Digests {
         self.chain.is_some()
     }
 
-    /// Takes one step.
+    /// The MD5, where it is wanted. It takes its bytes apart from the rest: together with other uploads'.
+    pub(super) fn md5(&mut self) -> Option<&mut Md5Stream> {
+        self.md5.as_mut()
+    }
+
+    /// Takes one step, but for the MD5.
     pub(super) fn apply(&mut self, op: &Op) -> Result<(), BodyError> {
         match op {
             Op::Data { bytes, .. } => {
@@ -162,9 +175,6 @@ impl Digests {
         if let Some(checksum) = &mut self.checksum {
             checksum.update(bytes);
         }
-        if let Some(md5) = &mut self.md5 {
-            md5.update(bytes);
-        }
     }
 
     /// The verdict at the end of a body whose length and framing held.
@@ -179,7 +189,7 @@ impl Digests {
             let (expected, calculated) = (hex::encode(expected), hex::encode(calculated));
             return Err(BodyError::Sha256Mismatch { expected, calculated });
         }
-        let md5: Option<[u8; 16]> = self.md5.map(|state| state.finalize().into());
+        let md5: Option<[u8; 16]> = self.md5.map(Md5Stream::finalize);
         if let (Some(expected), Some(calculated)) = (self.expected_md5, md5)
             && expected != calculated
         {

@@ -73,8 +73,8 @@ impl<B: Body<Data = Bytes> + Unpin> Frames<B> {
         if self.pace.min_rate == 0 || self.waited < self.pace.window {
             return Ok(());
         }
-        let least = self.pace.min_rate.saturating_mul(self.waited.as_secs().max(1));
-        if self.came < least {
+        let least = u128::from(self.pace.min_rate).saturating_mul(self.waited.as_millis()) / 1000;
+        if u128::from(self.came) < least {
             return Err(BodyError::TimedOut);
         }
         self.waited = Duration::ZERO;

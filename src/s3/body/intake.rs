@@ -8,7 +8,7 @@ use super::{
     digests::{Digests, Purpose},
     frames::Frames,
     framing::{Form, Framing},
-    pool::HashPool,
+    pool::{HashPool, TOGETHER},
     verified::Verified,
 };
 use crate::types::{BodyError, DigestSlot, IncomingBody, body::collect};
@@ -23,7 +23,13 @@ pub struct Intake {
 impl Intake {
     /// An intake that tolerates clients of this pace and hashes on at most `threads` threads.
     pub fn new(pace: Pace, threads: usize) -> Self {
-        Self { pace, pool: HashPool::new(threads) }
+        Self { pace, pool: HashPool::new(threads, TOGETHER) }
+    }
+
+    /// An intake whose threads take so many uploads' batches at once.
+    #[cfg(test)]
+    pub(super) fn with_lanes(pace: Pace, threads: usize, together: usize) -> Self {
+        Self { pace, pool: HashPool::new(threads, together) }
     }
 
     /// Takes in the body of an object or a part. Nothing is polled until the stream is.

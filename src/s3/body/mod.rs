@@ -11,7 +11,7 @@
 //! * the stream ends cleanly only if every promise of the [`Plan`] held, and only then is the digest slot filled;
 //! * a signed chunk of at most [`HELD_CHUNK`] bytes leaves only after its signature held; a longer one is passed on
 //!   as it comes, and its signature decides at its end, when nothing of the object is visible yet;
-//! * an upload holds about two batches of bytes for hashing (see [`pool`]), whatever its size.
+//! * an upload holds about two batches of bytes for hashing (see `pool`), whatever its size.
 
 mod digests;
 mod frames;

@@ -4,6 +4,9 @@
 //! stores one batch, the next is hashed. At most as many workers run as there are cores; a worker drains the queue of
 //! all uploads and ends when it is empty, so an idle server has none, and a busy one pays no hop per batch.
 //!
+//! A worker takes several uploads' batches at once where they wait: their MD5s are computed together (see
+//! [`crate::types::digest::update_together`]), at less than half the cost each.
+//!
 //! An upload has one batch in the queue and gathers the next. The size of a batch falls as more uploads are open:
 //! together they hold at most about twice [`GATHERED`], and each at least [`LEAST_BATCH`] so that a batch is worth
 //! its hop (some 10 µs).
@@ -22,7 +25,10 @@ use parking_lot::Mutex;
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::digests::{Digests, Op};
-use crate::types::BodyError;
+use crate::types::{
+    BodyError,
+    digest::{LANES, Md5Stream, update_together},
+};
 
 /// Up to this much is hashed where it is (a quarter of a millisecond of MD5).
 pub(super) const INLINE: usize = 128 << 10;
@@ -32,6 +38,9 @@ const LARGEST_BATCH: usize = 256 << 10;
 const LEAST_BATCH: usize = 16 << 10;
 /// What all open uploads together gather before they hand over.
 const GATHERED: usize = 16 << 20;
+
+/// Batches a worker takes at once. Without an optimising compiler the lanes are slower than one after the other.
+pub(super) const TOGETHER: usize = if cfg!(debug_assertions) { 1 } else { LANES };
 
 /// A batch of one upload.
 #[derive(Debug)]
@@ -50,7 +59,25 @@ pub(super) struct Done {
 impl Batch {
     /// Takes the steps here and now.
     pub(super) fn run(mut self) -> Done {
-        let outcome = self.ops.iter().try_for_each(|op| self.digests.apply(op));
+        let outcome = self.steps();
+        if outcome.is_ok() {
+            update_together(self.md5());
+        }
+        self.done(outcome)
+    }
+
+    /// Takes the steps, but for the MD5.
+    fn steps(&mut self) -> Result<(), BodyError> {
+        self.ops.iter().try_for_each(|op| self.digests.apply(op))
+    }
+
+    /// The MD5, where it is wanted, and the bytes for it.
+    fn md5(&mut self) -> Option<(&mut Md5Stream, impl Iterator<Item = &[u8]>)> {
+        let payload = self.ops.iter().filter_map(Op::payload);
+        self.digests.md5().map(|md5| (md5, payload))
+    }
+
+    fn done(mut self, outcome: Result<(), BodyError>) -> Done {
         if !self.digests.gated() {
             // The writer has its own references; those here would only keep the bytes.
             self.ops.clear();
@@ -75,6 +102,7 @@ struct Queue {
 struct Shared {
     queue: Mutex<Queue>,
     most_workers: usize,
+    together: usize,
     open: AtomicUsize,
 }
 
@@ -83,9 +111,10 @@ struct Shared {
 pub(super) struct HashPool(Arc<Shared>);
 
 impl HashPool {
-    pub(super) fn new(most_workers: usize) -> Self {
-        let most_workers = most_workers.max(1);
-        Self(Arc::new(Shared { queue: Mutex::default(), most_workers, open: AtomicUsize::new(0) }))
+    /// At most so many workers, each with at most so many batches at once.
+    pub(super) fn new(most_workers: usize, together: usize) -> Self {
+        let (most_workers, together) = (most_workers.max(1), together.max(1));
+        Self(Arc::new(Shared { queue: Mutex::default(), most_workers, together, open: AtomicUsize::new(0) }))
     }
 
     /// Counts an upload in for as long as the ticket lives.
@@ -110,22 +139,32 @@ impl HashPool {
 
 impl Shared {
     fn work(&self) {
-        loop {
-            let job = {
-                let mut queue = self.queue.lock();
-                let Some(job) = queue.jobs.pop_front() else {
-                    queue.workers -= 1;
-                    return;
-                };
-                job
-            };
-            let Job { batch, reply } = job;
-            // A worker that died would never be replaced. Its upload sees the reply dropped.
-            if let Ok(done) = catch_unwind(AssertUnwindSafe(|| batch.run())) {
+        while let Some(jobs) = self.next_jobs() {
+            let mut running: Vec<(Job, Result<(), BodyError>)> = Vec::with_capacity(jobs.len());
+            for mut job in jobs {
+                // A worker that died would never be replaced. Its upload sees the reply dropped, no other is harmed.
+                if let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| job.batch.steps())) {
+                    running.push((job, outcome));
+                }
+            }
+            let right = running.iter_mut().filter(|(_, outcome)| outcome.is_ok());
+            update_together(right.filter_map(|(job, _)| job.batch.md5()));
+            for (Job { batch, reply }, outcome) in running {
                 // Nobody waits where the request was dropped.
-                drop(reply.send(done));
+                drop(reply.send(batch.done(outcome)));
             }
         }
+    }
+
+    /// The next batches, or the worker's end.
+    fn next_jobs(&self) -> Option<Vec<Job>> {
+        let mut queue = self.queue.lock();
+        let count = queue.jobs.len().min(self.together);
+        if count == 0 {
+            queue.workers -= 1;
+            return None;
+        }
+        Some(queue.jobs.drain(..count).collect())
     }
 }
 
@@ -155,5 +194,23 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.0.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_shrink_as_uploads_crowd_and_grow_again() {
+        let pool = HashPool::new(1, 1);
+        let first = pool.enter();
+        assert_eq!(first.batch_size(), LARGEST_BATCH);
+        let crowd: Vec<Ticket> = (1..256).map(|_| pool.enter()).collect();
+        assert_eq!(first.batch_size(), GATHERED / 256);
+        let more: Vec<Ticket> = (256..10_000).map(|_| pool.enter()).collect();
+        assert_eq!(first.batch_size(), LEAST_BATCH);
+        drop((crowd, more));
+        assert_eq!(first.batch_size(), LARGEST_BATCH);
     }
 }

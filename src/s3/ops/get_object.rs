@@ -160,13 +160,7 @@ impl Read {
     }
 
     async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {
-        let record = match cx.take_authorized(&self.object) {
-            Some(record) => record,
-            None => match cx.storage.version(bucket, &self.object.key, self.object.version).await {
-                Ok(record) => record,
-                Err(e) => return Err(missing(cx, e)),
-            },
-        };
+        let record = cx.version(bucket, &self.object).await.map_err(|e| missing(cx, e))?;
         match self.condition.judge(&record, cx.now) {
             Verdict::Go => Ok(record),
             Verdict::NotModified => Err(S3Error::not_modified(validators(cx, bucket, &record))),
@@ -180,16 +174,16 @@ impl Read {
             return select_part(cx, bucket, record, part).await;
         }
         match self.range {
-            Some(range) if if_range_holds(&cx.head, record) => match range.resolve(record.size) {
-                Ok(bytes) => Ok(Selection { bytes, partial: true, ..whole }),
-                Err(_) => {
+            Some(range) if if_range_holds(&cx.head, record) => {
+                let bytes = range.resolve(record.size).map_err(|_| {
                     let asked = cx.head.header("range").unwrap_or_default();
-                    Err(S3Error::from(S3Code::InvalidRange)
+                    S3Error::from(S3Code::InvalidRange)
                         .with("RangeRequested", asked)
                         .with("ActualObjectSize", record.size.to_string())
-                        .header(header::CONTENT_RANGE, &format!("bytes */{}", record.size)))
-                }
-            },
+                        .header(header::CONTENT_RANGE, &format!("bytes */{}", record.size))
+                })?;
+                Ok(Selection { bytes, partial: true, ..whole })
+            }
             _ => Ok(whole),
         }
     }
@@ -203,8 +197,12 @@ impl Read {
     ) -> ObjectReply {
         let checksum = if selection.partial || selection.parts.is_some() { ShowChecksum::No } else { self.checksum };
         let mut headers = describe(cx, bucket, record, checksum);
-        if self.checksum == ShowChecksum::Yes {
+        if self.checksum == ShowChecksum::Yes && selection.checksum.is_some() {
             show_checksum(&mut headers, selection.checksum.as_ref());
+            // The value is the part's, the type the object's.
+            if record.checksum.as_ref().is_some_and(|checksum| checksum.composite) {
+                headers.insert("x-amz-checksum-type", HeaderValue::from_static("COMPOSITE"));
+            }
         }
         let Range { start, end } = selection.bytes;
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(end - start));

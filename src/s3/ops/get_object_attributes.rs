@@ -87,13 +87,7 @@ impl Operation for GetObjectAttributes {
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
-        let record = match cx.take_authorized(&self.object) {
-            Some(record) => record,
-            None => {
-                let found = cx.storage.version(&bucket, &self.object.key, self.object.version).await;
-                found.map_err(|e| missing(&cx, e))?
-            }
-        };
+        let record = cx.version(&bucket, &self.object).await.map_err(|e| missing(&cx, e))?;
         let mut xml = XmlWriter::document("GetObjectAttributesResponse", 1024);
         let wants = |attribute| self.wanted.contains(&attribute);
         if wants(Attribute::ETag) {
@@ -123,7 +117,8 @@ impl Operation for GetObjectAttributes {
 }
 
 impl GetObjectAttributes {
-    /// The part table: a page of it where the parts have checksums of their own, else only their number.
+    /// A page of the part table. AWS leaves the parts out where they have no composite checksum; they cost nothing
+    /// here, and more is known with them.
     async fn show_parts(
         &self,
         cx: &Context,
@@ -132,32 +127,22 @@ impl GetObjectAttributes {
         xml: &mut XmlWriter,
     ) -> S3Result<()> {
         let Some(count) = record.part_count() else { return Ok(()) };
-        let composite = record.checksum.as_ref().is_some_and(|checksum| checksum.composite);
+        let page = cx.storage.parts(bucket, record, self.after_part, self.max_parts).await?;
         xml.open("ObjectParts");
-        if composite {
-            xml.value("PartNumberMarker", self.after_part).value("MaxParts", self.max_parts);
-            let (mut shown, mut last, mut truncated) = (0, 0, false);
-            // Composite objects have parts numbered from 1 without gaps: the number is the place.
-            let first = u32::try_from(self.after_part).unwrap_or(u32::MAX);
-            for index in first..count {
-                if shown == self.max_parts {
-                    truncated = true;
-                    break;
-                }
-                let Some((segment, _)) = cx.storage.part_at(bucket, record, index).await? else { break };
-                xml.open("Part").value("PartNumber", segment.part_number).value("Size", segment.size);
-                if let Some(checksum) = &segment.checksum {
-                    show_checksum(xml, checksum);
-                }
-                xml.close();
-                (shown, last) = (shown + 1, segment.part_number);
-            }
-            if truncated {
-                xml.value("NextPartNumberMarker", last);
-            }
-            xml.text("IsTruncated", if truncated { "true" } else { "false" });
-        }
         xml.value("PartsCount", count);
+        xml.value("PartNumberMarker", self.after_part).value("MaxParts", self.max_parts);
+        if let Some(last) = page.segments.last() {
+            xml.value("NextPartNumberMarker", last.part_number);
+        }
+        xml.text("IsTruncated", if page.truncated { "true" } else { "false" });
+        let composite = record.checksum.as_ref().is_some_and(|checksum| checksum.composite);
+        for segment in &page.segments {
+            xml.open("Part").value("PartNumber", segment.part_number).value("Size", segment.size);
+            if let Some(checksum) = segment.checksum.as_ref().filter(|_| composite) {
+                show_checksum(xml, checksum);
+            }
+            xml.close();
+        }
         xml.close();
         Ok(())
     }

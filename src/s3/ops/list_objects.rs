@@ -165,7 +165,12 @@ impl Operation for ListObjects {
         let listing = &self.listing;
         let mut xml = XmlWriter::document("ListBucketResult", 512 + 480 * page.entries.len());
         xml.text("Name", listing.name.as_str());
-        listing.text(&mut xml, "Prefix", &listing.prefix);
+        // botocore decodes everything here but the prefix: it is encoded only where it would not read back as it is.
+        if listing.prefix.contains(['%', '+']) {
+            listing.text(&mut xml, "Prefix", &listing.prefix);
+        } else {
+            xml.text("Prefix", &listing.prefix);
+        }
         listing.text(&mut xml, "Marker", &self.marker);
         if !listing.delimiter.is_empty()
             && let Some(next) = last_text(&page, |entry| &entry.key)
@@ -253,7 +258,7 @@ impl Operation for ListObjectsV2 {
 
 impl ListObjectsV2 {
     fn start(&self) -> S3Result<ListStart> {
-        if let Some(text) = &self.token {
+        if let Some(text) = self.token.as_ref().filter(|text| !text.is_empty()) {
             let place = token::read(text)?;
             if let Some(prefix) = place.strip_prefix(AFTER_PREFIX) {
                 return Ok(ListStart::AfterPrefix(prefix.to_owned()));

@@ -92,13 +92,7 @@ impl Operation for GetObjectTagging {
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
-        let record = match cx.take_authorized(&self.object) {
-            Some(record) => record,
-            None => {
-                let found = cx.storage.version(&bucket, &self.object.key, self.object.version).await;
-                found.map_err(|e| missing(&cx, e))?
-            }
-        };
+        let record = cx.version(&bucket, &self.object).await.map_err(|e| missing(&cx, e))?;
         let document = Document::new(tags::document(&record.tags));
         if bucket.is_versioned() {
             return Ok(document.with(HeaderName::from_static("x-amz-version-id"), &cx.version_text(&record)));

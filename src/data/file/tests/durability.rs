@@ -29,7 +29,7 @@ async fn a_put_answers_only_after_file_and_directory_are_synced() {
     disk.note(Step::Answer);
     assert_eq!(disk.take(), [Step::Create, Step::Write, Step::SyncFile, Step::SyncShard, Step::Answer]);
 
-    put(&backend, &pattern(2_500_000)).await;
+    put(&backend, &pattern(5_000_000)).await;
     disk.note(Step::Answer);
     let large = disk.take();
     assert_eq!(large[..3], [Step::Create, Step::Allocate, Step::Write]);
@@ -60,7 +60,7 @@ async fn a_relaxed_put_does_not_sync() {
 async fn a_fault_at_any_step_fails_the_put_and_keeps_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, backend) = Script::backend(dir.path(), FileOptions::default());
-    let bytes = pattern(2_500_000);
+    let bytes = pattern(5_000_000);
     for step in [Step::Create, Step::Allocate, Step::Write, Step::SyncFile] {
         for code in [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::MFILE] {
             disk.fail(step, code);
@@ -81,7 +81,7 @@ async fn a_fault_at_any_step_fails_the_put_and_keeps_nothing() {
         }
     }
     let blob = put(&backend, &bytes).await;
-    assert_eq!(read(&backend, &blob, 0..2_500_000).await, (bytes.to_vec(), Ok(())), "the backend has recovered");
+    assert_eq!(read(&backend, &blob, 0..5_000_000).await, (bytes.to_vec(), Ok(())), "the backend has recovered");
 }
 
 #[tokio::test]
@@ -89,9 +89,9 @@ async fn a_file_system_that_cannot_allocate_is_as_good() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, backend) = Script::backend(dir.path(), relaxed());
     disk.fail(Step::Allocate, Errno::OPNOTSUPP);
-    let bytes = pattern(2_500_000);
+    let bytes = pattern(5_000_000);
     let blob = put(&backend, &bytes).await;
-    assert_eq!(read(&backend, &blob, 0..2_500_000).await, (bytes.to_vec(), Ok(())));
+    assert_eq!(read(&backend, &blob, 0..5_000_000).await, (bytes.to_vec(), Ok(())));
 }
 
 #[tokio::test]

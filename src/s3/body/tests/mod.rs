@@ -4,6 +4,7 @@ mod checks;
 mod chunked;
 mod pace;
 mod pooled;
+mod wire;
 
 use std::{
     collections::VecDeque,
@@ -125,7 +126,7 @@ pub(super) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 });
 
 pub(super) fn intake() -> Intake {
-    Intake::new(Pace::default(), 2)
+    Intake::with_lanes(Pace::default(), 2, 4)
 }
 
 pub(super) async fn drain(mut body: IncomingBody) -> Seen {

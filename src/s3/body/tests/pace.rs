@@ -24,10 +24,10 @@ fn a_silent_client_times_out() {
 
 #[test]
 fn a_client_that_pauses_within_the_limit_is_waited_for() {
-    let steps = (0..8).flat_map(|_| [Step::Sleep(Duration::from_millis(40)), send(100)]);
-    let body = pace(200, 0, 0).accept(Script::new(steps), Plan::default());
+    let steps = (0..15).flat_map(|_| [Step::Sleep(Duration::from_millis(50)), send(100)]);
+    let body = pace(500, 0, 0).accept(Script::new(steps), Plan::default());
     // Longer in all than one silence may be.
-    assert_eq!(RUNTIME.block_on(drain(body)).bytes.len(), 800);
+    assert_eq!(RUNTIME.block_on(drain(body)).bytes.len(), 1500);
 }
 
 #[test]
@@ -48,17 +48,17 @@ fn a_client_fast_enough_is_not_stopped_by_the_rate() {
 
 #[test]
 fn time_the_server_takes_is_not_the_clients() {
-    let steps = (0..5).flat_map(|_| [Step::Yield, send(1)]);
-    let mut body = pace(60, 1_000_000, 60).accept(Script::new(steps), Plan::default());
+    let steps = (0..3).flat_map(|_| [Step::Yield, send(1)]);
+    let mut body = pace(250, 1_000_000, 250).accept(Script::new(steps), Plan::default());
     let taken = RUNTIME.block_on(async {
         let mut taken = 0;
         while let Some(slice) = body.stream.next().await {
             taken += slice.expect("the client is never slow").len();
-            tokio::time::sleep(Duration::from_millis(80)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
         }
         taken
     });
-    assert_eq!(taken, 5);
+    assert_eq!(taken, 3);
 }
 
 #[test]

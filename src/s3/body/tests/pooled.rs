@@ -126,7 +126,7 @@ fn a_client_faster_than_the_hashing_waits() {
     let encoding = Encoding::ChunkedSigned(Box::new(Slow(Signer::any(), wait)));
     let mut body = intake().accept(script, Plan { encoding, ..Form::Signed.plan(bytes.len(), None) });
     RUNTIME.block_on(async {
-        let first = tokio::time::timeout(Duration::from_millis(100), body.stream.next()).await;
+        let first = tokio::time::timeout(Duration::from_millis(300), body.stream.next()).await;
         assert!(first.is_err(), "a slice left before its signature was checked");
     });
     // Each frame takes two polls; two batches of 256 KiB, and the frame that fills each.

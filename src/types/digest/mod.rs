@@ -1,5 +1,8 @@
 //! Hash functions by name, so that the crates behind them stand in one place.
 
+mod lanes;
+
+pub use lanes::{LANES, Md5Stream, update_together};
 pub use sha2::Digest;
 
 /// MD5, for entity tags and `Content-MD5` only.

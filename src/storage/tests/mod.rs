@@ -1,0 +1,12 @@
+//! The engine over stores in memory.
+
+mod audit;
+mod concurrency;
+mod conditions;
+mod listing;
+mod listing_cost;
+mod multipart;
+mod probe;
+mod readers;
+mod versioning;
+mod world;
