@@ -12,7 +12,9 @@
     reason = "in tests a broken expectation is a failure, and says so best where it happens"
 )]
 
+mod addressing;
 mod attributes;
+mod authentication;
 mod buckets;
 mod checksums;
 mod chunked;
