@@ -23,6 +23,7 @@ mod conditional_writes;
 mod copy;
 mod delete_objects;
 mod listings;
+mod matrix;
 mod multipart;
 mod objects;
 mod ranges;
