@@ -12,7 +12,9 @@
     reason = "in tests a broken expectation is a failure, and says so best where it happens"
 )]
 
+mod addressing;
 mod attributes;
+mod authentication;
 mod buckets;
 mod checksums;
 mod chunked;
@@ -21,6 +23,7 @@ mod conditional_writes;
 mod copy;
 mod delete_objects;
 mod listings;
+mod matrix;
 mod multipart;
 mod objects;
 mod ranges;

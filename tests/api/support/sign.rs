@@ -157,8 +157,34 @@ impl Signing {
     }
 }
 
-const SIGNED_V2: [&str; 9] =
-    ["acl", "delete", "location", "partNumber", "tagging", "uploadId", "uploads", "versionId", "versioning"];
+/// Parameters that version 2 signs.
+const SIGNED_V2: &[&str] = &[
+    "accelerate",
+    "acl",
+    "analytics",
+    "cors",
+    "delete",
+    "inventory",
+    "lifecycle",
+    "location",
+    "logging",
+    "metrics",
+    "notification",
+    "object-lock",
+    "partNumber",
+    "policy",
+    "replication",
+    "requestPayment",
+    "restore",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "versioning",
+    "versions",
+    "website",
+];
 
 /// Signs the chunks of a body, each after the one before.
 #[derive(Clone, Debug)]
