@@ -10,8 +10,8 @@ use tokio::{
 
 use super::{
     connection::{self, reached},
-    core::{Core, Place},
     drain::Stage,
+    service::{Core, Place},
 };
 use crate::tasks::StopSignal;
 

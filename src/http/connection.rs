@@ -17,10 +17,10 @@ use tokio::{
 use super::{
     Limits,
     activity::{Activity, Marked},
-    core::{Core, Place},
     drain::Stage,
     framing::Gate,
     requests::Requests,
+    service::{Core, Place},
     streams::StreamTasks,
 };
 use crate::s3::Connection;
@@ -44,7 +44,14 @@ pub(super) async fn run(stream: TcpStream, peer: SocketAddr, place: Place, core:
         None => session.http1(socket).await,
         Some(tls) => {
             let limit = session.core.service.limits.handshake_timeout;
-            match tls.accept(socket, limit).await {
+            let mut stage = session.core.stage.subscribe();
+            let shaken = tokio::select! {
+                biased;
+                // Whoever has not said what they want is not under way.
+                () = reached(&mut stage, Stage::Draining) => return,
+                shaken = tls.accept(socket, limit) => shaken,
+            };
+            match shaken {
                 Ok(accepted) if accepted.is_http2 => session.http2(accepted.stream).await,
                 Ok(accepted) => session.http1(accepted.stream).await,
                 Err(error) => {

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::core::Core;
+use super::service::Core;
 use crate::telemetry::health::Readiness;
 
 /// How far a service is on its way to the end.

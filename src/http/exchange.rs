@@ -14,8 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{
     activity::{Activity, StreamMark},
-    core::Core,
     framing::Message,
+    service::Core,
 };
 use crate::{
     s3::{Connection, ResponseBody},
@@ -62,7 +62,9 @@ impl Exchange {
         request: &Request<B>,
     ) -> Self {
         activity.begins();
-        core.service.metrics.requests.active.inc();
+        if core.service.access_log.is_some() {
+            core.service.metrics.requests.active.inc();
+        }
         let headers = request.headers();
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let stands_in = message.as_ref().is_some_and(|message| message.refusal.is_some());
@@ -130,8 +132,8 @@ impl Drop for Exchange {
         }
         self.activity.ends();
         let service = &self.core.service;
-        service.metrics.requests.active.dec();
         let Some(access_log) = &service.access_log else { return };
+        service.metrics.requests.active.dec();
         let total = self.began.elapsed();
         let status = self.status.map(|status| status.as_u16());
         let received = self.received();

@@ -20,7 +20,7 @@ use crate::{tasks::Tasks, telemetry::health::Readiness};
 mod accept;
 mod activity;
 mod connection;
-mod core;
+
 mod drain;
 mod exchange;
 mod framing;
@@ -28,13 +28,14 @@ mod limits;
 mod listener;
 mod request_id;
 mod requests;
+mod service;
 mod streams;
 mod tls;
 
-pub use self::core::Service;
 pub use drain::Drain;
 pub use limits::Limits;
 pub use listener::Listener;
+pub use service::Service;
 pub use tls::Tls;
 #[cfg(feature = "tls")]
 pub use tls::{TlsError, TlsFiles, generate_self_signed};
@@ -59,11 +60,11 @@ pub fn serve(
     tasks: &Tasks,
 ) -> std::io::Result<Drain> {
     let refusing = service.limits.for_refusing();
-    let core = Arc::new(core::Core {
+    let core = Arc::new(service::Core {
         service,
         refusing,
         ids: request_id::RequestIds::default(),
-        open: core::Open::default(),
+        open: service::Open::default(),
         stage: watch::Sender::new(drain::Stage::Open),
     });
     let (running, ended) = watch::channel(0);

@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 
 use super::{
     activity::Activity,
-    core::Core,
     exchange::{Answer, Exchange},
+    service::Core,
 };
 use crate::{
     s3::{Connection, Refusal, ResponseBody},

@@ -92,6 +92,7 @@ s3_codes! {
     ServiceUnavailable = 503, "Service is unable to handle request.";
     SignatureDoesNotMatch = 403, "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown = 503, "Please reduce your request rate.";
+    UnresolvableGrantByEmailAddress = 400, "The e-mail address you provided does not match any account on record.";
     XAmzContentSHA256Mismatch = 400, "The provided 'x-amz-content-sha256' header does not match what was computed.";
 }
 

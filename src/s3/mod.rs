@@ -6,6 +6,7 @@ pub mod codes;
 pub mod conditional;
 pub mod context;
 pub mod error;
+pub mod grants;
 pub mod head;
 pub mod object_headers;
 pub mod operation;

@@ -7,16 +7,14 @@ use super::{
     codes::S3Code,
     context::Context,
     error::{S3Error, S3Result},
+    grants::{self, Subject},
     head::Head,
     reply::set,
     tags,
 };
-use crate::{
-    storage::{
-        Attributes, Bucket,
-        records::{ChecksumRecord, ContentHeaders, ObjectRecord, Pair},
-    },
-    types::{AccountId, Acl, CannedAcl},
+use crate::storage::{
+    Attributes, Bucket,
+    records::{ChecksumRecord, ContentHeaders, ObjectRecord, Pair},
 };
 
 /// Most bytes of names and values of user metadata (S3 reference, "Working with object metadata").
@@ -42,8 +40,8 @@ const USER_PREFIX: &str = "x-amz-meta-";
 /// What a write says of its object besides the bytes.
 ///
 /// # Errors
-/// `MetadataTooLarge`, `InvalidStorageClass`, `InvalidRedirectLocation`, `InvalidTag`, `InvalidArgument`, and
-/// `NotImplemented` for what a later release brings.
+/// `MetadataTooLarge`, `InvalidStorageClass`, `InvalidRedirectLocation`, `InvalidTag`, `InvalidArgument`, those of
+/// [`grants::from_headers`], and `NotImplemented` for what a later release brings.
 pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attributes> {
     refuse_missing_features(head)?;
     let owner = cx.principal.account.clone();
@@ -55,7 +53,11 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
             Some(text) => tags::parse_header(text, cx.settings.max_object_tags)?,
             None => Vec::new(),
         },
-        acl: canned_acl(head, &owner, &bucket.owner)?,
+        acl: grants::from_headers(
+            head,
+            cx.directory.as_ref(),
+            Subject::Object { owner: &owner, bucket_owner: &bucket.owner },
+        )?,
         storage_class: storage_class(head)?,
         redirect: redirect(head)?,
         owner: Some(owner),
@@ -66,8 +68,7 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
 fn refuse_missing_features(head: &Head) -> S3Result<()> {
     let encryption = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
     let lock = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-object-lock-"));
-    let grant = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-grant-"));
-    match encryption.or(lock).or(grant) {
+    match encryption.or(lock) {
         Some(name) => Err(S3Error::from(S3Code::NotImplemented).with("Header", name.as_str())),
         None => Ok(()),
     }
@@ -87,10 +88,13 @@ fn content(head: &Head) -> ContentHeaders {
 
 /// `aws-chunked` describes the transfer, not the object.
 fn without_aws_chunked(text: &str) -> Option<String> {
-    let kept: Vec<&str> =
-        text.split(',').map(str::trim).filter(|token| !token.eq_ignore_ascii_case("aws-chunked")).collect();
-    let kept = kept.join(",");
-    (!kept.is_empty()).then_some(kept)
+    let is_ours = |token: &&str| token.eq_ignore_ascii_case("aws-chunked");
+    let tokens = || text.split(',').map(str::trim);
+    if !tokens().any(|token| is_ours(&token)) {
+        return Some(text.to_owned());
+    }
+    let kept: Vec<&str> = tokens().filter(|token| !is_ours(token)).collect();
+    (!kept.is_empty()).then(|| kept.join(", "))
 }
 
 fn user_metadata(head: &Head) -> S3Result<Vec<Pair>> {
@@ -117,13 +121,6 @@ fn user_metadata(head: &Head) -> S3Result<Vec<Pair>> {
     }
     pairs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(pairs)
-}
-
-/// The list of an `x-amz-acl` header.
-pub fn canned_acl(head: &Head, owner: &AccountId, bucket_owner: &AccountId) -> S3Result<Option<Acl>> {
-    let Some(text) = head.header("x-amz-acl") else { return Ok(None) };
-    let canned = CannedAcl::parse(text).ok_or_else(|| S3Error::argument("Invalid Argument", "x-amz-acl", text))?;
-    Ok(Some(Acl::from_canned(canned, owner, bucket_owner)))
 }
 
 /// The storage class of an `x-amz-storage-class` header; empty for the standard one.
@@ -281,6 +278,6 @@ mod tests {
     fn aws_chunked_is_never_stored() {
         assert_eq!(without_aws_chunked("aws-chunked"), None);
         assert_eq!(without_aws_chunked("aws-chunked,gzip"), Some("gzip".into()));
-        assert_eq!(without_aws_chunked("gzip, AWS-chunked , br"), Some("gzip,br".into()));
+        assert_eq!(without_aws_chunked("gzip, AWS-chunked , br"), Some("gzip, br".into()));
     }
 }

@@ -62,6 +62,9 @@ const SUB_RESOURCES: &[&str] = &[
     "website",
 ];
 
+/// The header that makes a PUT a copy.
+const COPY_SOURCE: &str = "x-amz-copy-source";
+
 /// What a request addresses, before its operation is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Address {
@@ -139,16 +142,23 @@ fn virtual_bucket<'a>(host: &'a str, endpoints: &'a BTreeMap<String, String>) ->
 ///
 /// # Errors
 /// `NotImplemented` for a sub-resource or combination this server does not have, `MethodNotAllowed` for a method that
-/// fits nothing.
+/// fits nothing, `InvalidArgument` for a copy source on what is no copy.
 pub fn route(head: &Head, scope: Scope) -> S3Result<&'static Route> {
     let matching = OPERATIONS.iter().filter(|route| matches(&route.pattern, head, scope, &head.method));
     let best = matching.max_by_key(|route| route.pattern.weight());
     let named = SUB_RESOURCES.iter().find(|name| head.has_query(name) && concerns(name, scope));
-    match (best, named) {
-        (Some(route), None) => Ok(route),
-        (Some(route), Some(name)) if covers(&route.pattern, head) || incidental(name, scope) => Ok(route),
-        (_, Some(name)) => Err(missing(head, scope, name)),
-        (None, None) => Err(not_allowed(head, scope)),
+    let route = match (best, named) {
+        (Some(route), None) => route,
+        (Some(route), Some(name)) if covers(&route.pattern, head) || incidental(name, scope) => route,
+        (_, Some(name)) => return Err(missing(head, scope, name)),
+        (None, None) => return Err(not_allowed(head, scope)),
+    };
+    match head.header(COPY_SOURCE) {
+        Some(source) if route.pattern.method == Method::PUT && route.pattern.header != COPY_SOURCE => {
+            let message = "You can only specify a copy source header for copy requests.";
+            Err(S3Error::argument(message, COPY_SOURCE, source))
+        }
+        _ => Ok(route),
     }
 }
 

@@ -204,6 +204,7 @@ impl Storage {
         name: &BucketName,
         edit: impl Fn(&mut BucketRecord) + Send,
     ) -> StorageResult<Arc<Bucket>> {
+        let _guard = self.inner.locks.lock_bucket(name).await;
         for _ in 0..ATTEMPTS {
             let (bucket, stored) = self.read_bucket(name).await?;
             let mut record = bucket.record.clone();

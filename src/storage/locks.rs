@@ -1,10 +1,10 @@
-//! Locks on keys: they spare writers of one key futile attempts; the batch's conditions decide.
+//! Locks on keys and buckets: they spare writers of one key futile attempts; the batch's conditions decide.
 
 use std::hash::{BuildHasher, RandomState};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::types::{BucketId, ObjectKey};
+use crate::types::{BucketId, BucketName, ObjectKey};
 
 /// Stripes; two keys share one with a chance of 1 in 4,096.
 const STRIPES: u64 = 4096;
@@ -25,7 +25,16 @@ impl Default for KeyLocks {
 impl KeyLocks {
     /// Waits until no other writer holds the key.
     pub(super) async fn lock(&self, bucket: BucketId, key: &ObjectKey) -> Option<MutexGuard<'_, ()>> {
-        let stripe = usize::try_from(self.hasher.hash_one((bucket, key)) % STRIPES).ok()?;
+        self.stripe(self.hasher.hash_one((bucket, key))).await
+    }
+
+    /// Waits until nobody else changes the bucket's settings. Whoever holds it must not ask for a key.
+    pub(super) async fn lock_bucket(&self, bucket: &BucketName) -> Option<MutexGuard<'_, ()>> {
+        self.stripe(self.hasher.hash_one(bucket)).await
+    }
+
+    async fn stripe(&self, hash: u64) -> Option<MutexGuard<'_, ()>> {
+        let stripe = usize::try_from(hash % STRIPES).ok()?;
         match self.stripes.get(stripe) {
             Some(stripe) => Some(stripe.lock().await),
             None => None,

@@ -69,6 +69,26 @@ pub enum CannedAcl {
     LogDeliveryWrite,
 }
 
+impl Permission {
+    const NAMES: [(Self, &'static str); 5] = [
+        (Self::FullControl, "FULL_CONTROL"),
+        (Self::Read, "READ"),
+        (Self::Write, "WRITE"),
+        (Self::ReadAcp, "READ_ACP"),
+        (Self::WriteAcp, "WRITE_ACP"),
+    ];
+
+    /// Reads the text of a `Permission` element.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, name)| *name == text).map(|(permission, _)| *permission)
+    }
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES.iter().find(|(permission, _)| *permission == self).map_or("", |(_, name)| name)
+    }
+}
+
 impl Grantee {
     /// The URI of a group.
     pub const fn group_uri(&self) -> Option<&'static str> {
@@ -99,13 +119,19 @@ impl Grantee {
 
 impl Acl {
     /// The list of something only its owner may touch.
+    ///
+    /// It is empty where nobody in particular is the owner: the id of anonymous callers is that of the group of all
+    /// users, and a grant to it would be one to everybody.
     pub fn private(owner: &AccountId) -> Self {
+        if owner.is_anonymous() {
+            return Self::default();
+        }
         Self { grants: vec![Grant { grantee: Grantee::Account(owner.clone()), permission: Permission::FullControl }] }
     }
 
     /// The list of `canned` for something owned by `owner` in a bucket of `bucket_owner`.
     pub fn from_canned(canned: CannedAcl, owner: &AccountId, bucket_owner: &AccountId) -> Self {
-        let mut grants = vec![Grant { grantee: Grantee::Account(owner.clone()), permission: Permission::FullControl }];
+        let Self { mut grants } = Self::private(owner);
         let mut add = |grantee, permission| grants.push(Grant { grantee, permission });
         match canned {
             CannedAcl::PublicRead => add(Grantee::AllUsers, Permission::Read),
@@ -181,5 +207,26 @@ mod tests {
         assert!(acl(CannedAcl::AuthenticatedRead).allows(&AccountId::new("c"), Permission::Read));
         assert!(acl(CannedAcl::BucketOwnerRead).allows(&other, Permission::Read));
         assert!(acl(CannedAcl::BucketOwnerFullControl).allows(&other, Permission::WriteAcp));
+    }
+
+    #[test]
+    fn no_canned_list_gives_everybody_what_an_anonymous_owner_has() {
+        let (nobody, owner) = (AccountId::anonymous(), AccountId::new("b"));
+        for (canned, _) in CannedAcl::NAMES {
+            let acl = Acl::from_canned(canned, &nobody, &owner);
+            let full = |grant: &Grant| grant.permission == Permission::FullControl;
+            let other = acl.grants.iter().find(|grant| full(grant) && grant.grantee != Grantee::Account(owner.clone()));
+            assert_eq!(other, None, "{canned:?}");
+            assert!(!acl.allows(&nobody, Permission::WriteAcp), "{canned:?}");
+        }
+        assert_eq!(Acl::private(&nobody), Acl::default());
+    }
+
+    #[test]
+    fn permissions_read_back_from_their_names() {
+        for (permission, name) in Permission::NAMES {
+            assert_eq!((Permission::parse(name), permission.as_str()), (Some(permission), name));
+        }
+        assert_eq!(Permission::parse("read"), None);
     }
 }

@@ -8,6 +8,8 @@ const SEQUENCES: u64 = 1_000_000;
 const MILLIS: u64 = 100_000_000_000_000;
 /// Bytes of the replication group at the end of an id.
 pub const GROUP_BYTES: usize = 7;
+/// Digits of the counter that the original may have put behind the group.
+const COUNTER_DIGITS: usize = 20;
 /// Digits and letters of the base-62 form, in value order.
 const BASE62: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
@@ -95,7 +97,10 @@ impl VersionId {
     fn from_internal(text: &[u8]) -> Option<Self> {
         let (digits, tail) = text.split_at_checked(20)?;
         // A decimal counter may follow the group in ids that the original wrote.
-        let group = tail.first_chunk::<GROUP_BYTES>()?;
+        let (group, counter) = tail.split_first_chunk::<GROUP_BYTES>()?;
+        if counter.len() > COUNTER_DIGITS || !counter.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
         let (millis, sequence) = digits.split_at_checked(14)?;
         let millis = MILLIS - 1 - decimal(millis)?;
         let sequence = SEQUENCES - 1 - decimal(sequence)?;
@@ -196,5 +201,8 @@ mod tests {
         assert_eq!(text, b"98299999999876999994RG001  ");
         assert_eq!(VersionSelector::parse("null"), Some(VersionSelector::Null));
         assert_eq!(VersionSelector::parse(""), None);
+        assert_eq!(VersionId::parse(&hex::encode(b"98299999999876999994RG001  17")), Some(id));
+        assert_eq!(VersionId::parse(&hex::encode(b"98299999999876999994RG001  \0")), None);
+        assert_eq!(VersionId::parse(&hex::encode(b"98299999999876999994RG001  123456789012345678901")), None);
     }
 }

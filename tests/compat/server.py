@@ -84,7 +84,11 @@ class Server:
     def start(self) -> Self:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(**self._invocation(), stdout=log, stderr=subprocess.STDOUT)
-        self._wait_until_ready()
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def run_to_its_end(self, limit: float = 30) -> subprocess.CompletedProcess:
@@ -115,7 +119,6 @@ class Server:
             if self._is_ready():
                 return
             time.sleep(0.05)
-        self.stop()
         raise RuntimeError(f"the server was not ready within {START_LIMIT} s:\n{self.tail()}")
 
     def _is_ready(self) -> bool:

@@ -102,6 +102,22 @@ def test_presigned_urls_of_both_signature_versions(connect, server, bucket):
         assert fetch(delete, "DELETE")[0] == 204
 
 
+@pytest.mark.parametrize("style", ["path", "virtual"])
+def test_signature_version_2_in_headers(connect, server, bucket, style):
+    client = connect(server, signature_version="s3", style=style, endpoint=f"http://localhost:{server.port}")
+    client.create_bucket(Bucket=bucket, ACL="private")
+    client.put_object(Bucket=bucket, Key="ü +", Body=b"hello", Metadata={"a": "b"})
+    assert client.get_object(Bucket=bucket, Key="ü +")["Body"].read() == b"hello"
+    assert [one["Key"] for one in client.list_objects_v2(Bucket=bucket)["Contents"]] == ["ü +"]
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    doomed = client.list_object_versions(Bucket=bucket)["Versions"]
+    doomed = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in doomed]
+    client.delete_objects(Bucket=bucket, Delete={"Objects": doomed})
+    client.delete_bucket(Bucket=bucket)
+    wrong = connect(server, signature_version="s3", keys=("accessKey1", "wrong"))
+    refused(lambda: wrong.list_buckets(), "SignatureDoesNotMatch", 403)
+
+
 def fetch(url, method="GET", body=None, headers=None):
     parts = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)

@@ -152,11 +152,8 @@ proptest! {
             let site = Site::start(Limits::default());
             let mut client = site.connect().await;
             client.send(&request).await;
-            client.stream.shutdown().await.unwrap();
-            // The end of the client's side may end the request before it is answered; what is answered is ours.
-            if let Some(reply) = client.try_reply(false).await {
-                assert!(reply.status == 100 || reply.header("x-amz-request-id").is_some(), "{request:?} {reply:?}");
-            }
+            let reply = client.bodiless_reply().await;
+            assert!(reply.header("x-amz-request-id").is_some(), "{request:?} {reply:?}");
         });
     }
 }

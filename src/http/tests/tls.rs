@@ -188,7 +188,10 @@ async fn http2_drains_as_http1_does() {
     let mut waiting = JoinSet::new();
     waiting.spawn(async move { text(answer.await.unwrap()).await });
     secure.site.until(|site| site.drain.requests() == 1).await;
+    let mut shaking = secure.site.connect().await;
+    secure.site.until(|site| site.drain.connections() == 3).await;
     secure.site.drain.start();
+    assert_eq!(shaking.rest().await, "");
     secure.site.until(|site| site.drain.connections() == 1).await;
     secure.site.toy.gate.add_permits(1);
     assert_eq!(waiting.join_next().await.unwrap().unwrap(), "waited");

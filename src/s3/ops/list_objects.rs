@@ -165,8 +165,9 @@ impl Operation for ListObjects {
         let listing = &self.listing;
         let mut xml = XmlWriter::document("ListBucketResult", 512 + 480 * page.entries.len());
         xml.text("Name", listing.name.as_str());
-        // botocore decodes everything here but the prefix: it is encoded only where it would not read back as it is.
-        if listing.prefix.contains(['%', '+']) {
+        // botocore decodes everything here but the prefix: it is encoded only where it would not read back as it is,
+        // or where no parser would read it at all.
+        if listing.prefix.contains(|char: char| matches!(char, '%' | '+') || char.is_control()) {
             listing.text(&mut xml, "Prefix", &listing.prefix);
         } else {
             xml.text("Prefix", &listing.prefix);

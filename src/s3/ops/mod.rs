@@ -1,5 +1,6 @@
 //! The operations: each is one type with its request, its rules and its answer.
 
+pub mod acl;
 pub mod buckets;
 pub mod copy_object;
 pub mod delete_object;

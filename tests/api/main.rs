@@ -1,0 +1,32 @@
+//! The S3 protocol over real sockets: the server runs in this process, on ports of the system's choice, in memory.
+//!
+//! Each module is a chapter of the protocol, each test a rule of it. A request that is refused must leave nothing
+//! behind: `support::world::refused` compares every stored row and blob before and after.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "in tests a broken expectation is a failure, and says so best where it happens"
+)]
+
+mod addressing;
+mod attributes;
+mod authentication;
+mod buckets;
+mod checksums;
+mod chunked;
+mod conditional_reads;
+mod conditional_writes;
+mod copy;
+mod delete_objects;
+mod listings;
+mod matrix;
+mod multipart;
+mod objects;
+mod ranges;
+mod support;
+mod tagging;
+mod versioning;
