@@ -49,18 +49,18 @@ async fn until_accepted(client: &Client, path: &str, body: Vec<u8>) {
 
 #[test]
 fn r13_a_full_data_disk_answers_503_and_loses_nothing() {
-    let Some(disk) = SmallDisk::mount(64) else { return };
+    let Some(disk) = SmallDisk::mount(100) else { return };
     run(async {
         let mut world = World::new(json!({}));
         world.data = disk.path().join("data");
         let (server, client) = prepared(&world).await;
         let before = blob_files(&world.data);
-        let ballast = disk.fill(64 << 10);
+        // Puts stop 64 MiB before the end, so that everything else has room.
+        let ballast = disk.fill(64 << 20);
         for _ in 0..3 {
             let answer = client.put("/bucket/old", vec![b'n'; FILE]).await.unwrap();
             assert_eq!((answer.status.as_u16(), answer.code()), (503, "ServiceUnavailable"), "{}", answer.text());
         }
-        // A body without a length is refused where the space ends.
         old_objects_are_whole(&client).await;
         until("the files of refused writes are gone", || blob_files(&world.data) == before).await;
         client.delete("/bucket/other").await.unwrap().good("a full disk still deletes");
@@ -80,7 +80,7 @@ fn r13_a_full_metadata_disk_answers_503_and_loses_nothing() {
         let mut world = World::new(json!({}));
         world.metadata = disk.path().join("metadata");
         let (server, client) = prepared(&world).await;
-        let ballast = disk.fill(256 << 10);
+        let ballast = disk.fill(16 << 20);
         let mut accepted = 0;
         let refused = loop {
             let answer = client.put(&format!("/bucket/old-{accepted}"), vec![b'n'; 30_000]).await.unwrap();
@@ -99,6 +99,8 @@ fn r13_a_full_metadata_disk_answers_503_and_loses_nothing() {
         }
         let gone = client.get(&format!("/bucket/old-{accepted}")).await.unwrap();
         assert_eq!(gone.status, 404, "what was refused is not there");
+        client.delete("/bucket/other").await.unwrap().good("a full disk still deletes");
+        assert_eq!(client.get("/bucket/other").await.unwrap().status, 404);
         drop(ballast);
         until_accepted(&client, "/bucket/new", b"new".to_vec()).await;
         client.delete("/bucket/old").await.unwrap().good("delete");

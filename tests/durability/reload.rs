@@ -212,7 +212,7 @@ fn r27_sighup_reloads_certificates_without_dropping_connections_and_a_bad_file_k
         let mut world = World::new(json!({}));
         let first = new_certificate(world.path());
         let file = |name: &str| world.path().join(name).to_str().unwrap().to_owned();
-        world.config = json!({ "certFilePaths": { "key": file("server.key"), "cert": file("server.crt"), "ca": "" } });
+        world.config = json!({ "certFilePaths": { "key": file("server.key"), "cert": file("server.crt") } });
         let server = world.start().await;
         let mut kept = connect(&server).await;
         assert_eq!(shown(&kept), first);

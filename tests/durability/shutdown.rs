@@ -15,13 +15,16 @@ use crate::support::{
     server::{World, until},
 };
 
-const PIECE: usize = 20_000;
+/// The server writes a file when it has a megabyte of it.
+const PIECE: usize = 300_000;
 const PIECES: usize = 10;
 
-/// An upload of ten pieces, with a pause before each.
+/// An upload of ten pieces: half of them come at once, the others each after a pause.
 fn slow(path: &str, pause: Duration) -> Request {
-    let body = stream::repeat(Bytes::from(vec![b'x'; PIECE])).take(PIECES).then(move |piece| async move {
-        tokio::time::sleep(pause).await;
+    let body = stream::repeat(Bytes::from(vec![b'x'; PIECE])).take(PIECES).enumerate().then(move |(index, piece)| async move {
+        if index >= PIECES / 2 {
+            tokio::time::sleep(pause).await;
+        }
         piece
     });
     Request::new("PUT", path).stream((PIECE * PIECES) as u64, body)
@@ -44,7 +47,7 @@ fn r15_a_stop_during_a_hundred_uploads_keeps_all_that_was_acknowledged() {
         let mut uploads = tokio::task::JoinSet::new();
         for number in 0..100 {
             // Some are done before the stop, most during the grace, the rest would take half a minute.
-            let pause = if number % 10 == 0 { 3000 } else { random.within(1..200) };
+            let pause = if number % 10 == 0 { 3000 } else { random.within(1..400) };
             let (client, path) = (client.clone(), format!("/bucket/{number:03}"));
             uploads.spawn(async move {
                 let answer = client.send(slow(&path, Duration::from_millis(pause))).await;
@@ -79,7 +82,7 @@ fn r15_while_it_stops_it_is_not_ready_and_takes_no_connections() {
         client.create_bucket("bucket").await;
         let upload = tokio::spawn({
             let client = client.clone();
-            async move { client.send(slow("/bucket/key", Duration::from_millis(300))).await }
+            async move { client.send(slow("/bucket/key", Duration::from_millis(500))).await }
         });
         until("the upload is under way", || blob_files(&world.data) == 1).await;
         assert_eq!(server.admin("/ready").await.unwrap().0, 200);

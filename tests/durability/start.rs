@@ -10,15 +10,15 @@ use crate::support::{
     server::{Server, World},
 };
 
-const FILE: usize = 100_000;
+const FILE: usize = 2_000_000;
 
-/// Adds `keys` empty objects.
+/// Adds `keys` small objects.
 async fn fill(server: &Server, keys: std::ops::Range<u32>) {
     let client = server.client();
     stream::iter(keys)
         .for_each_concurrent(64, |key| {
             let client = client.clone();
-            async move { drop(client.put(&format!("/bucket/{key:08}"), "").await.unwrap().good("put")) }
+            async move { drop(client.put(&format!("/bucket/{key:08}"), "x").await.unwrap().good("put")) }
         })
         .await;
 }
