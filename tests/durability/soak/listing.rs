@@ -106,7 +106,10 @@ fn r16_r20_a_million_keys_cost_a_page_and_a_start_nothing() {
                 costs[1] += cost(&client, process, "large", kind).await / 3;
             }
             let ratio = costs[1].as_secs_f64() / costs[0].as_secs_f64();
-            println!("{}: {:?} among ten thousand keys, {:?} among a million: {ratio:.2}", kind.name, costs[0], costs[1]);
+            println!(
+                "{}: {:?} among ten thousand keys, {:?} among a million: {ratio:.2}",
+                kind.name, costs[0], costs[1]
+            );
             worst = worst.max(ratio);
         }
         println!("after listing: {}", mebibytes(process.resident()));

@@ -158,7 +158,9 @@ impl Server {
     /// What it has written so far, but for the lines of requests.
     pub(crate) fn log(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap();
-        text.lines().filter(|line| !line.contains(r#""name":"access""#)).fold(String::new(), |all, line| all + line + "\n")
+        text.lines()
+            .filter(|line| !line.contains(r#""name":"access""#))
+            .fold(String::new(), |all, line| all + line + "\n")
     }
 
     /// Ends it without a warning, and waits until it is gone.
