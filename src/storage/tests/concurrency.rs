@@ -1,6 +1,6 @@
 //! Many at once: whatever they do, the store is whole afterwards.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
@@ -21,6 +21,25 @@ async fn joined<T: 'static>(mut tasks: JoinSet<T>) -> Vec<T> {
         outcomes.push(outcome.unwrap());
     }
     outcomes
+}
+
+/// Fifty clients that set a bucket's access control list at the same time all succeed (s3-tests), and no change is lost.
+#[tokio::test]
+async fn no_change_of_a_buckets_settings_is_refused_or_lost_because_of_others() {
+    let world = Arc::new(World::over(Probe::slow(Duration::from_millis(1))));
+    let bucket = world.bucket("changed", Versioning::Unversioned).await;
+    let mut tasks = JoinSet::new();
+    for number in 0..50 {
+        let (world, bucket) = (Arc::clone(&world), Arc::clone(&bucket));
+        tasks.spawn(async move {
+            let tag = Pair { name: format!("tag{number}"), value: String::new() };
+            world.storage.update_bucket(&bucket.name, |record| record.tags.push(tag.clone())).await
+        });
+    }
+    for outcome in joined(tasks).await {
+        outcome.unwrap();
+    }
+    assert_eq!(world.storage.bucket(&bucket.name).await.unwrap().record.tags.len(), 50);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
