@@ -133,7 +133,7 @@ impl Context {
     }
 
     /// The version that was read to judge the request, if it is this one: spares a second read.
-    fn take_authorized(&mut self, object: &ObjectRef) -> Option<ObjectRecord> {
+    pub fn take_authorized(&mut self, object: &ObjectRef) -> Option<ObjectRecord> {
         let (judged, record) = Arc::into_inner(self.authorized.take()?)?;
         (judged == *object).then_some(record)
     }

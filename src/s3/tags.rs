@@ -35,6 +35,8 @@ pub fn parse_header(text: &str, most: usize) -> S3Result<Vec<Pair>> {
         pairs.push(pair);
     }
     check(&pairs, most, "Object")?;
+    // A query string has no order of its own.
+    pairs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(pairs)
 }
 

@@ -43,6 +43,7 @@ fn refuse(error: &StartError) -> ExitCode {
 
 async fn serve(config: Config) -> Result<ExitCode, StartError> {
     let logs = Logs::install(&log_settings(&config), Now::new(|| SystemClock.now()))?;
+    raise_file_limit();
     let mut signals = Signals::new()?;
     let banner = config::banner(&config);
     let warnings = config::all_warnings(&config);
@@ -123,4 +124,16 @@ fn log_settings(config: &Config) -> LogSettings {
     };
     let level = level_from_name(config.log.level.as_str()).unwrap_or(LogSettings::default().level);
     LogSettings { level, format, ..LogSettings::default() }
+}
+
+/// Allows as many open files as the system lets this process have: each connection is one, and each blob read.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }

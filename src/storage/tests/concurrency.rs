@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     metadata::MetadataStore,
-    storage::{Bucket, CompleteRequest, StorageError, listing::ListQuery, records::{Pair, Versioning}},
+    storage::{
+        Bucket, CompleteRequest, StorageError,
+        listing::ListQuery,
+        records::{Pair, Versioning},
+    },
     types::{BucketName, UploadId, VersionSelector},
 };
 
