@@ -21,7 +21,7 @@ use super::{
     resolve::{self, Address},
 };
 use crate::{
-    auth::{AuthSettings, Authenticated, Credentials, Payload, RequestHead, authenticate},
+    auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, RequestHead, authenticate},
     storage::Storage,
     telemetry::{
         AccessFacts, RequestId,
@@ -51,7 +51,7 @@ pub struct S3Service {
 struct Inner {
     storage: Storage,
     snapshot: ArcSwap<Snapshot>,
-    auth: AuthSettings,
+    auth: Arc<AuthSettings>,
     intake: Intake,
     probe: Option<Probe>,
 }
@@ -67,6 +67,7 @@ struct Outcome {
 impl S3Service {
     /// A service over an engine. `probe` answers the health paths of this port, if given.
     pub fn new(storage: Storage, snapshot: Snapshot, auth: AuthSettings, intake: Intake, probe: Option<Probe>) -> Self {
+        let auth = Arc::new(auth);
         Self { inner: Arc::new(Inner { storage, snapshot: ArcSwap::from_pointee(snapshot), auth, intake, probe }) }
     }
 
@@ -139,8 +140,9 @@ impl S3Service {
         check_payload(route, &authenticated.payload)?;
 
         let head = Arc::new(head);
+        let forms = FormGate { credentials: Arc::clone(&snapshot.credentials), settings: Arc::clone(&self.inner.auth) };
         let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
-        let cx = Context::new(self.inner.storage.clone(), authenticated.principal, shared, Arc::clone(&head));
+        let cx = Context::new(self.inner.storage.clone(), authenticated.principal, shared, Arc::clone(&head), forms);
         (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await
     }
 

@@ -17,6 +17,7 @@ use super::{
             AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, ListMultipartUploads, ListParts,
             UploadPart, UploadPartCopy,
         },
+        post_object::PostObject,
         put_object::PutObject,
         tagging::{
             DeleteBucketTagging, DeleteObjectTagging, GetBucketTagging, GetObjectTagging, PutBucketTagging,
@@ -58,6 +59,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<ListObjectsV2>(),
     route::<ListObjectVersions>(),
     route::<ListParts>(),
+    route::<PostObject>(),
     route::<PutBucketAcl>(),
     route::<PutBucketCors>(),
     route::<PutBucketLifecycleConfiguration>(),
