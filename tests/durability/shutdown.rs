@@ -21,12 +21,14 @@ const PIECES: usize = 10;
 
 /// An upload of ten pieces: half of them come at once, the others each after a pause.
 fn slow(path: &str, pause: Duration) -> Request {
-    let body = stream::repeat(Bytes::from(vec![b'x'; PIECE])).take(PIECES).enumerate().then(move |(index, piece)| async move {
-        if index >= PIECES / 2 {
-            tokio::time::sleep(pause).await;
-        }
-        piece
-    });
+    let body = stream::repeat(Bytes::from(vec![b'x'; PIECE])).take(PIECES).enumerate().then(
+        move |(index, piece)| async move {
+            if index >= PIECES / 2 {
+                tokio::time::sleep(pause).await;
+            }
+            piece
+        },
+    );
     Request::new("PUT", path).stream((PIECE * PIECES) as u64, body)
 }
 
