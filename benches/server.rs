@@ -251,10 +251,7 @@ fn main() {
         (0..64).for_each(|index| put("g1m", middle)(&mut client, index));
         (0..4).for_each(|index| put("g64m", large)(&mut client, index));
     }
-    println!(
-        "{:<26}{:>10}{:>10}{:>10}{:>10}{:>12}{:>8}",
-        "", "ops/s", "MiB/s", "p50 ms", "p99 ms", "CPU µs/op", "MiB"
-    );
+    println!("{:<26}{:>10}{:>10}{:>10}{:>10}{:>12}{:>8}", "", "ops/s", "MiB/s", "p50 ms", "p99 ms", "CPU µs/op", "MiB");
     let cells = [
         Cell { name: "PUT 4 KiB, 16", connections: 16, bytes: small, run: &put("p4k", small) },
         Cell { name: "PUT 4 KiB, 64", connections: 64, bytes: small, run: &put("q4k", small) },

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts as RequestParts};
 use hyper::body::Incoming;
 
 use super::{
@@ -12,20 +12,23 @@ use super::{
     body::Intake,
     codes::S3Code,
     context::{Context, Directory, Settings},
+    cors::CrossOrigin,
     error::{S3Error, S3Result},
     head::Head,
     operation::{Route, Scope},
+    permits::{self, KeyPermits},
     reply,
     request_body::RequestBody,
     resolve::{self, Address},
 };
 use crate::{
-    auth::{AuthSettings, Authenticated, Credentials, Payload, RequestHead, authenticate},
+    auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, RequestHead, authenticate},
     storage::Storage,
     telemetry::{
         AccessFacts, RequestId,
         health::{Depth, Probe},
     },
+    types::BucketName,
 };
 
 /// What may be replaced while the server runs.
@@ -49,9 +52,25 @@ pub struct S3Service {
 struct Inner {
     storage: Storage,
     snapshot: ArcSwap<Snapshot>,
-    auth: AuthSettings,
+    auth: Arc<AuthSettings>,
     intake: Intake,
+    permits: KeyPermits,
     probe: Option<Probe>,
+}
+
+/// What a service is made of, besides what may be replaced.
+#[derive(Debug)]
+pub struct Parts {
+    /// The engine.
+    pub storage: Storage,
+    /// How callers are known.
+    pub auth: AuthSettings,
+    /// Reads bodies.
+    pub intake: Intake,
+    /// Requests of one access key that may be under way.
+    pub requests_per_key: usize,
+    /// Answers the health paths of this port.
+    pub probe: Option<Probe>,
 }
 
 /// What is known of a request when its answer is made.
@@ -63,9 +82,13 @@ struct Outcome {
 }
 
 impl S3Service {
-    /// A service over an engine. `probe` answers the health paths of this port, if given.
-    pub fn new(storage: Storage, snapshot: Snapshot, auth: AuthSettings, intake: Intake, probe: Option<Probe>) -> Self {
-        Self { inner: Arc::new(Inner { storage, snapshot: ArcSwap::from_pointee(snapshot), auth, intake, probe }) }
+    /// A service of these parts.
+    pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
+        let Parts { storage, auth, intake, requests_per_key, probe } = parts;
+        let auth = Arc::new(auth);
+        let permits = KeyPermits::new(requests_per_key);
+        let snapshot = ArcSwap::from_pointee(snapshot);
+        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe }) }
     }
 
     /// Puts other accounts and settings in force; requests under way keep theirs.
@@ -84,6 +107,8 @@ impl S3Service {
             head_only: parts.method == Method::HEAD,
             bucket_region: None,
         };
+        let is_preflight = parts.method == Method::OPTIONS;
+        let origin = if is_preflight { None } else { CrossOrigin::read(&parts.method, &parts.headers) };
         let result = self.dispatch(parts, body, connection, &mut outcome).await;
         let mut response = match result {
             Ok(response) => response,
@@ -94,6 +119,9 @@ impl S3Service {
                 error.render(&outcome.resource, &id, !outcome.head_only)
             }
         };
+        if let Some(origin) = origin {
+            self.allow_origin(&origin, outcome.facts.bucket.as_deref(), response.headers_mut()).await;
+        }
         if let Some(region) = outcome.bucket_region {
             reply::set(response.headers_mut(), http::HeaderName::from_static("x-amz-bucket-region"), &region);
         }
@@ -103,7 +131,7 @@ impl S3Service {
 
     async fn dispatch(
         &self,
-        parts: Parts,
+        parts: RequestParts,
         body: Incoming,
         connection: Connection,
         outcome: &mut Outcome,
@@ -112,6 +140,9 @@ impl S3Service {
         let target = Target::read(&parts, connection, &snapshot.settings.endpoints)?;
         outcome.note_address(&target.address);
         let scope = target.address.scope();
+        if parts.method == Method::OPTIONS && scope != Scope::Service {
+            return self.preflight(&parts, &target.address, outcome).await;
+        }
         let mut head = Head::new(parts.method.clone(), parts.headers, parts.uri.query().unwrap_or_default())?;
         head.bucket.clone_from(&target.address.bucket);
         head.key.clone_from(&target.address.key);
@@ -129,9 +160,44 @@ impl S3Service {
         check_payload(route, &authenticated.payload)?;
 
         let head = Arc::new(head);
+        let forms = FormGate { credentials: Arc::clone(&snapshot.credentials), settings: Arc::clone(&self.inner.auth) };
         let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
-        let cx = Context::new(self.inner.storage.clone(), authenticated.principal, shared, Arc::clone(&head));
-        (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await
+        let permit = match &authenticated.principal.access_key {
+            Some(key) => Some(self.inner.permits.take(key).ok_or_else(|| S3Error::from(S3Code::SlowDown))?),
+            None => None,
+        };
+        let cx = Context::new(self.inner.storage.clone(), authenticated.principal, shared, Arc::clone(&head), forms);
+        let response = (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await?;
+        Ok(match permit {
+            Some(permit) => response.map(|body| permits::hold(body, permit)),
+            None => response,
+        })
+    }
+
+    /// Answers a browser that asks before it sends. Never authenticated: browsers send no credentials then.
+    async fn preflight(
+        &self,
+        parts: &RequestParts,
+        address: &Address,
+        outcome: &mut Outcome,
+    ) -> S3Result<Response<ResponseBody>> {
+        outcome.facts.operation = "PreflightRequest";
+        outcome.facts.action = "corsPreflight";
+        let asked = CrossOrigin::preflight(&parts.headers)?;
+        let name = BucketName::new(&address.bucket).map_err(|e| {
+            S3Error::from(S3Code::InvalidBucketName).with("BucketName", address.bucket.as_str()).because(e)
+        })?;
+        let bucket = self.inner.storage.bucket(&name).await?;
+        asked.answer(&bucket, address.scope())
+    }
+
+    /// Says in an answer, be it an error, what the bucket's rules allow a script of this origin. A bucket that cannot
+    /// be found has none.
+    async fn allow_origin(&self, origin: &CrossOrigin, bucket: Option<&str>, headers: &mut HeaderMap) {
+        let Some(Ok(name)) = bucket.map(BucketName::new) else { return };
+        if let Ok(bucket) = self.inner.storage.bucket(&name).await {
+            origin.apply(&bucket, headers);
+        }
     }
 
     fn authenticate(
@@ -154,7 +220,7 @@ impl S3Service {
         authenticate(&request, snapshot.credentials.as_ref(), &self.inner.auth, now).map_err(auth_error::s3_error)
     }
 
-    async fn health(&self, parts: &Parts, connection: Connection) -> Option<Response<ResponseBody>> {
+    async fn health(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
         let depth = match parts.uri.path() {
             "/_/healthcheck" => Depth::Live,
             "/_/healthcheck/deep" => Depth::Ready,
@@ -201,7 +267,7 @@ struct Target {
 }
 
 impl Target {
-    fn read(parts: &Parts, connection: Connection, endpoints: &BTreeMap<String, String>) -> S3Result<Self> {
+    fn read(parts: &RequestParts, connection: Connection, endpoints: &BTreeMap<String, String>) -> S3Result<Self> {
         let host = resolve::host_of(&parts.headers, &parts.uri);
         let address = resolve::address(host, parts.uri.path(), endpoints)?;
         let scheme = if connection.secure { "https" } else { "http" };

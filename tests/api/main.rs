@@ -22,6 +22,7 @@ mod conditional_reads;
 mod conditional_writes;
 mod copy;
 mod delete_objects;
+mod hostile;
 mod listings;
 mod matrix;
 mod multipart;

@@ -26,6 +26,11 @@ impl Intake {
         Self { pace, pool: HashPool::new(threads, TOGETHER) }
     }
 
+    /// How slow a client may be.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// An intake whose threads take so many uploads' batches at once.
     #[cfg(test)]
     pub(super) fn with_lanes(pace: Pace, threads: usize, together: usize) -> Self {
@@ -57,6 +62,10 @@ impl Intake {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         plan.max_size = plan.max_size.min(limit as u64);
+        // A client that announces too much need not send it first.
+        if body.size_hint().lower() > plan.max_size {
+            return Err(BodyError::TooLarge { limit: plan.max_size });
+        }
         let stream = Box::pin(self.verify(body, plan, Purpose::Document, DigestSlot::default()));
         collect(stream, limit).await
     }
