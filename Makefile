@@ -47,10 +47,10 @@ test: ## Runs what CI runs: formatting, lints, all Rust tests, all client tests.
 
 check: ## Checks formatting and lints; warnings are errors.
 	cargo fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features failpoints -- -D warnings
 
-unit: ## Runs the Rust tests with the default features.
-	$(CARGO) $(NEXTEST) --locked
+unit: ## Runs the Rust tests with the default features and named crash points.
+	$(CARGO) $(NEXTEST) --locked --features failpoints
 
 memory: ## Runs the Rust tests without RocksDB and TLS: everything in memory, no C++.
 	cargo $(NEXTEST) --locked --no-default-features
