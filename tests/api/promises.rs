@@ -28,7 +28,7 @@ use crate::{
         chunked::Wrap,
         client::{Call, Client},
         wire::{Connection, Request},
-        world::World,
+        world::{World, folder},
     },
 };
 
@@ -104,7 +104,7 @@ async fn overwrite_and_delete_keep_a_reader_on_the_old_bytes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overwrite_and_delete_keep_a_reader_on_the_old_file() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     readers_keep_what_they_began(on_disk(folder.path()).await).await;
 }
 
@@ -186,7 +186,7 @@ async fn a_get_is_never_torn_between_two_writes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_get_of_files_is_never_torn_between_two_writes() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     readings_are_never_torn(on_disk(folder.path()).await, false).await;
 }
 
@@ -216,7 +216,7 @@ fn names(folder: &Path) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_during_an_upload_leaves_nothing() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let world = on_disk(folder.path()).await;
     let bart = world.bucket("deserted").await;
     let upload = Upload::begin(&bart, "/deserted/up").await;
@@ -254,7 +254,7 @@ async fn a_client_that_leaves_during_an_upload_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_during_a_download_frees_everything() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let world = on_disk(folder.path()).await;
     let bart = world.bucket("deserted").await;
     bart.put("/deserted/a", pattern(LARGE, 5)).expect(200).await;

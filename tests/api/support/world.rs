@@ -15,6 +15,8 @@ use cloudserver::{
     types::BucketName,
 };
 
+use tempfile::TempDir;
+
 use super::{
     client::{Call, Client},
     sign::{Key, Scheme, escape_key},
@@ -226,6 +228,11 @@ impl Stored {
 pub(crate) async fn versioning(client: &Client, bucket: &str, state: &str) {
     let body = format!("<VersioningConfiguration><Status>{state}</Status></VersioningConfiguration>");
     client.put(&format!("/{bucket}?versioning"), body).expect(200).await;
+}
+
+/// A folder of one's own, in memory where the system has such a place: durability is not what is tested here.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// The path of an object.
