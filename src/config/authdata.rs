@@ -12,7 +12,7 @@ use super::{
     error::{ConfigError, Rule, rule},
     fields::Fields,
 };
-use crate::types::AccountId;
+use crate::types::{AccountId, account::SERVICE_PREFIX};
 
 /// Secrets of the accounts file that the original and this project ship: public knowledge.
 const SHIPPED_SECRETS: [&str; 5] =
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
             self.unique(&fields, "access", &access)?;
             fields.finish(warnings);
             // Service accounts pass bucket ownership by; in-process services need no key (reliability.md §5).
-            if account.canonical_id.is_service() && is_shipped(&secret) {
+            if account.canonical_id.as_str().starts_with(SERVICE_PREFIX) && is_shipped(&secret) {
                 self.found.disabled.push(access);
             } else {
                 self.found.keys.insert(access, Key { account: Arc::clone(account), secret });

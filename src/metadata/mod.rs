@@ -97,7 +97,7 @@ impl Table {
 pub struct Namespace {
     /// The kind of record.
     pub table: Table,
-    /// The bucket, for tables that are divided by bucket.
+    /// The bucket, for tables that are divided by bucket: a table is used whole or by bucket, never both ways.
     pub bucket: Option<BucketId>,
 }
 
@@ -161,9 +161,11 @@ pub enum Write {
     Delete(Namespace, Bytes),
     /// Removes every key of the range.
     DeleteRange(Namespace, Range<Bytes>),
-    /// Adds to counters: the value is an array of little-endian `i64`, zeros where absent.
+    /// Adds to counters: the value is an array of little-endian `i64`, zeros where absent ([`counters`]).
     Add(Namespace, Bytes, Vec<i64>),
     /// Sets the next free sequence number (8 bytes, big endian, from 1) of the name space to the value.
+    ///
+    /// A number is never given twice, whatever is deleted. Such a name space takes no [`Write::Put`].
     Append(Namespace, Bytes),
 }
 

@@ -11,6 +11,7 @@ pub mod head;
 pub mod object_headers;
 pub mod operation;
 pub mod ops;
+mod permits;
 pub mod pipeline;
 pub mod reply;
 pub mod request_body;

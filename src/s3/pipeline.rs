@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, header, request::Parts as RequestParts};
 use hyper::body::Incoming;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     error::{S3Error, S3Result},
     head::Head,
     operation::{Route, Scope},
+    permits::{self, KeyPermits},
     reply,
     request_body::RequestBody,
     resolve::{self, Address},
@@ -51,7 +52,23 @@ struct Inner {
     snapshot: ArcSwap<Snapshot>,
     auth: AuthSettings,
     intake: Intake,
+    permits: KeyPermits,
     probe: Option<Probe>,
+}
+
+/// What a service is made of, besides what may be replaced.
+#[derive(Debug)]
+pub struct Parts {
+    /// The engine.
+    pub storage: Storage,
+    /// How callers are known.
+    pub auth: AuthSettings,
+    /// Reads bodies.
+    pub intake: Intake,
+    /// Requests of one access key that may be under way.
+    pub requests_per_key: usize,
+    /// Answers the health paths of this port.
+    pub probe: Option<Probe>,
 }
 
 /// What is known of a request when its answer is made.
@@ -63,9 +80,12 @@ struct Outcome {
 }
 
 impl S3Service {
-    /// A service over an engine. `probe` answers the health paths of this port, if given.
-    pub fn new(storage: Storage, snapshot: Snapshot, auth: AuthSettings, intake: Intake, probe: Option<Probe>) -> Self {
-        Self { inner: Arc::new(Inner { storage, snapshot: ArcSwap::from_pointee(snapshot), auth, intake, probe }) }
+    /// A service of these parts.
+    pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
+        let Parts { storage, auth, intake, requests_per_key, probe } = parts;
+        let permits = KeyPermits::new(requests_per_key);
+        let snapshot = ArcSwap::from_pointee(snapshot);
+        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe }) }
     }
 
     /// Puts other accounts and settings in force; requests under way keep theirs.
@@ -103,7 +123,7 @@ impl S3Service {
 
     async fn dispatch(
         &self,
-        parts: Parts,
+        parts: RequestParts,
         body: Incoming,
         connection: Connection,
         outcome: &mut Outcome,
@@ -130,8 +150,16 @@ impl S3Service {
 
         let head = Arc::new(head);
         let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
+        let permit = match &authenticated.principal.access_key {
+            Some(key) => Some(self.inner.permits.take(key).ok_or_else(|| S3Error::from(S3Code::SlowDown))?),
+            None => None,
+        };
         let cx = Context::new(self.inner.storage.clone(), authenticated.principal, shared, Arc::clone(&head));
-        (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await
+        let response = (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await?;
+        Ok(match permit {
+            Some(permit) => response.map(|body| permits::hold(body, permit)),
+            None => response,
+        })
     }
 
     fn authenticate(
@@ -154,7 +182,7 @@ impl S3Service {
         authenticate(&request, snapshot.credentials.as_ref(), &self.inner.auth, now).map_err(auth_error::s3_error)
     }
 
-    async fn health(&self, parts: &Parts, connection: Connection) -> Option<Response<ResponseBody>> {
+    async fn health(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
         let depth = match parts.uri.path() {
             "/_/healthcheck" => Depth::Live,
             "/_/healthcheck/deep" => Depth::Ready,
@@ -201,7 +229,7 @@ struct Target {
 }
 
 impl Target {
-    fn read(parts: &Parts, connection: Connection, endpoints: &BTreeMap<String, String>) -> S3Result<Self> {
+    fn read(parts: &RequestParts, connection: Connection, endpoints: &BTreeMap<String, String>) -> S3Result<Self> {
         let host = resolve::host_of(&parts.headers, &parts.uri);
         let address = resolve::address(host, parts.uri.path(), endpoints)?;
         let scheme = if connection.secure { "https" } else { "http" };

@@ -20,7 +20,7 @@ use crate::{
     http::{Drain, Limits, Listener, Service, serve},
     s3::{
         body::{Intake, Pace},
-        pipeline::S3Service,
+        pipeline::{Parts, S3Service},
     },
     storage::{Settings, Storage},
     tasks::Tasks,
@@ -108,7 +108,14 @@ impl Server {
             presign_v2_max: config.presign_v2_max,
             ..AuthSettings::default()
         };
-        let s3 = S3Service::new(storage.clone(), snapshot(&config, &set), auth, intake(&config), Some(probe.clone()));
+        let parts = Parts {
+            storage: storage.clone(),
+            auth,
+            intake: intake(&config),
+            requests_per_key: config.limits.requests_per_access_key,
+            probe: Some(probe.clone()),
+        };
+        let s3 = S3Service::new(parts, snapshot(&config, &set));
         front.metrics.watch_disk(config.data_path.clone());
         let (admin_listeners, admin) = bind(&config.admin_listen, config.listen_origin)?;
         let (s3_listeners, addresses) = bind(&config.listen, config.listen_origin)?;

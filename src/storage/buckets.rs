@@ -73,6 +73,16 @@ pub(super) struct BucketCache(RwLock<Cached>);
 struct Cached {
     epoch: u64,
     buckets: HashMap<BucketName, Arc<Bucket>>,
+    /// Changes whose outcome is not known, by bucket. Those whose caller went away stay: their batch may still wait.
+    changing: HashMap<BucketName, usize>,
+}
+
+/// A change of a bucket under way: nobody keeps the bucket meanwhile.
+#[derive(Debug)]
+#[must_use]
+struct Changing<'a> {
+    cache: &'a BucketCache,
+    name: &'a BucketName,
 }
 
 /// Most buckets kept in memory.
@@ -120,7 +130,7 @@ impl BucketCache {
     /// Keeps what was read at `epoch`, unless something changed since.
     fn keep(&self, bucket: &Arc<Bucket>, epoch: u64) {
         let mut cache = self.0.write();
-        if cache.epoch != epoch {
+        if cache.epoch != epoch || cache.changing.contains_key(&bucket.name) {
             return;
         }
         if cache.buckets.len() >= CACHED_BUCKETS {
@@ -129,11 +139,33 @@ impl BucketCache {
         cache.buckets.insert(bucket.name.clone(), Arc::clone(bucket));
     }
 
-    /// Forgets a bucket that changed, or is about to.
-    pub(super) fn forget(&self, name: &BucketName) {
+    /// A bucket is about to change.
+    fn change<'a>(&'a self, name: &'a BucketName) -> Changing<'a> {
         let mut cache = self.0.write();
-        cache.epoch += 1;
-        cache.buckets.remove(name);
+        cache.forget(name);
+        *cache.changing.entry(name.clone()).or_default() += 1;
+        Changing { cache: self, name }
+    }
+}
+
+impl Cached {
+    fn forget(&mut self, name: &BucketName) {
+        self.epoch += 1;
+        self.buckets.remove(name);
+    }
+}
+
+impl Changing<'_> {
+    /// The change has happened, or certainly not.
+    fn end(self) {
+        let mut cache = self.cache.0.write();
+        cache.forget(self.name);
+        if let Some(count) = cache.changing.get_mut(self.name) {
+            *count -= 1;
+            if *count == 0 {
+                cache.changing.remove(self.name);
+            }
+        }
     }
 }
 
@@ -181,10 +213,7 @@ impl Storage {
         let mut change = Change::over(&bucket, batch);
         change.tell(JournalOp::BucketCreated, "", None, now);
         match self.inner.metadata.commit(change.finish().0).await {
-            Ok(()) => {
-                self.inner.buckets.forget(&bucket.name);
-                Ok(bucket)
-            }
+            Ok(()) => Ok(bucket),
             Err(MetadataError::Conflict(0)) => {
                 let existing = self.bucket(&bucket.name).await?;
                 Err(if existing.owner == bucket.owner {
@@ -214,11 +243,11 @@ impl Storage {
             change.batch.unchanged(BUCKETS, name.as_str().as_bytes().to_vec(), Some(&stored));
             change.batch.put(BUCKETS, name.as_str().as_bytes().to_vec(), changed.record.to_bytes());
             change.tell(JournalOp::BucketChanged, "", None, self.inner.clock.now());
-            match self.inner.metadata.commit(change.finish().0).await {
-                Ok(()) => {
-                    self.inner.buckets.forget(name);
-                    return Ok(changed);
-                }
+            let changing = self.inner.buckets.change(name);
+            let result = self.inner.metadata.commit(change.finish().0).await;
+            changing.end();
+            match result {
+                Ok(()) => return Ok(changed),
                 Err(MetadataError::Conflict(_)) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -245,10 +274,9 @@ impl Storage {
         let mut change = Change::over(&bucket, batch);
         change.free_bucket();
         change.tell(JournalOp::BucketDeleted, "", None, self.inner.clock.now());
-        // Before and after: a caller who goes away in between must leave no entry that outlives the bucket.
-        self.inner.buckets.forget(name);
+        let changing = self.inner.buckets.change(name);
         let result = self.inner.metadata.commit(change.finish().0).await;
-        self.inner.buckets.forget(name);
+        changing.end();
         match result {
             Ok(()) => {
                 self.inner.garbage.wake();

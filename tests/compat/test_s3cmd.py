@@ -139,33 +139,28 @@ def test_info_tags_versioning_and_signed_addresses(s3cmd, bucket, tmp_path):
         assert digest(answer.read()) == digest(body)
 
 
-def test_setacl_opens_closes_and_shares(s3cmd, server, bucket, tmp_path):
-    write(tmp_path / "file", b"open")
+def test_setacl_opens_and_closes_objects_and_buckets(s3cmd, bucket, tmp_path, server):
+    body = payload(500)
+    write(tmp_path / "file", body)
     s3cmd("mb", f"s3://{bucket}")
     s3cmd("put", "file", f"s3://{bucket}/file")
-    address = f"{server.endpoint}/{bucket}/file"
-
-    def anybody_reads():
-        try:
-            with urllib.request.urlopen(address) as answer:
-                return answer.status == 200
-        except urllib.error.HTTPError as refused:
-            assert refused.code == 403
-            return False
-
-    def lists(target):
-        return {line.split("ACL:")[1].strip() for line in s3cmd("info", target).splitlines() if "ACL:" in line}
-
-    assert not anybody_reads()
-    s3cmd("setacl", "--acl-public", f"s3://{bucket}/file")
-    assert anybody_reads()
-    assert lists(f"s3://{bucket}/file") == {"*anon*: READ", "Bart: FULL_CONTROL"}
+    object_url, bucket_url = f"{server.endpoint}/{bucket}/file", f"{server.endpoint}/{bucket}"
+    for url, what in ((object_url, f"s3://{bucket}/file"), (bucket_url, f"s3://{bucket}")):
+        assert anonymously(url)[0] == 403
+        s3cmd("setacl", "--acl-public", what)
+        assert anonymously(url)[0] == 200
+    assert digest(anonymously(object_url)[1]) == digest(body)
+    assert "*anon*: READ" in s3cmd("info", f"s3://{bucket}/file")
     s3cmd("setacl", "--acl-private", f"s3://{bucket}/file")
-    assert not anybody_reads()
-    s3cmd("setacl", "--acl-grant=read:sampleaccount2@sampling.com", f"s3://{bucket}/file")
-    assert lists(f"s3://{bucket}/file") == {"Lisa: READ", "Bart: FULL_CONTROL"}
-    s3cmd("setacl", "--acl-public", f"s3://{bucket}")
-    assert lists(f"s3://{bucket}") == {"*anon*: READ", "Bart: FULL_CONTROL"}
+    assert anonymously(object_url)[0] == 403
+
+
+def anonymously(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read()
 
 
 @pytest.mark.parametrize("what", ["setpolicy", "accesslog"])
@@ -174,12 +169,11 @@ def test_settings_of_the_next_issue_are_refused_as_not_implemented(s3cmd, bucket
 
     When this fails because the command succeeds, replace the row by a test of what it does.
     """
-    policy = '{"Version":"2012-10-17","Statement":[]}'
-    write(tmp_path / "policy", policy)
-    s3cmd("mb", f"s3://{bucket}")
+    write(tmp_path / "policy", '{"Version":"2012-10-17","Statement":[]}')
+    s3cmd("mb", f"s3://{bucket}", f"s3://{bucket}-log")
     words = {
         "setpolicy": ["setpolicy", "policy", f"s3://{bucket}"],
-        "accesslog": ["accesslog", f"--access-logging-target-prefix=s3://{bucket}/log/", f"s3://{bucket}"],
+        "accesslog": ["accesslog", f"--access-logging-target-prefix=s3://{bucket}-log/log/", f"s3://{bucket}"],
     }[what]
     printed = s3cmd(*words, fails=True)
     assert "501" in printed and "NotImplemented" in printed

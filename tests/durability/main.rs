@@ -16,8 +16,7 @@
 
 mod clients;
 mod disk_full;
-#[cfg(feature = "failpoints")]
-mod failpoints;
+
 mod history;
 mod kill;
 mod reload;

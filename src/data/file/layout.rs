@@ -41,7 +41,7 @@ pub(super) struct Owned {
 /// [`DataError::Unavailable`], saying what to do, where another process holds the directory, where it was made by a
 /// newer release, or where it holds something else.
 pub(super) fn prepare(root: &Path) -> Result<Owned, DataError> {
-    make_durable_dirs(root).map_err(|error| unusable(root, &error))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(|error| unusable(root, &error))?;
     let lock = take_lock(root)?;
     let dir = RootDir::open(root).map_err(|error| unusable(root, &error))?;
     let id = match fs::read_to_string(root.join(FORMAT)) {
@@ -57,18 +57,6 @@ pub(super) fn prepare(root: &Path) -> Result<Owned, DataError> {
 
 fn unusable(root: &Path, error: &io::Error) -> DataError {
     DataError::Unavailable(format!("data directory {}: {error}", root.display()))
-}
-
-/// Makes `path` and its missing ancestors, and syncs the parent of each one made: a directory whose entry was not
-/// synced takes everything below it along at a power cut.
-fn make_durable_dirs(path: &Path) -> io::Result<()> {
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
-    }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_durable_dirs(parent)?;
-    make_dir(path)?;
-    File::open(parent)?.sync_all()
 }
 
 fn make_dir(path: &Path) -> io::Result<()> {
@@ -134,10 +122,27 @@ fn refuse_foreign_contents(root: &Path) -> Result<(), DataError> {
     Ok(())
 }
 
+/// Syncs every directory above the root that can be opened: this start, or one that was cut short, may have made any
+/// of them, and an entry that was not synced takes everything below it along at a power cut.
+fn sync_ancestors(root: &Path) -> io::Result<()> {
+    for ancestor in root.canonicalize()?.ancestors().skip(1) {
+        // A directory that may not be read was not made here.
+        if let Ok(dir) = File::open(ancestor) {
+            match dir.sync_all() {
+                // Not every file system has a notion of it: a read-only image, say.
+                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
+                result => result?,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Makes the shard directories, durable before the format file says that they are there: no put ever has to sync
 /// more than its own shard.
 fn make_layout(root: &Path, dir: &RootDir) -> io::Result<String> {
     let id = BlobName::random()?.to_string();
+    sync_ancestors(root)?;
     for shard in 0..=u8::MAX {
         make_dir(&root.join(shard_name(shard)))?;
     }

@@ -227,15 +227,7 @@ impl FileBackend {
 
     async fn remove(&self, blob: &BlobId) -> Result<(), DataError> {
         let name = BlobName::of(blob)?;
-        self.blocking(move |core| {
-            let removed = core.disk.remove(name);
-            core.reads.files.remove(name);
-            match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk::fault(error)),
-                _ => Ok(()),
-            }
-        })
-        .await
+        self.blocking(move |core| core.remove(name)).await
     }
 }
 
@@ -246,6 +238,16 @@ impl Core {
             return Err(DataError::Unavailable(why.to_owned()));
         }
         Ok(())
+    }
+
+    fn remove(&self, name: BlobName) -> Result<(), DataError> {
+        let removed = self.disk.remove(name);
+        // Only now: a reader that opened the file before must find that it may not keep it.
+        self.reads.files.remove(name);
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk::fault(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Names after `after`, shard by shard. An error ends the list: a part of it must not look like the whole.

@@ -179,6 +179,7 @@ pub(super) async fn open(
     };
     let first = reader.next().await.transpose()?;
     reader.ready = first;
+    reader.read_ahead();
     let stream = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next().await? {
@@ -297,7 +298,7 @@ impl Reader {
 
     /// Starts on the next piece, where the device is what we wait for, and neither memory nor its turns are scarce.
     fn read_ahead(&mut self) {
-        if !self.cold || self.reads.buffers.are_scarce() {
+        if !self.cold || self.ahead.is_some() || self.reads.buffers.are_scarce() {
             return;
         }
         let (Some(piece), Ok(turn)) = (self.plan(), Arc::clone(&self.reads.turns).try_acquire_owned()) else { return };

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::future::{self, BoxFuture};
+use futures_util::future::BoxFuture;
 use parking_lot::RwLock;
 
 use super::{
@@ -154,8 +154,10 @@ impl MetadataStore for MemoryStore {
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn MetadataView>, MetadataError>> {
-        let spaces = Arc::clone(&self.state.read().spaces);
-        Box::pin(future::ready(Ok(Arc::new(MemoryView { spaces }) as Arc<dyn MetadataView>)))
+        Box::pin(async move {
+            let spaces = Arc::clone(&self.state.read().spaces);
+            Ok(Arc::new(MemoryView { spaces }) as Arc<dyn MetadataView>)
+        })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), MetadataError>> {
@@ -163,8 +165,10 @@ impl MetadataStore for MemoryStore {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), MetadataError>> {
-        self.state.write().closed = true;
-        Box::pin(future::ready(Ok(())))
+        Box::pin(async move {
+            self.state.write().closed = true;
+            Ok(())
+        })
     }
 
     fn is_writable(&self) -> bool {

@@ -13,15 +13,23 @@ use std::{
         mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
 use rocksdb::{FlushOptions, WriteOptions};
 use tokio::sync::oneshot;
 
-use super::{RocksOptions, error::fault, keys, log::Mark, open::Database, overlay::Overlay};
-use crate::metadata::{Batch, Condition, Durability, MetadataError, Table, Write};
+use super::{
+    RocksOptions,
+    error::fault,
+    log::Mark,
+    open::Database,
+    overlay::Overlay,
+    pace::{Pace, Pause},
+    space::Space,
+};
+use crate::metadata::{Batch, Condition, Durability, MetadataError, Write};
 
 type Reply = oneshot::Sender<Result<(), MetadataError>>;
 
@@ -72,6 +80,7 @@ impl Committer {
         let worker = Worker {
             // What a recovery has read is in tables, and synced, before the database is open.
             mark: Mark::new(&identity, db.latest_sequence_number()),
+            space: Space::of(&db),
             db,
             messages,
             shared: Arc::clone(&shared),
@@ -195,6 +204,7 @@ struct Worker {
     pace: Pace,
     /// How far the log is synced.
     mark: Mark,
+    space: Space,
 }
 
 impl Worker {
@@ -279,9 +289,15 @@ impl Worker {
         let size = group.len();
         let mut accepted = Vec::with_capacity(size);
         let mut durability = Durability::Buffered;
-        for Request { batch, reply, .. } in group {
+        let room = self.space.room(&self.db, group.iter().map(|request| request.bytes).sum());
+        for Request { batch, reply, bytes } in group {
+            // Whoever asked may be gone; then there is nobody to tell.
             if self.shared.failed.load(Ordering::Acquire) {
                 drop(reply.send(Err(MetadataError::ReadOnly)));
+                continue;
+            }
+            if !room.admits(&batch, bytes) {
+                drop(reply.send(Err(MetadataError::NoSpace)));
                 continue;
             }
             let wanted = batch.durability;
@@ -292,7 +308,6 @@ impl Worker {
                         durability = Durability::Synced;
                     }
                 }
-                // Whoever asked may be gone; then there is nobody to tell.
                 Err(error) => drop(reply.send(Err(error))),
             }
         }
@@ -354,14 +369,10 @@ impl Worker {
     /// Makes everything durable; writes the tables too if reading the log at the next start would take long.
     fn flush(&self) -> Result<(), MetadataError> {
         self.db.flush_wal(true).map_err(|error| fault(&error))?;
-        let columns = Table::ALL.iter().map(|table| table.name()).chain([keys::SEQUENCES]);
-        let columns: Vec<_> = columns.filter_map(|name| self.db.cf_handle(name)).collect();
-        let buffered = |cf| self.db.property_int_value_cf(cf, "rocksdb.cur-size-all-mem-tables").ok().flatten();
-        let buffered: u64 = columns.iter().copied().filter_map(buffered).sum();
-        if buffered < FLUSH_AT_CLOSE_BYTES {
+        if self.db.buffered_bytes() < FLUSH_AT_CLOSE_BYTES {
             return Ok(());
         }
-        self.db.flush_cfs_opt(&columns, &FlushOptions::default()).map_err(|error| fault(&error))
+        self.db.flush_tables(&FlushOptions::default()).map_err(|error| fault(&error))
     }
 }
 
@@ -377,60 +388,8 @@ impl Failure {
     fn answer(&self) -> MetadataError {
         match &self.error {
             MetadataError::NoSpace => MetadataError::NoSpace,
+            MetadataError::Io(message) => MetadataError::Io(message.clone()),
             error => MetadataError::Io(error.to_string()),
         }
-    }
-}
-
-/// Decides whether a group waits a moment for company.
-///
-/// Without it, writers that all wait for each other's syncs fall into two halves, each waiting for the other's sync
-/// as well as its own.
-#[derive(Debug, Default)]
-struct Pace {
-    /// How many writers are known to be active: in the last group, or waiting when it ended.
-    expected: usize,
-    /// How long a sync takes, smoothed.
-    sync: Duration,
-    /// Groups to go without a pause, because pauses brought nobody.
-    discouraged: u32,
-}
-
-/// How long to wait, and for how many.
-#[derive(Clone, Copy, Debug)]
-struct Pause {
-    expected: usize,
-    longest: Duration,
-}
-
-impl Pace {
-    /// Shorter pauses are not worth two context switches.
-    const SHORTEST: Duration = Duration::from_micros(50);
-    const LONGEST: Duration = Duration::from_millis(1);
-    /// After a pause in vain.
-    const REST: u32 = 16;
-
-    fn pause(&mut self, waiting: usize) -> Option<Pause> {
-        let longest = (self.sync / 8).min(Self::LONGEST);
-        if waiting >= self.expected || longest < Self::SHORTEST {
-            return None;
-        }
-        if self.discouraged > 0 {
-            self.discouraged -= 1;
-            return None;
-        }
-        Some(Pause { expected: self.expected, longest })
-    }
-
-    fn paused(&mut self, in_company: bool) {
-        self.discouraged = if in_company { 0 } else { Self::REST };
-    }
-
-    fn synced(&mut self, took: Duration) {
-        self.sync = (self.sync * 7 + took) / 8;
-    }
-
-    fn committed(&mut self, group: usize, waiting: usize) {
-        self.expected = group + waiting;
     }
 }

@@ -1,4 +1,4 @@
-//! The durable store: one RocksDB with one write-ahead log, a column family per [`Table`].
+//! The durable store: one RocksDB with one write-ahead log, a column family per [`Table`](super::Table).
 //!
 //! All writes go through one thread, which commits what waits as one group (`committer`) and evaluates conditions
 //! against the database and what the group has written so far (`overlay`). Reads go straight to the database
@@ -12,7 +12,9 @@ mod log;
 mod open;
 mod options;
 mod overlay;
+mod pace;
 mod read;
+mod space;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +34,7 @@ use self::{
     open::Database,
     read::{Query, RocksView, Source},
 };
-use super::{Batch, Direction, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs, Table};
+use super::{Batch, Direction, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs};
 
 /// A metadata store in a directory of its own.
 pub struct RocksStore {
@@ -51,11 +53,6 @@ impl RocksStore {
         let db = Arc::new(open::open(path.as_ref(), &options)?);
         let committer = Committer::start(Arc::clone(&db), &options)?;
         Ok(Self { committer, db })
-    }
-
-    fn total(&self, property: &str) -> u64 {
-        let columns = Table::ALL.iter().filter_map(|table| self.db.cf_handle(table.name()));
-        columns.filter_map(|cf| self.db.property_int_value_cf(cf, property).ok().flatten()).sum()
     }
 }
 
@@ -101,9 +98,9 @@ impl MetadataStore for RocksStore {
         let shared = self.committer.shared();
         MetadataStats {
             // What is only in the log is about what is in the memtables.
-            disk_bytes: self.total("rocksdb.total-sst-files-size")
-                + self.total("rocksdb.total-blob-file-size")
-                + self.total("rocksdb.cur-size-all-mem-tables"),
+            disk_bytes: self.db.sum("rocksdb.total-sst-files-size")
+                + self.db.sum("rocksdb.total-blob-file-size")
+                + self.db.buffered_bytes(),
             commits: shared.commits.load(Ordering::Relaxed),
             syncs: shared.syncs.load(Ordering::Relaxed),
         }

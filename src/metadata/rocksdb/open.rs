@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rocksdb::{DB, Error, WriteOptions};
+use rocksdb::{ColumnFamily, DB, Error, FlushOptions, WriteOptions};
 
 use super::{
     RocksOptions,
     error::fault,
-    keys::column,
+    keys::{SEQUENCES, column},
     log::{self, Verdict},
     options::{columns, database},
 };
@@ -39,6 +39,30 @@ impl Deref for Database {
 
     fn deref(&self) -> &DB {
         &self.db
+    }
+}
+
+impl Database {
+    /// Every column family.
+    fn tables(&self) -> Vec<&ColumnFamily> {
+        let names = Table::ALL.iter().map(|table| table.name()).chain([SEQUENCES]);
+        names.filter_map(|name| self.db.cf_handle(name)).collect()
+    }
+
+    /// Bytes in memory and in the log that are in no table yet.
+    pub(super) fn buffered_bytes(&self) -> u64 {
+        self.sum("rocksdb.cur-size-all-mem-tables")
+    }
+
+    /// The sum of a property over all tables.
+    pub(super) fn sum(&self, property: &str) -> u64 {
+        let value = |table| self.db.property_int_value_cf(table, property).ok().flatten();
+        self.tables().into_iter().filter_map(value).sum()
+    }
+
+    /// Writes what is buffered to tables.
+    pub(super) fn flush_tables(&self, options: &FlushOptions) -> Result<(), Error> {
+        self.db.flush_cfs_opt(&self.tables(), options)
     }
 }
 

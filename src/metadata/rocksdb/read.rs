@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use rocksdb::{DB, ErrorKind, ReadOptions, ReadTier};
+use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, ReadTier};
 
 use super::{
     error::fault,
@@ -91,12 +91,21 @@ pub(super) async fn get(db: &Arc<Database>, ns: Namespace, key: &[u8]) -> Result
     let mut in_memory = ReadOptions::default();
     in_memory.set_read_tier(ReadTier::BlockCache);
     let key = physical(ns, key);
-    match lookup(db, ns, &key, &in_memory) {
+    match lookup(column(db, ns.table.name())?, db, &key, &in_memory) {
         Err(error) if error.kind() == ErrorKind::Incomplete => {}
         done => return done.map_err(|error| fault(&error)),
     }
     let (db, key) = (Arc::clone(db), key.into_owned());
-    blocking(move || lookup(&db, ns, &key, &ReadOptions::default()).map_err(|error| fault(&error))).await
+    blocking(move || {
+        let cf = column(&db, ns.table.name())?;
+        lookup(cf, &db, &key, &ReadOptions::default()).map_err(|error| fault(&error))
+    })
+    .await
+}
+
+fn lookup(cf: &ColumnFamily, db: &DB, key: &[u8], options: &ReadOptions) -> Result<Option<Bytes>, rocksdb::Error> {
+    let value = db.get_pinned_cf_opt(cf, key, options)?;
+    Ok(value.map(|value| Bytes::copy_from_slice(&value)))
 }
 
 impl Source {
@@ -209,12 +218,6 @@ impl Page {
         }
         pairs
     }
-}
-
-fn lookup(db: &DB, ns: Namespace, key: &[u8], options: &ReadOptions) -> Result<Option<Bytes>, rocksdb::Error> {
-    let Some(cf) = db.cf_handle(ns.table.name()) else { return Ok(None) };
-    let value = db.get_pinned_cf_opt(cf, key, options)?;
-    Ok(value.map(|value| Bytes::copy_from_slice(&value)))
 }
 
 async fn blocking<T: Send + 'static>(

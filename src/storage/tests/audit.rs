@@ -119,7 +119,9 @@ impl Shelf<'_> {
             assert_eq!(segments.len(), layout.count as usize);
         }
         assert_eq!(record.size, segments.iter().map(|segment| segment.size).sum::<u64>(), "size and segments");
-        segments.iter().for_each(|segment| self.segment(segment, findings));
+        for segment in &segments {
+            self.segment(segment, findings);
+        }
     }
 
     fn segment(&mut self, segment: &Segment, findings: &mut Findings) {
@@ -157,8 +159,8 @@ impl Shelf<'_> {
             bytes += change::signed(part.size());
             self.segment(part.segment.as_ref().unwrap(), findings);
         }
-        let counter = self.parts.remove(&keys::upload_counter(id));
-        let counted = counter.map_or([0, 0], |stored| {
+        let stored = self.parts.remove(&keys::upload_counter(id));
+        let counted = stored.map_or([0, 0], |stored| {
             let (counters, _) = stored.as_chunks::<8>();
             [0, 1].map(|place| i64::from_le_bytes(counters[place]))
         });

@@ -21,6 +21,8 @@ use crate::{
     types::{ObjectKey, UploadId, VersionId, VersionSelector},
 };
 
+/// Prefix, delimiter, marker and page size.
+type Question = (String, String, Option<String>, usize);
 type Outcome = Result<(), TestCaseError>;
 
 /// Letters that make trouble: the least byte, the greatest characters, parts of delimiters.
@@ -37,8 +39,7 @@ fn delimiter() -> impl Strategy<Value = String> {
     prop_oneof![4 => fixed, 1 => text(1..4)]
 }
 
-/// Prefix, delimiter, marker and page size.
-fn question() -> impl Strategy<Value = (String, String, Option<String>, usize)> {
+fn question() -> impl Strategy<Value = Question> {
     (text(0..3), delimiter(), proptest::option::of(text(0..5)), 1..7_usize)
 }
 
@@ -113,7 +114,7 @@ fn run<F: Future<Output = Outcome>>(test: F) -> Outcome {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(test)
 }
 
-async fn check_objects(keys: Vec<String>, questions: Vec<(String, String, Option<String>, usize)>) -> Outcome {
+async fn check_objects(keys: Vec<String>, questions: Vec<Question>) -> Outcome {
     let world = World::new();
     let bucket = world.bucket("listed", Versioning::Unversioned).await;
     let neighbour = world.bucket("neighbour", Versioning::Unversioned).await;
@@ -222,11 +223,7 @@ fn version_marker(all: &[VersionEntry], text: String, seed: usize) -> ListStart 
     }
 }
 
-async fn check_versions(
-    names: Vec<String>,
-    steps: Vec<Step>,
-    questions: Vec<((String, String, Option<String>, usize), usize)>,
-) -> Outcome {
+async fn check_versions(names: Vec<String>, steps: Vec<Step>, questions: Vec<(Question, usize)>) -> Outcome {
     let world = World::new();
     let mut bucket = world.bucket("listed", Versioning::Unversioned).await;
     let name = |seed: usize| names[seed % names.len()].as_str();
@@ -240,7 +237,7 @@ async fn check_versions(
                 let Some(row) = of.get(version % (of.len() + 1)) else { continue };
                 let id = row.record.version_id();
                 let selector = if row.record.is_null { VersionSelector::Null } else { VersionSelector::Id(id) };
-                drop(world.delete(&bucket, name(key), Some(selector)).await.unwrap());
+                world.delete(&bucket, name(key), Some(selector)).await.unwrap();
             }
             Step::Versioning(enabled) => {
                 let state = if enabled { Versioning::Enabled } else { Versioning::Suspended };
@@ -263,11 +260,7 @@ async fn check_versions(
     Ok(())
 }
 
-async fn check_uploads(
-    names: Vec<String>,
-    ended: Vec<usize>,
-    questions: Vec<((String, String, Option<String>, usize), usize)>,
-) -> Outcome {
+async fn check_uploads(names: Vec<String>, ended: Vec<usize>, questions: Vec<(Question, usize)>) -> Outcome {
     let world = World::new();
     let bucket = world.bucket("listed", Versioning::Unversioned).await;
     let mut all: Vec<(String, UploadId)> = Vec::new();

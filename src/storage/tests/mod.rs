@@ -3,6 +3,7 @@
 mod audit;
 mod concurrency;
 mod conditions;
+mod dropped;
 mod listing;
 mod listing_cost;
 mod multipart;

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -31,6 +32,8 @@ struct Meter {
     /// Steps so far; every other one or so lets other tasks run.
     steps: AtomicUsize,
     yields: bool,
+    /// How long a commit takes: as a disk does, all that wait meanwhile have read what was there before.
+    commit_takes: Duration,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,11 @@ impl Probe {
 
     pub(super) fn yielding() -> Arc<Self> {
         let meter = Meter { yields: true, ..Meter::default() };
+        Arc::new(Self { inner: MemoryStore::new(), meter: Arc::new(meter) })
+    }
+
+    pub(super) fn slow(commit_takes: Duration) -> Arc<Self> {
+        let meter = Meter { commit_takes, ..Meter::default() };
         Arc::new(Self { inner: MemoryStore::new(), meter: Arc::new(meter) })
     }
 
@@ -115,6 +123,9 @@ impl MetadataStore for Probe {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), MetadataError>> {
         Box::pin(async move {
             self.meter.step().await;
+            if !self.meter.commit_takes.is_zero() {
+                tokio::time::sleep(self.meter.commit_takes).await;
+            }
             let result = self.inner.commit(batch).await;
             self.meter.step().await;
             result

@@ -45,9 +45,14 @@ impl World {
     }
 
     /// Two engines that know nothing of each other over the same stores.
-    pub(super) fn twins(metadata: Arc<dyn MetadataStore>) -> [Self; 2] {
+    pub(super) fn twins(metadata: &Arc<dyn MetadataStore>) -> [Self; 2] {
         let backend = Arc::new(MemoryBackend::new());
-        [(); 2].map(|()| Self::on(Arc::clone(&metadata), Arc::clone(&backend)))
+        [(); 2].map(|()| Self::on(Arc::clone(metadata), Arc::clone(&backend)))
+    }
+
+    /// An engine that starts over these stores.
+    pub(super) fn restarted(&self) -> Self {
+        Self::on(Arc::clone(&self.metadata), Arc::clone(&self.backend))
     }
 
     fn on(metadata: Arc<dyn MetadataStore>, backend: Arc<MemoryBackend>) -> Self {

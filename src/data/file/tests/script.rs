@@ -1,6 +1,7 @@
 //! A disk that notes every call and fails the ones it is told to.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, IoSlice},
     ops::Range,
@@ -35,7 +36,9 @@ pub(super) enum Step {
     Answer,
 }
 
-#[derive(Debug)]
+/// Done once, in the middle of a call.
+type Interruption = Box<dyn FnOnce() + Send>;
+
 pub(super) struct Script {
     inner: RootDir,
     steps: Mutex<Vec<Step>>,
@@ -43,6 +46,14 @@ pub(super) struct Script {
     faults: Mutex<Vec<(Step, rustix::io::Errno)>>,
     /// The longest write that is taken at once.
     longest_write: Mutex<usize>,
+    /// Done between the next opening of a file and its return.
+    after_open: Mutex<Option<Interruption>>,
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").field("steps", &self.steps).finish_non_exhaustive()
+    }
 }
 
 impl Script {
@@ -54,6 +65,7 @@ impl Script {
             steps: Mutex::default(),
             faults: Mutex::default(),
             longest_write: Mutex::new(usize::MAX),
+            after_open: Mutex::new(None),
         });
         let disk = Arc::<Self>::clone(&script);
         (script, FileBackend::on(disk, lock, id, options))
@@ -65,6 +77,10 @@ impl Script {
 
     pub(super) fn write_at_most(&self, bytes: usize) {
         *self.longest_write.lock() = bytes;
+    }
+
+    pub(super) fn after_open(&self, work: impl FnOnce() + Send + 'static) {
+        *self.after_open.lock() = Some(Box::new(work));
     }
 
     pub(super) fn note(&self, step: Step) {
@@ -124,7 +140,12 @@ impl Disk for Script {
 
     fn open(&self, name: BlobName) -> io::Result<File> {
         self.step(Step::Open)?;
-        self.inner.open(name)
+        let file = self.inner.open(name);
+        let work = self.after_open.lock().take();
+        if let Some(work) = work {
+            work();
+        }
+        file
     }
 
     fn remove(&self, name: BlobName) -> io::Result<()> {
