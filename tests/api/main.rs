@@ -27,6 +27,7 @@ mod listings;
 mod matrix;
 mod multipart;
 mod objects;
+mod promises;
 mod ranges;
 mod support;
 mod tagging;

@@ -152,13 +152,7 @@ async fn odd_values_of_every_header_are_answered() {
             "\"a\",",
             "id=x",
         ] {
-            for (method, target, body) in [
-                ("GET", "/odd/a", ""),
-                ("HEAD", "/odd/a", ""),
-                ("PUT", "/odd/b", "body"),
-                ("GET", "/odd", ""),
-                ("DELETE", "/odd/none", ""),
-            ] {
+            for (method, target, body) in [("GET", "/odd/a", ""), ("PUT", "/odd/b", "body")] {
                 let reply = bart.call(method, target).body(body).header(name, value).send().await;
                 let known = reply.status < 500 || reply.status == 501;
                 assert!(known, "{method} {target} {name}: {value:.40?}: {reply}");
@@ -222,12 +216,10 @@ async fn odd_values_of_every_parameter_are_answered() {
                 ("DELETE", "/odd/none"),
                 ("POST", "/odd/none"),
             ] {
-                for query in [format!("{name}={value}"), format!("{name}={value}&{name}=1")] {
-                    let reply = bart.call(method, &format!("{target}?{query}")).send().await;
-                    let known = reply.status < 500 || reply.status == 501;
-                    assert!(known, "{method} {target} {name}: {value:.40}: {reply}");
-                    assert_eq!(reply.header("x-injected"), None, "{reply}");
-                }
+                let reply = bart.call(method, &format!("{target}?{name}={value}&{name}=1")).send().await;
+                let known = reply.status < 500 || reply.status == 501;
+                assert!(known, "{method} {target} {name}: {value:.40}: {reply}");
+                assert_eq!(reply.header("x-injected"), None, "{reply}");
             }
         }
     }
