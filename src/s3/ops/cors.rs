@@ -20,7 +20,7 @@ use crate::{
     types::BucketName,
 };
 
-/// Largest document (S3 reference, "PutBucketCors").
+/// Largest document (S3 reference, "`PutBucketCors`").
 const DOCUMENT: usize = 64 << 10;
 /// Most rules.
 const MAX_RULES: usize = 100;

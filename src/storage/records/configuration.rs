@@ -2,7 +2,7 @@
 
 use super::object::Pair;
 
-/// A rule for requests from other origins (S3 reference, "CORSRule").
+/// A rule for requests from other origins (S3 reference, "`CORSRule`").
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CorsRule {
     /// The client's name for it; empty where it gave none.
@@ -25,7 +25,7 @@ pub struct CorsRule {
     pub max_age_secs: Option<u32>,
 }
 
-/// A lifecycle configuration (S3 reference, "BucketLifecycleConfiguration").
+/// A lifecycle configuration (S3 reference, "`BucketLifecycleConfiguration`").
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LifecycleRecord {
     /// The rules, in the client's order.

@@ -1,6 +1,6 @@
 //! The document `LifecycleConfiguration`: reading it, with every rule that S3 checks when it is put, and writing it.
 //!
-//! Rules: S3 reference, "PutBucketLifecycleConfiguration" and "Lifecycle configuration elements". Left out: S3's
+//! Rules: S3 reference, "`PutBucketLifecycleConfiguration`" and "Lifecycle configuration elements". Left out: S3's
 //! comparison of rules with each other (overlapping prefixes), which it no longer makes for filters.
 
 use bytes::Bytes;

@@ -250,12 +250,11 @@ fn quoted_value(text: &str) -> (String, &str) {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('"') {
         rest = after;
-        match before.strip_suffix('\\') {
-            Some(before) => value.extend([before, "\""]),
-            None => {
-                value.push_str(before);
-                return (value, rest);
-            }
+        if let Some(before) = before.strip_suffix('\\') {
+            value.extend([before, "\""]);
+        } else {
+            value.push_str(before);
+            return (value, rest);
         }
     }
     value.push_str(rest);
