@@ -19,6 +19,12 @@ use crate::{
     },
 };
 
+/// The operations whose requests prove who asks. A form does so in its body, by its policy: `s3::ops::post_object` and
+/// `auth::post_policy` have the tests of that.
+fn operations() -> impl Iterator<Item = &'static Route> {
+    OPERATIONS.iter().filter(|route| route.name != "PostObject")
+}
+
 /// The ways to prove who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -285,7 +291,7 @@ async fn no_operation_is_done_for_wrong_credentials() {
     let scene = Scene::set().await;
     let before = scene.world.stored().await;
     let mut tried = 0;
-    for route in OPERATIONS {
+    for route in operations() {
         let (call, body) = scene.request(route);
         for form in FORMS {
             for fault in FAULTS {
@@ -298,7 +304,7 @@ async fn no_operation_is_done_for_wrong_credentials() {
         }
         before.assert_same(&scene.world.stored().await, route.name);
     }
-    assert_eq!(tried, OPERATIONS.len() * (FORMS.len() * FAULTS.len() - 1));
+    assert_eq!(tried, operations().count() * (FORMS.len() * FAULTS.len() - 1));
     scene.world.sound().await;
 }
 
@@ -319,7 +325,7 @@ const HALVES: [&str; 8] = [
 async fn no_operation_is_done_for_nobody() {
     let scene = Scene::set().await;
     let before = scene.world.stored().await;
-    for route in OPERATIONS {
+    for route in operations() {
         let (call, body) = scene.request(route);
         for chunked in [false, true] {
             let call = call.clone().by(Scheme::Anonymous);
@@ -361,7 +367,7 @@ async fn no_operation_is_done_for_a_stranger() {
     let scene = Scene::set().await;
     let before = scene.world.stored().await;
     let lisa = scene.world.lisa();
-    for route in OPERATIONS {
+    for route in operations() {
         // What is one's own by its nature.
         if matches!(route.name, "CreateBucket" | "ListBuckets") {
             continue;
@@ -393,7 +399,7 @@ async fn no_operation_is_done_for_a_stranger() {
 async fn every_operation_is_done_for_its_owner_in_every_form() {
     for form in FORMS {
         // Deletions last, so that each operation finds what it needs.
-        let mut rows: Vec<&Route> = OPERATIONS.iter().collect();
+        let mut rows: Vec<&Route> = operations().collect();
         let order = |route: &&Route| match route.name {
             "CompleteMultipartUpload" => 1,
             "DeleteObjects" | "DeleteObject" => 3,
