@@ -47,10 +47,10 @@ test: ## Runs what CI runs: formatting, lints, all Rust tests, all client tests.
 
 check: ## Checks formatting and lints; warnings are errors.
 	cargo fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features failpoints -- -D warnings
 
-unit: ## Runs the Rust tests with the default features.
-	$(CARGO) $(NEXTEST) --locked
+unit: ## Runs the Rust tests with the default features and named crash points.
+	$(CARGO) $(NEXTEST) --locked --features failpoints
 
 memory: ## Runs the Rust tests without RocksDB and TLS: everything in memory, no C++.
 	cargo $(NEXTEST) --locked --no-default-features
@@ -65,8 +65,8 @@ compat: clients build ## Runs the client tests against the development binary (C
 s3-tests: build ## Runs ceph/s3-tests: S3TESTS_DIR=<checkout or mirror>; UPDATE=1 records what passes newly.
 	@python3 tests/compat/s3tests/run_s3tests.py --jobs $(JOBS) $(if $(UPDATE),--update) $(TESTS)
 
-soak: setup ## Runs the long tests: crashes, large objects, many keys (release build; an hour or more).
-	$(CARGO) $(NEXTEST) --release --locked --features failpoints $(if $(filter test,$(NEXTEST)),-- --ignored,--run-ignored only --no-fail-fast)
+soak: setup ## Runs the long tests: kills, huge objects, a million keys (release build; an hour or more, 30 GiB of disk).
+	$(CARGO) $(NEXTEST) --release --locked $(if $(filter test,$(NEXTEST)),-- --ignored --test-threads 1,--run-ignored only --no-fail-fast --test-threads 1)
 
 bench: setup ## Measures throughput, latency and CPU per operation, and prints them.
 	$(CARGO) bench --locked
