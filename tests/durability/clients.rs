@@ -145,7 +145,9 @@ fn r23_clients_that_leave_leave_nothing_behind() {
         until("half uploads are gone", || blob_files(&world.data) == 1).await;
         let listing = client.get("/bucket").await.unwrap();
         assert!(!listing.text().contains("left-"), "{}", listing.text());
+        // The listing's and the asker's own.
         server.until_metric("cloudserver_connections", 2.0).await;
+        // The admin port, which is asked here, counts no requests.
         server.until_metric("s3_cloudserver_http_active_requests", 0.0).await;
         server.stop().await;
     });

@@ -17,6 +17,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -253,6 +254,8 @@ def main() -> int:
     options = parser.parse_args()
     if not options.suite:
         parser.error("name a checkout of ceph/s3-tests: --suite, S3TESTS_DIR or `make s3-tests S3TESTS_DIR=…`")
+    # Asked to end, it still stops its server.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tree = suite(options.suite)
     python = interpreter(tree)
     begin = time.monotonic()
