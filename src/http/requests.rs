@@ -60,6 +60,11 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let core = Arc::clone(&self.core);
         let connection = self.connection;
         let id = exchange.id.clone();
+        // An expectation about an empty body gets no `100 Continue`. botocore waits for one and then takes the next
+        // status line of the connection for a header: that connection must not be used again.
+        let unasked = !multiplexed
+            && request.headers().contains_key(header::EXPECT)
+            && http_body::Body::is_end_stream(request.body());
         async move {
             let id = exchange.id.clone();
             // Building the future may panic as well as running it, hence the inner block.
@@ -71,7 +76,11 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
                     core.refuse(Refusal::Panicked, &id)
                 }
             };
-            Ok(exchange.answer(marked(response, &id), multiplexed))
+            let mut response = marked(response, &id);
+            if unasked {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(exchange.answer(response, multiplexed))
         }
         .scoped(id)
     }
