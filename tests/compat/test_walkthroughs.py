@@ -1,5 +1,6 @@
 """Walk-throughs of the original that need servers of their own: W1 (run it) and W4 (TLS)."""
 
+import http.client
 import signal
 import ssl
 import time
@@ -197,12 +198,13 @@ def test_w4_word_for_word_with_curl(start, run, bucket, tmp_path):
     server = start(settings={"certFilePaths": paths, **certificates.endpoints()})
     address = f"https://{certificates.HOST}:{server.port}"
     ca = ["--cacert", home / "ca.crt"]
-    signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "accessKey1:verySecretKey1"]
+    # Older curls sign without telling the digest of the body, which S3 demands.
+    unsigned_body = ["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]
+    signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "accessKey1:verySecretKey1", *unsigned_body]
     body = payload(10_000)
     write(tmp_path / "file", body)
     curl(run, server, *ca, *signed, "--fail", "-X", "PUT", f"{address}/{bucket}")
-    content = ["-H", f"x-amz-content-sha256: {digest(body)}"]
-    curl(run, server, *ca, *signed, *content, "--fail", "-T", "file", f"{address}/{bucket}/file")
+    curl(run, server, *ca, *signed, "--fail", "-T", "file", f"{address}/{bucket}/file")
     for version in ("--http1.1", "--http2"):
         curl(run, server, *ca, *signed, version, "--fail", "-o", "got", f"{address}/{bucket}/file")
         assert digest(tmp_path / "got") == digest(body)
@@ -214,7 +216,7 @@ def test_w4_word_for_word_with_curl(start, run, bucket, tmp_path):
     curl(run, server, *virtual, host=name)
     assert digest(tmp_path / "got") == digest(body)
     assert "certificate" in curl(run, server, address, fails=True)
-    with pytest.raises((urllib.error.URLError, ConnectionError, OSError)):
+    with pytest.raises((OSError, http.client.HTTPException)):
         urllib.request.urlopen(f"http://127.0.0.1:{server.port}/", timeout=5)
 
 
