@@ -15,6 +15,8 @@ export CLOUDSERVER_CACHE CARGO_TARGET_DIR
 CARGO = ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(.ci/rocksdb)}" ROCKSDB_STATIC=1 cargo
 # cargo-nextest where it is installed; the test runner of cargo anywhere else.
 NEXTEST := $(shell command -v cargo-nextest >/dev/null && echo nextest run || echo test)
+# The long tests one after the other, with the figures they print.
+SOAK = $(if $(filter test,$(NEXTEST)),-- --ignored --nocapture --test-threads 1,--run-ignored only --no-capture)
 STEP = @.ci/step
 # Client tests are dealt to this many processes, each with a server of its own.
 JOBS ?= $(shell nproc)
@@ -66,7 +68,8 @@ s3-tests: build ## Runs ceph/s3-tests: S3TESTS_DIR=<checkout or mirror>; UPDATE=
 	@python3 tests/compat/s3tests/run_s3tests.py --jobs $(JOBS) $(if $(UPDATE),--update) $(TESTS)
 
 soak: setup ## Runs the long tests: kills, huge objects, a million keys (release build; an hour or more, 30 GiB of disk).
-	$(CARGO) $(NEXTEST) --release --locked $(if $(filter test,$(NEXTEST)),-- --ignored --test-threads 1,--run-ignored only --no-fail-fast --test-threads 1)
+	$(CARGO) $(NEXTEST) --release --locked --no-fail-fast $(SOAK)
+	$(CARGO) $(NEXTEST) --locked --features failpoints --test durability failpoints $(SOAK)
 
 bench: setup ## Measures throughput, latency and CPU per operation, and prints them.
 	$(CARGO) bench --locked

@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench metadata` prints commits per second and CPU per commit of the store and of `rocksdb::DB::put`
 //! with a synced log, the same number of writers each, one after the other in the same run; then read latencies.
+//! `-- writes` or `-- reads` runs one half.
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark reports to its terminal and stops on errors")]
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
@@ -42,6 +43,16 @@ struct Figures {
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    if only.as_deref() != Some("reads") {
+        writes(&runtime);
+    }
+    if only.as_deref() != Some("writes") {
+        runtime.block_on(reads());
+    }
+}
+
+fn writes(runtime: &tokio::runtime::Runtime) {
     println!("{:<34}{:>8}{:>12}{:>14}{:>16}", "", "writers", "commits/s", "CPU µs each", "commits a sync");
     for writers in WRITERS {
         let raw = raw_puts(writers);
@@ -52,7 +63,6 @@ fn main() {
         print_row("store, a small object", writers, &object);
     }
     println!();
-    runtime.block_on(reads());
 }
 
 fn print_row(name: &str, writers: usize, figures: &Figures) {
@@ -195,8 +205,8 @@ async fn reads() {
         })
         .await;
         for limit in [100, 1000] {
-            timed(&format!("scan of {limit} records, {pass} pass"), 100, |n| {
-                let (store, range) = (&store, Range { start: key(0, n * 989), end: key(1, 0) });
+            timed(&format!("scan of {limit} records, {pass} pass"), 2000, |n| {
+                let (store, range) = (&store, Range { start: key(0, n * 7919 % 99_000), end: key(1, 0) });
                 async move {
                     let pairs = store.scan(CURRENT, range, Direction::Forward, limit).await.expect("a scan");
                     assert!(pairs.len() == limit);

@@ -7,6 +7,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::cast_precision_loss,
@@ -57,6 +58,9 @@ impl Server {
             r#"{{"restEndpoints":{{"localhost":"us-east-1","127.0.0.1":"us-east-1"}},"listenOn":["127.0.0.1:{port}"],"metricsListenOn":["127.0.0.1:{admin}"],"log":{{"logLevel":"warn","dumpLevel":"error"}}}}"#
         );
         fs::write(&config, text).unwrap();
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+        fs::copy(shipped.join("locationConfig.json"), home.path().join("locationConfig.json")).unwrap();
+        fs::copy(shipped.join("conf/authdata.json"), home.path().join("authdata.json")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_cloudserver"))
             .arg("--config")
             .arg(&config)

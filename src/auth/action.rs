@@ -8,7 +8,7 @@ use crate::types::{BucketName, ObjectKey, Permission};
 ///
 /// Operations without an action of their own use the nearest one, as S3 does: `HeadBucket` needs `ListBucket`,
 /// `HeadObject` needs `GetObject`, all uploads but aborts and part listings need `PutObject`, and
-/// `DeleteBucketTagging` needs `PutBucketTagging`.
+/// the deletions of a bucket's settings need the permission to put them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are those of the S3 reference")]
 pub enum Action {
@@ -25,6 +25,10 @@ pub enum Action {
     PutBucketVersioning,
     GetBucketTagging,
     PutBucketTagging,
+    GetBucketCORS,
+    PutBucketCORS,
+    GetLifecycleConfiguration,
+    PutLifecycleConfiguration,
     PutObject,
     GetObject,
     GetObjectVersion,
@@ -65,7 +69,7 @@ pub(super) enum Rule {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 36] = [
         Self::ListAllMyBuckets,
         Self::CreateBucket,
         Self::DeleteBucket,
@@ -79,6 +83,10 @@ impl Action {
         Self::PutBucketVersioning,
         Self::GetBucketTagging,
         Self::PutBucketTagging,
+        Self::GetBucketCORS,
+        Self::PutBucketCORS,
+        Self::GetLifecycleConfiguration,
+        Self::PutLifecycleConfiguration,
         Self::PutObject,
         Self::GetObject,
         Self::GetObjectVersion,
@@ -121,6 +129,10 @@ impl Action {
             Self::PutBucketVersioning => "s3:PutBucketVersioning",
             Self::GetBucketTagging => "s3:GetBucketTagging",
             Self::PutBucketTagging => "s3:PutBucketTagging",
+            Self::GetBucketCORS => "s3:GetBucketCORS",
+            Self::PutBucketCORS => "s3:PutBucketCORS",
+            Self::GetLifecycleConfiguration => "s3:GetLifecycleConfiguration",
+            Self::PutLifecycleConfiguration => "s3:PutLifecycleConfiguration",
             Self::PutObject => "s3:PutObject",
             Self::GetObject => "s3:GetObject",
             Self::GetObjectVersion => "s3:GetObjectVersion",
@@ -157,6 +169,10 @@ impl Action {
             | Self::PutBucketVersioning
             | Self::GetBucketTagging
             | Self::PutBucketTagging
+            | Self::GetBucketCORS
+            | Self::PutBucketCORS
+            | Self::GetLifecycleConfiguration
+            | Self::PutLifecycleConfiguration
             | Self::DeleteObjectVersion => Rule::BucketOwner,
             Self::ListBucket | Self::ListBucketVersions | Self::ListBucketMultipartUploads => {
                 Rule::Bucket(Permission::Read)

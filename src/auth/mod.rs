@@ -15,6 +15,7 @@ mod error;
 mod identity;
 mod payload;
 mod policy;
+mod post_policy;
 mod presigned;
 mod query;
 mod sigv2;
@@ -33,6 +34,7 @@ pub use error::{AuthError, Mismatch};
 pub use identity::{Credential, Credentials, Principal};
 pub use payload::Payload;
 pub use policy::Policy;
+pub use post_policy::{FormError, FormGate, FormGrant, field as form_field};
 pub use query::{InvalidEscape, QueryPairs, query_pairs};
 pub use sigv4::{ChunkSigner, SigningKeys};
 
@@ -142,8 +144,12 @@ struct Gate<'a> {
 impl Gate<'_> {
     /// What an access key stands for. A key without a secret is no key: anybody could sign with it.
     fn credential(&self, access_key: &str) -> Option<Credential> {
-        self.accounts.find(access_key).filter(|credential| !credential.secret.expose_secret().is_empty())
+        find_credential(self.accounts, access_key)
     }
+}
+
+fn find_credential(accounts: &dyn Credentials, access_key: &str) -> Option<Credential> {
+    accounts.find(access_key).filter(|credential| !credential.secret.expose_secret().is_empty())
 }
 
 /// The one `Authorization` header. An empty one counts as none, as in the original.

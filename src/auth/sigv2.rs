@@ -116,7 +116,8 @@ fn slashed<'a>(head: &super::RequestHead<'a>) -> Cow<'a, str> {
     }
 }
 
-fn sign(secret: Option<&SecretString>, text: &[u8]) -> String {
+/// The signature of `text` in base64. No secret means an unknown access key: the work is done all the same.
+pub(super) fn sign(secret: Option<&SecretString>, text: &[u8]) -> String {
     let secret = secret.map_or("", ExposeSecret::expose_secret).as_bytes();
     // RFC 2104: keys are padded to the block, longer ones hashed first.
     let mut block = Zeroizing::new([0; 64]);

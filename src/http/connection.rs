@@ -92,6 +92,7 @@ impl Session {
     async fn http1(self, socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
         let limits = self.limits();
         let gate = Gate::new(socket, Arc::clone(&self.activity), limits.head(), limits.linger_bytes);
+        let gate = gate.in_crowd(Arc::clone(&self.core.open.connections));
         let mut builder = http1::Builder::new();
         // Time is kept by the activity's marks.
         builder.header_read_timeout(None).max_buf_size(limits.buffer_bytes(self.place.others));

@@ -86,8 +86,8 @@ impl Limits {
     /// thousand uploads may hold and stay under 256 MiB. Never less than the largest head.
     pub(super) fn buffer_bytes(&self, open: usize) -> usize {
         let size = match open {
-            0..64 => 512 << 10,
-            64..256 => 128 << 10,
+            0..32 => 512 << 10,
+            32..128 => 128 << 10,
             _ => 64 << 10,
         };
         size.max(self.target_bytes + self.header_bytes + 1024)

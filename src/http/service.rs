@@ -52,7 +52,8 @@ pub(super) struct Core {
 /// What is open now.
 #[derive(Debug, Default)]
 pub(super) struct Open {
-    pub(super) connections: AtomicUsize,
+    /// Shared with the gates, which read in smaller pieces when there are many.
+    pub(super) connections: Arc<AtomicUsize>,
     pub(super) refused: AtomicUsize,
     pub(super) requests: AtomicUsize,
 }

@@ -10,7 +10,7 @@ use super::{
     operation::{Need, ObjectRef, Target},
 };
 use crate::{
-    auth::{self, Action, BucketFacts, Decision, ObjectFacts, Principal},
+    auth::{self, Action, BucketFacts, Decision, FormGate, ObjectFacts, Principal},
     location::Location,
     storage::{Bucket, Storage, StorageError, records::ObjectRecord},
     types::{AccountId, BucketName, Timestamp, version_id::VersionIdEncoding},
@@ -52,6 +52,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Accounts by name.
     pub directory: Arc<dyn Directory>,
+    /// Judges the credentials in browsers' forms.
+    pub forms: FormGate,
     /// Reads bodies.
     pub intake: Intake,
     /// When the request came.
@@ -68,10 +70,11 @@ impl Context {
         principal: Principal,
         shared: (Arc<Settings>, Arc<dyn Directory>, Intake),
         head: Arc<Head>,
+        forms: FormGate,
     ) -> Self {
         let (settings, directory, intake) = shared;
         let now = storage.clock().now();
-        Self { storage, principal, settings, directory, intake, now, head, authorized: None }
+        Self { storage, principal, settings, directory, forms, intake, now, head, authorized: None }
     }
 
     /// A bucket that the request addresses.

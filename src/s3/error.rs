@@ -196,6 +196,9 @@ impl From<BodyError> for S3Error {
             BodyError::TooLarge { limit } => {
                 Self::from(S3Code::EntityTooLarge).with("MaxSizeAllowed", limit.to_string())
             }
+            BodyError::TooSmall { least, got } => Self::from(S3Code::EntityTooSmall)
+                .with("ProposedSize", got.to_string())
+                .with("MinSizeAllowed", least.to_string()),
             BodyError::BadDigest { expected, calculated } => {
                 Self::from(S3Code::BadDigest).with("ExpectedDigest", expected).with("CalculatedDigest", calculated)
             }

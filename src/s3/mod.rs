@@ -5,6 +5,7 @@ pub mod body;
 pub mod codes;
 pub mod conditional;
 pub mod context;
+pub mod cors;
 pub mod error;
 pub mod grants;
 pub mod head;

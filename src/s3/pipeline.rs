@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{HeaderValue, Method, Request, Response, header, request::Parts as RequestParts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts as RequestParts};
 use hyper::body::Incoming;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     body::Intake,
     codes::S3Code,
     context::{Context, Directory, Settings},
+    cors::CrossOrigin,
     error::{S3Error, S3Result},
     head::Head,
     operation::{Route, Scope},
@@ -21,12 +22,13 @@ use super::{
     resolve::{self, Address},
 };
 use crate::{
-    auth::{AuthSettings, Authenticated, Credentials, Payload, RequestHead, authenticate},
+    auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, RequestHead, authenticate},
     storage::Storage,
     telemetry::{
         AccessFacts, RequestId,
         health::{Depth, Probe},
     },
+    types::BucketName,
 };
 
 /// What may be replaced while the server runs.
@@ -50,7 +52,7 @@ pub struct S3Service {
 struct Inner {
     storage: Storage,
     snapshot: ArcSwap<Snapshot>,
-    auth: AuthSettings,
+    auth: Arc<AuthSettings>,
     intake: Intake,
     permits: KeyPermits,
     probe: Option<Probe>,
@@ -83,6 +85,7 @@ impl S3Service {
     /// A service of these parts.
     pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
         let Parts { storage, auth, intake, requests_per_key, probe } = parts;
+        let auth = Arc::new(auth);
         let permits = KeyPermits::new(requests_per_key);
         let snapshot = ArcSwap::from_pointee(snapshot);
         Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe }) }
@@ -104,6 +107,8 @@ impl S3Service {
             head_only: parts.method == Method::HEAD,
             bucket_region: None,
         };
+        let is_preflight = parts.method == Method::OPTIONS;
+        let origin = if is_preflight { None } else { CrossOrigin::read(&parts.method, &parts.headers) };
         let result = self.dispatch(parts, body, connection, &mut outcome).await;
         let mut response = match result {
             Ok(response) => response,
@@ -114,6 +119,9 @@ impl S3Service {
                 error.render(&outcome.resource, &id, !outcome.head_only)
             }
         };
+        if let Some(origin) = origin {
+            self.allow_origin(&origin, outcome.facts.bucket.as_deref(), response.headers_mut()).await;
+        }
         if let Some(region) = outcome.bucket_region {
             reply::set(response.headers_mut(), http::HeaderName::from_static("x-amz-bucket-region"), &region);
         }
@@ -132,6 +140,9 @@ impl S3Service {
         let target = Target::read(&parts, connection, &snapshot.settings.endpoints)?;
         outcome.note_address(&target.address);
         let scope = target.address.scope();
+        if parts.method == Method::OPTIONS && scope != Scope::Service {
+            return self.preflight(&parts, &target.address, outcome).await;
+        }
         let mut head = Head::new(parts.method.clone(), parts.headers, parts.uri.query().unwrap_or_default())?;
         head.bucket.clone_from(&target.address.bucket);
         head.key.clone_from(&target.address.key);
@@ -149,17 +160,44 @@ impl S3Service {
         check_payload(route, &authenticated.payload)?;
 
         let head = Arc::new(head);
+        let forms = FormGate { credentials: Arc::clone(&snapshot.credentials), settings: Arc::clone(&self.inner.auth) };
         let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
         let permit = match &authenticated.principal.access_key {
             Some(key) => Some(self.inner.permits.take(key).ok_or_else(|| S3Error::from(S3Code::SlowDown))?),
             None => None,
         };
-        let cx = Context::new(self.inner.storage.clone(), authenticated.principal, shared, Arc::clone(&head));
+        let cx = Context::new(self.inner.storage.clone(), authenticated.principal, shared, Arc::clone(&head), forms);
         let response = (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await?;
         Ok(match permit {
             Some(permit) => response.map(|body| permits::hold(body, permit)),
             None => response,
         })
+    }
+
+    /// Answers a browser that asks before it sends. Never authenticated: browsers send no credentials then.
+    async fn preflight(
+        &self,
+        parts: &RequestParts,
+        address: &Address,
+        outcome: &mut Outcome,
+    ) -> S3Result<Response<ResponseBody>> {
+        outcome.facts.operation = "PreflightRequest";
+        outcome.facts.action = "corsPreflight";
+        let asked = CrossOrigin::preflight(&parts.headers)?;
+        let name = BucketName::new(&address.bucket).map_err(|e| {
+            S3Error::from(S3Code::InvalidBucketName).with("BucketName", address.bucket.as_str()).because(e)
+        })?;
+        let bucket = self.inner.storage.bucket(&name).await?;
+        asked.answer(&bucket, address.scope())
+    }
+
+    /// Says in an answer, be it an error, what the bucket's rules allow a script of this origin. A bucket that cannot
+    /// be found has none.
+    async fn allow_origin(&self, origin: &CrossOrigin, bucket: Option<&str>, headers: &mut HeaderMap) {
+        let Some(Ok(name)) = bucket.map(BucketName::new) else { return };
+        if let Ok(bucket) = self.inner.storage.bucket(&name).await {
+            origin.apply(&bucket, headers);
+        }
     }
 
     fn authenticate(

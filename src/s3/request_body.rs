@@ -106,6 +106,19 @@ impl RequestBody {
         })
     }
 
+    /// The body of a browser's form, for a reader of its own.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a promise about the payload: a form is not read to its end, so none could be checked.
+    pub fn form(self) -> S3Result<Incoming> {
+        match self.payload {
+            Payload::Unsigned => Ok(self.incoming),
+            Payload::Sha256(_) | Payload::StreamingUnsignedTrailer | Payload::StreamingSigned { .. } => {
+                Err(S3Error::request("Forms do not support x-amz-content-sha256. Please use UNSIGNED-PAYLOAD."))
+            }
+        }
+    }
+
     /// A document whose checksum headers speak of something else; only the payload hash is checked.
     pub async fn unchecked_document(self, intake: &Intake, limit: usize) -> S3Result<Bytes> {
         let sha256 = if let Payload::Sha256(digest) = &self.payload { Some(*digest) } else { None };

@@ -62,7 +62,11 @@ pub fn parse_document(root: &Element<'_>, most: usize, whose: &str) -> S3Result<
     Ok(pairs)
 }
 
-fn check(pairs: &[Pair], most: usize, whose: &str) -> S3Result<()> {
+/// Checks tags against the rules of S3.
+///
+/// # Errors
+/// `InvalidTag`; `BadRequest` for more than `most`.
+pub fn check(pairs: &[Pair], most: usize, whose: &str) -> S3Result<()> {
     if pairs.len() > most {
         return Err(S3Error::new(S3Code::BadRequest, format!("{whose} tags cannot be greater than {most}")));
     }

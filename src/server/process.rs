@@ -19,6 +19,9 @@ const BLOCKING_THREADS: usize = 160;
 
 /// Runs the server until it is told to stop.
 pub fn run(config: Config) -> ExitCode {
+    // Tests of crashes name in `FAILPOINTS` where this process shall end.
+    #[cfg(feature = "failpoints")]
+    let _points = fail::FailScenario::setup();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("cloudserver")

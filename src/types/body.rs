@@ -42,6 +42,14 @@ pub enum BodyError {
         /// Most bytes allowed.
         limit: u64,
     },
+    /// Fewer bytes than a form's policy demands.
+    #[error("the body has {got} bytes, fewer than {least}")]
+    TooSmall {
+        /// Fewest bytes allowed.
+        least: u64,
+        /// Bytes that came.
+        got: u64,
+    },
     /// `Content-MD5` does not match; both in base64.
     #[error("MD5 is {calculated}, not {expected}")]
     BadDigest {

@@ -69,6 +69,10 @@ impl Timestamp {
 
     /// RFC 3339 / ISO 8601 extended form with a zone: `2026-01-02T03:04:05Z`.
     pub fn parse_iso8601(text: &str) -> Option<Self> {
+        // The library reads the basic form, too; S3 does not.
+        if text.as_bytes().get(4) != Some(&b'-') {
+            return None;
+        }
         let time: jiff::Timestamp = text.parse().ok()?;
         u64::try_from(time.as_millisecond()).ok().map(Self)
     }

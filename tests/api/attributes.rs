@@ -1,4 +1,4 @@
-//! GetObjectAttributes (s3-wire-2.md §15).
+//! `GetObjectAttributes` (s3-wire-2.md §15).
 
 use cloudserver::types::{Checksum, ChecksumAlgorithm};
 

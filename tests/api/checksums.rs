@@ -56,7 +56,7 @@ async fn every_algorithm_is_checked_in_a_header() {
         refused(&world, wrong, 400, "BadDigest").await;
         let stripped = sum.trim_end_matches('=');
         for malformed in
-            ["", "x", "AA==", &sum[..sum.len() - 4], &format!("{sum}AAAA"), "!!!!!!!!", &format!("{}-1", stripped)]
+            ["", "x", "AA==", &sum[..sum.len() - 4], &format!("{sum}AAAA"), "!!!!!!!!", &format!("{stripped}-1")]
         {
             let call = bart.put("/sums/a", BODY).header(algorithm.header(), malformed);
             refused(&world, call, 400, "InvalidRequest").await;

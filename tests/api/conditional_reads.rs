@@ -78,11 +78,11 @@ async fn tags_are_read_in_every_spelling() {
     let world = World::new().await;
     let bart = world.bucket("conditions").await;
     let quoted = bart.put("/conditions/object", "body").expect(200).await.etag();
-    let bare = quoted.trim_matches('"');
+    let unquoted = quoted.trim_matches('"');
     for list in [
         "*".to_owned(),
         quoted.clone(),
-        bare.to_owned(),
+        unquoted.to_owned(),
         format!("W/{quoted}"),
         format!("\"other\", {quoted}"),
         format!("{quoted},\"other\""),

@@ -1,4 +1,4 @@
-//! CopyObject (s3-wire.md §6).
+//! `CopyObject` (s3-wire.md §6).
 
 use crate::support::{
     client::{Call, Client},

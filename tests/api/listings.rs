@@ -1,4 +1,4 @@
-//! ListObjects, ListObjectsV2, ListObjectVersions (s3-wire.md §8).
+//! `ListObjects`, `ListObjectsV2`, `ListObjectVersions` (s3-wire.md §8).
 
 use crate::support::{
     client::Client,
@@ -97,11 +97,8 @@ async fn a_prefix_and_a_delimiter_fold_the_tree() {
             let reply = bart.get(&format!("/tree?{version}{query}")).expect(200).await;
             let (got_keys, got_prefixes) = shown(&reply);
             assert_eq!((got_keys.as_slice(), got_prefixes.as_slice()), (&own(keys)[..], &own(prefixes)[..]), "{query}");
-            if !version.is_empty() {
-                reply.with("KeyCount", &(keys.len() + prefixes.len()).to_string());
-            } else {
-                assert_eq!(reply.tag("KeyCount"), None);
-            }
+            let count = (!version.is_empty()).then(|| (keys.len() + prefixes.len()).to_string());
+            assert_eq!(reply.tag("KeyCount"), count, "{query}");
         }
     }
     let reply = bart.get("/tree?delimiter=").expect(200).await;
@@ -121,13 +118,13 @@ async fn walk(client: &Client, query: &str, max: usize, version: u8) -> (Vec<Str
             (1, _) => format!("&marker={}", escape_value(&place)),
             _ => format!("&continuation-token={}", escape_value(&place)),
         };
-        let list = if version == 2 { "list-type=2&" } else { "" };
-        let reply = client.get(&format!("/tree?{list}max-keys={max}&{query}{start}")).expect(200).await;
+        let kind = if version == 2 { "list-type=2&" } else { "" };
+        let reply = client.get(&format!("/tree?{kind}max-keys={max}&{query}{start}")).expect(200).await;
         let (keys, prefixes) = shown(&reply);
         pages += 1;
-        let page = keys.len() + prefixes.len();
-        assert!(page <= max, "{reply}");
-        let last = keys.iter().chain(&prefixes).max().cloned();
+        let shown = keys.len() + prefixes.len();
+        assert!(shown <= max, "{reply}");
+        let end = keys.iter().chain(&prefixes).max().cloned();
         all.extend(keys);
         all.extend(prefixes);
         if reply.tag("IsTruncated").as_deref() == Some("false") {
@@ -136,16 +133,16 @@ async fn walk(client: &Client, query: &str, max: usize, version: u8) -> (Vec<Str
             all.sort();
             return (all, pages);
         }
-        assert_eq!(page, max, "a page that is not the last is full: {reply}");
+        assert_eq!(shown, max, "a page that is not the last is full: {reply}");
         place = match version {
             2 => reply.tag("NextContinuationToken").unwrap(),
             _ if query.contains("delimiter=%2F") => {
-                assert_eq!(reply.tag("NextMarker"), last);
-                last.unwrap()
+                assert_eq!(reply.tag("NextMarker"), end);
+                end.unwrap()
             }
             _ => {
                 assert_eq!(reply.tag("NextMarker"), None, "only with a delimiter");
-                last.unwrap()
+                end.unwrap()
             }
         };
     }

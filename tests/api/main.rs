@@ -9,7 +9,9 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
-    reason = "in tests a broken expectation is a failure, and says so best where it happens"
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "a broken expectation is a failure, told best where it happens; documents are put together from texts"
 )]
 
 mod addressing;
@@ -27,6 +29,7 @@ mod listings;
 mod matrix;
 mod multipart;
 mod objects;
+mod promises;
 mod ranges;
 mod support;
 mod tagging;

@@ -16,7 +16,8 @@
 
 mod clients;
 mod disk_full;
-
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod history;
 mod kill;
 mod reload;

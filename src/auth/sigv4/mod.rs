@@ -16,7 +16,7 @@ pub(super) use scope::Scope;
 use key::SigningKey;
 
 use super::{
-    AuthError, Authenticated, Gate, Mismatch, Principal, Scheme,
+    AuthError, Authenticated, Credential, Gate, Mismatch, Principal, Scheme,
     date::{RequestDate, X_AMZ_DATE},
     payload::{self, Declared},
 };
@@ -106,37 +106,52 @@ impl Claim<'_> {
         let digest = key::lower_hex(&Sha256::digest(&canonical).into());
         let signed_text = [ALGORITHM, self.date.as_bytes(), b"\n", self.scope.text.as_bytes(), b"\n", &digest];
 
-        let access_key = self.scope.access_key;
-        let keys = &gate.settings.keys;
-        let credential = gate.credential(access_key);
-        if let Some(credential) = &credential
-            && let Some(key) = keys.get(access_key, self.scope.text, &credential.secret)
-            && key.verifies(&signed_text, self.signature)
-        {
-            return Ok((Principal::verified(access_key, credential), key));
-        }
-        let secret = credential.as_ref().map(|credential| &*credential.secret);
-        let key = SigningKey::derive(secret, &self.scope);
-        let matches = key.verifies(&signed_text, self.signature);
-        match credential {
-            None => Err(AuthError::InvalidAccessKeyId(access_key.to_owned())),
-            Some(credential) if matches => {
-                // Only what was proved enters the cache, so strangers cannot fill it.
-                keys.put(access_key, self.scope.text, &credential.secret, &key);
-                Ok((Principal::verified(access_key, &credential), key))
+        let credential = gate.credential(self.scope.access_key);
+        prove(credential, &gate.settings.keys, &self.scope, self.signature, &signed_text).map_err(|mut e| {
+            if let AuthError::SignatureMismatch(mismatch) = &mut e {
+                mismatch.canonical_request = Some(lossy(&canonical));
             }
-            Some(_) => Err(AuthError::SignatureMismatch(Box::new(Mismatch {
-                access_key: access_key.to_owned(),
-                string_to_sign: lossy(&signed_text.concat()),
-                signature_provided: self.signature.to_owned(),
-                canonical_request: Some(lossy(&canonical)),
-            }))),
-        }
+            e
+        })
     }
 
     /// What signs the chunks of the body that follows.
     pub(super) fn chunk_signer(&self, key: SigningKey) -> ChunkSigner {
         ChunkSigner::new(key, self.date, self.scope.text, self.signature)
+    }
+}
+
+/// Finds out whether the holder of the scope's access key signed the concatenated `text`; unknown keys cost the same.
+pub(super) fn prove(
+    credential: Option<Credential>,
+    keys: &SigningKeys,
+    scope: &Scope<'_>,
+    signature: &str,
+    text: &[&[u8]],
+) -> Result<(Principal, SigningKey), AuthError> {
+    let access_key = scope.access_key;
+    if let Some(credential) = &credential
+        && let Some(key) = keys.get(access_key, scope.text, &credential.secret)
+        && key.verifies(text, signature)
+    {
+        return Ok((Principal::verified(access_key, credential), key));
+    }
+    let secret = credential.as_ref().map(|credential| &*credential.secret);
+    let key = SigningKey::derive(secret, scope);
+    let matches = key.verifies(text, signature);
+    match credential {
+        None => Err(AuthError::InvalidAccessKeyId(access_key.to_owned())),
+        Some(credential) if matches => {
+            // Only what was proved enters the cache, so strangers cannot fill it.
+            keys.put(access_key, scope.text, &credential.secret, &key);
+            Ok((Principal::verified(access_key, &credential), key))
+        }
+        Some(_) => Err(AuthError::SignatureMismatch(Box::new(Mismatch {
+            access_key: access_key.to_owned(),
+            string_to_sign: lossy(&text.concat()),
+            signature_provided: signature.to_owned(),
+            canonical_request: None,
+        }))),
     }
 }
 

@@ -6,6 +6,7 @@ mod behaviour;
 mod faults;
 mod matrix;
 mod oracle;
+mod post_policy;
 mod vectors;
 
 use std::{fmt::Write as _, sync::Arc};

@@ -13,7 +13,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
 };
@@ -109,6 +109,8 @@ pub(super) struct Gate<S> {
     ready: Bytes,
     ended: bool,
     farewell: Farewell,
+    /// Connections open now.
+    crowd: Arc<AtomicUsize>,
 }
 
 /// How far the end of the connection has come.
@@ -133,6 +135,25 @@ impl<S> Gate<S> {
             ready: Bytes::new(),
             ended: false,
             farewell: Farewell { sent: false, patience },
+            crowd: Arc::default(),
+        }
+    }
+
+    /// Reads in smaller pieces while `connections` are many.
+    pub(super) fn in_crowd(self, connections: Arc<AtomicUsize>) -> Self {
+        Self { crowd: connections, ..self }
+    }
+
+    /// Most bytes to read at once, if there is to be a bound.
+    ///
+    /// hyper's next buffer has the power of two above what reads bring, and a stored upload holds some four of them
+    /// (one that fills, and what is gathered, hashed and written). The connections of a crowd shrink with it,
+    /// those that came before it, too.
+    fn piece(&self) -> Option<usize> {
+        match self.crowd.load(Ordering::Relaxed) {
+            0..64 => None,
+            64..256 => Some((64 << 10) - 1),
+            _ => Some((16 << 10) - 1),
         }
     }
 
@@ -221,7 +242,15 @@ impl<S: AsyncRead + Unpin> Gate<S> {
     /// Reads into hyper's buffer and takes back what must be kept.
     fn read_directly(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        match self.piece() {
+            Some(piece) if piece < buf.remaining() => {
+                let mut piece = ReadBuf::new(buf.initialize_unfilled_to(piece));
+                ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
+                let length = piece.filled().len();
+                buf.advance(length);
+            }
+            _ => ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?,
+        }
         let fresh = buf.filled().get(before..).unwrap_or_default();
         if fresh.is_empty() {
             self.ended = true;

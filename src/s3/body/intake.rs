@@ -26,6 +26,11 @@ impl Intake {
         Self { pace, pool: HashPool::new(threads, TOGETHER) }
     }
 
+    /// How slow a client may be.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// An intake whose threads take so many uploads' batches at once.
     #[cfg(test)]
     pub(super) fn with_lanes(pace: Pace, threads: usize, together: usize) -> Self {

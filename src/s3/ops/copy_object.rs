@@ -159,6 +159,14 @@ impl CopySource {
     }
 }
 
+/// Why a copy was not written. The client sends no body here: one that breaks off is the source's, and our fault.
+pub fn unwritten(e: StorageError) -> S3Error {
+    match e {
+        StorageError::Body(source) => S3Error::from(S3Code::InternalError).because(source),
+        other => other.into(),
+    }
+}
+
 fn failed(condition: &str) -> S3Error {
     S3Error::from(S3Code::PreconditionFailed).with("Condition", condition)
 }
@@ -213,7 +221,7 @@ impl Operation for CopyObject {
             body,
             op: JournalOp::ObjectCopied,
         };
-        let record = cx.storage.put_object(put).await?;
+        let record = cx.storage.put_object(put).await.map_err(unwritten)?;
         let mut reply = Document::new(result(
             "CopyObjectResult",
             &record.etag().quoted(),

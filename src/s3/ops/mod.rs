@@ -3,12 +3,15 @@
 pub mod acl;
 pub mod buckets;
 pub mod copy_object;
+pub mod cors;
 pub mod delete_object;
 pub mod delete_objects;
 pub mod get_object;
 pub mod get_object_attributes;
+pub mod lifecycle;
 pub mod list_objects;
 pub mod multipart;
+pub mod post_object;
 pub mod put_object;
 pub mod tagging;
 pub mod versioning;

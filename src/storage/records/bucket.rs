@@ -1,6 +1,9 @@
 //! The record of a bucket.
 
-use super::object::{AclRecord, Pair};
+use super::{
+    configuration::{CorsRule, LifecycleRecord},
+    object::{AclRecord, Pair},
+};
 
 /// The three states of versioning (S3 reference, "Using versioning in S3 buckets").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
@@ -47,4 +50,10 @@ pub struct BucketRecord {
     /// `x-amz-object-ownership` as given at creation; empty means `ObjectWriter`.
     #[prost(string, tag = "10")]
     pub ownership: String,
+    /// Rules for requests from other origins, in the client's order.
+    #[prost(message, repeated, tag = "11")]
+    pub cors: Vec<CorsRule>,
+    /// The lifecycle configuration, where one is set.
+    #[prost(message, optional, tag = "12")]
+    pub lifecycle: Option<LifecycleRecord>,
 }

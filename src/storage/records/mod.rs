@@ -8,11 +8,16 @@ use prost::Message;
 use thiserror::Error;
 
 mod bucket;
+mod configuration;
 mod journal;
 mod object;
 mod upload;
 
 pub use bucket::{BucketRecord, Versioning};
+pub use configuration::{
+    CorsRule, ExpirationRecord, LifecycleRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord,
+    NoncurrentTransitionRecord, TransitionRecord,
+};
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
 pub use object::{
     AclRecord, ChecksumRecord, ContentHeaders, GrantRecord, Layout, LayoutRow, ListRecord, ObjectRecord, Pair, Segment,

@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     metadata::MetadataStore,
-    storage::{Bucket, CompleteRequest, StorageError, WriteCondition, listing::ListQuery, records::Versioning},
+    storage::{
+        Bucket, CompleteRequest, StorageError, WriteCondition,
+        listing::ListQuery,
+        records::{Pair, Versioning},
+    },
     types::{BucketName, UploadId, VersionSelector},
 };
 

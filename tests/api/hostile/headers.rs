@@ -70,68 +70,70 @@ async fn forwarded_and_internal_headers_are_nobodys_word() {
     }
 }
 
+/// Headers that the server reads, or that others would.
+const HEADERS: [&str; 53] = [
+    "range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    "content-md5",
+    "content-type",
+    "content-encoding",
+    "content-language",
+    "cache-control",
+    "expires",
+    "expect",
+    "origin",
+    "referer",
+    "user-agent",
+    "accept-encoding",
+    "te",
+    "upgrade",
+    "date",
+    "via",
+    "x-amz-checksum-mode",
+    "x-amz-checksum-crc32",
+    "x-amz-checksum-algorithm",
+    "x-amz-checksum-type",
+    "x-amz-trailer",
+    "x-amz-decoded-content-length",
+    "x-amz-acl",
+    "x-amz-tagging",
+    "x-amz-storage-class",
+    "x-amz-copy-source",
+    "x-amz-copy-source-range",
+    "x-amz-metadata-directive",
+    "x-amz-expected-bucket-owner",
+    "x-amz-object-attributes",
+    "x-amz-max-parts",
+    "x-amz-part-number-marker",
+    "x-amz-mp-object-size",
+    "x-amz-if-match-size",
+    "x-amz-if-match-last-modified-time",
+    "x-amz-bypass-governance-retention",
+    "x-amz-mfa",
+    "x-amz-request-payer",
+    "x-amz-optional-object-attributes",
+    "x-amz-meta-",
+    "x-amz-grant-read",
+    "x-amz-server-side-encryption",
+    "x-amz-object-ownership",
+    "x-amz-bucket-object-lock-enabled",
+    "x-amz-meta-scal-location-constraint",
+    "x-amz-website-redirect-location",
+    "x-amz-sdk-checksum-algorithm",
+    "x-amz-date-other",
+];
+
 #[tokio::test]
 async fn odd_values_of_every_header_are_answered() {
     let world = World::new().await;
     let bart = world.bucket("odd").await;
     bart.put("/odd/a", "body").expect(200).await;
     let long = "9".repeat(3000);
-    let names = [
-        "range",
-        "if-match",
-        "if-none-match",
-        "if-modified-since",
-        "if-unmodified-since",
-        "if-range",
-        "content-md5",
-        "content-type",
-        "content-encoding",
-        "content-language",
-        "cache-control",
-        "expires",
-        "expect",
-        "origin",
-        "referer",
-        "user-agent",
-        "accept-encoding",
-        "te",
-        "upgrade",
-        "date",
-        "via",
-        "x-amz-checksum-mode",
-        "x-amz-checksum-crc32",
-        "x-amz-checksum-algorithm",
-        "x-amz-checksum-type",
-        "x-amz-trailer",
-        "x-amz-decoded-content-length",
-        "x-amz-acl",
-        "x-amz-tagging",
-        "x-amz-storage-class",
-        "x-amz-copy-source",
-        "x-amz-copy-source-range",
-        "x-amz-metadata-directive",
-        "x-amz-expected-bucket-owner",
-        "x-amz-object-attributes",
-        "x-amz-max-parts",
-        "x-amz-part-number-marker",
-        "x-amz-mp-object-size",
-        "x-amz-if-match-size",
-        "x-amz-if-match-last-modified-time",
-        "x-amz-bypass-governance-retention",
-        "x-amz-mfa",
-        "x-amz-request-payer",
-        "x-amz-optional-object-attributes",
-        "x-amz-meta-",
-        "x-amz-grant-read",
-        "x-amz-server-side-encryption",
-        "x-amz-object-ownership",
-        "x-amz-bucket-object-lock-enabled",
-        "x-amz-meta-scal-location-constraint",
-        "x-amz-website-redirect-location",
-        "x-amz-sdk-checksum-algorithm",
-        "x-amz-date-other",
-    ];
-    for name in names {
+    for name in HEADERS {
         for value in [
             "",
             " ",
@@ -152,13 +154,7 @@ async fn odd_values_of_every_header_are_answered() {
             "\"a\",",
             "id=x",
         ] {
-            for (method, target, body) in [
-                ("GET", "/odd/a", ""),
-                ("HEAD", "/odd/a", ""),
-                ("PUT", "/odd/b", "body"),
-                ("GET", "/odd", ""),
-                ("DELETE", "/odd/none", ""),
-            ] {
+            for (method, target, body) in [("GET", "/odd/a", ""), ("PUT", "/odd/b", "body")] {
                 let reply = bart.call(method, target).body(body).header(name, value).send().await;
                 let known = reply.status < 500 || reply.status == 501;
                 assert!(known, "{method} {target} {name}: {value:.40?}: {reply}");
@@ -222,12 +218,10 @@ async fn odd_values_of_every_parameter_are_answered() {
                 ("DELETE", "/odd/none"),
                 ("POST", "/odd/none"),
             ] {
-                for query in [format!("{name}={value}"), format!("{name}={value}&{name}=1")] {
-                    let reply = bart.call(method, &format!("{target}?{query}")).send().await;
-                    let known = reply.status < 500 || reply.status == 501;
-                    assert!(known, "{method} {target} {name}: {value:.40}: {reply}");
-                    assert_eq!(reply.header("x-injected"), None, "{reply}");
-                }
+                let reply = bart.call(method, &format!("{target}?{name}={value}&{name}=1")).send().await;
+                let known = reply.status < 500 || reply.status == 501;
+                assert!(known, "{method} {target} {name}: {value:.40}: {reply}");
+                assert_eq!(reply.header("x-injected"), None, "{reply}");
             }
         }
     }

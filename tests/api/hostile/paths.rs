@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use cloudserver::config::DataKind;
 
-use crate::support::world::{World, path};
+use crate::support::world::{World, folder, path};
 
 const TRAVERSALS: [&str; 20] = [
     "../../../../etc/passwd",
@@ -42,7 +42,7 @@ fn files(folder: &Path, found: &mut BTreeSet<String>) {
 
 #[tokio::test]
 async fn keys_never_become_names_of_files() {
-    let outer = tempfile::tempdir().unwrap();
+    let outer = folder();
     let data = outer.path().join("data");
     let world = World::with(|config| {
         config.data = DataKind::File;

@@ -1,4 +1,4 @@
-//! ListParts and ListMultipartUploads.
+//! `ListParts` and `ListMultipartUploads`.
 
 use super::{Upload, open_uploads};
 use crate::support::{

@@ -177,12 +177,12 @@ impl Connection {
         Self { stream: BufReader::with_capacity(64 << 10, stream) }
     }
 
-    /// A connection whose receive buffer is as small as the system allows, for clients that read slowly.
+    /// A connection with a small receive buffer, for clients that read slowly.
     pub(crate) async fn narrow(address: SocketAddr) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
+        socket.set_recv_buffer_size(64 << 10).unwrap();
         let stream = socket.connect(address).await.unwrap();
-        Self { stream: BufReader::with_capacity(1024, stream) }
+        Self { stream: BufReader::with_capacity(64 << 10, stream) }
     }
 
     /// Sends bytes. A server that answers early may close before it has read all: that shows in the answer.
@@ -270,8 +270,8 @@ impl Connection {
         Ok(String::from_utf8_lossy(text).into_owned())
     }
 
-    /// Whatever comes until the connection ends.
-    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+    /// Whatever comes until the connection ends, in peace or not.
+    pub(crate) async fn rest_until_cut(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let read = timeout(SOON, self.stream.read_to_end(&mut bytes)).await;
         let _: io::Result<usize> = read.expect("the connection stays open");

@@ -15,6 +15,8 @@ use cloudserver::{
     types::BucketName,
 };
 
+use tempfile::TempDir;
+
 use super::{
     client::{Call, Client},
     sign::{Key, Scheme, escape_key},
@@ -173,10 +175,30 @@ impl World {
     pub(crate) async fn sound(&self) {
         self.bart().get("/").expect(200).await;
         self.drained().await;
+        assert_eq!(self.metric("cloudserver_panics_total").await, 0);
+    }
+
+    /// A number that the server tells of itself.
+    pub(crate) async fn metric(&self, name: &str) -> i64 {
         let mut admin = Connection::open(self.server.admin_addresses()[0]).await;
-        admin.send(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        admin.send(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
         let metrics = admin.reply("GET").await.unwrap().expect(200).text();
-        assert!(metrics.contains("cloudserver_panics_total 0\n"), "{metrics}");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+    }
+
+    /// Waits until nobody is served and no more than `connections` are open, this question's own not counted.
+    pub(crate) async fn calm(&self, connections: i64) {
+        let began = Instant::now();
+        loop {
+            let active = self.metric("s3_cloudserver_http_active_requests").await;
+            let open = self.metric("cloudserver_connections").await - 1;
+            if active == 0 && open <= connections {
+                return;
+            }
+            assert!(began.elapsed() < SOON, "{active} requests and {open} connections stay");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -206,6 +228,11 @@ impl Stored {
 pub(crate) async fn versioning(client: &Client, bucket: &str, state: &str) {
     let body = format!("<VersioningConfiguration><Status>{state}</Status></VersioningConfiguration>");
     client.put(&format!("/{bucket}?versioning"), body).expect(200).await;
+}
+
+/// A folder of one's own, in memory where the system has such a place: durability is not what is tested here.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// The path of an object.

@@ -12,6 +12,8 @@ use std::{
 };
 
 use buckets::BucketWriter;
+#[cfg(feature = "failpoints")]
+pub(crate) use observe::md5;
 use serde_json::json;
 use writer::{INLINE, Shared, Writer};
 

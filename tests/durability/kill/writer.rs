@@ -23,7 +23,7 @@ use crate::{
 /// The largest body that lives in the metadata store.
 pub(crate) const INLINE: u32 = 64 << 10;
 /// Versions of a key beyond which the writer removes some.
-const MANY: usize = 10;
+const MANY: usize = 6;
 
 /// What all writers share.
 #[derive(Debug, Default)]
@@ -100,16 +100,16 @@ impl Writer {
     fn choose(&mut self, index: usize) -> Option<(Change, Request)> {
         let state = self.keys[index].history.state()?.clone();
         let object = |key: &Key, method| Request::new(method, key.path());
+        if self.keys[index].mode == Mode::Versioned && state.versions.len() > MANY && self.random.chance(70) {
+            let id = self.random.pick(&state.versions).id.clone()?;
+            let request = object(&self.keys[index], "DELETE").query("versionId", &id);
+            return Some((Change::DeleteVersion(id), request));
+        }
         Some(match self.random.within(0..100) {
             0..45 => {
                 let tag = self.payload();
                 let request = object(&self.keys[index], "PUT").header("x-amz-meta-name", tag.number);
                 (Change::Put(vec![tag]), request.body(tag.bytes()))
-            }
-            45..55 if self.keys[index].mode == Mode::Versioned && state.versions.len() > MANY => {
-                let id = self.random.pick(&state.versions).id.clone()?;
-                let request = object(&self.keys[index], "DELETE").query("versionId", &id);
-                (Change::DeleteVersion(id), request)
             }
             45..55 => (Change::Delete, object(&self.keys[index], "DELETE")),
             55..61 => {

@@ -87,7 +87,7 @@ async fn cost(client: &Client, process: Process, bucket: &str, kind: Page) -> Du
         }
         pages += 50;
     }
-    (process.processor_time() - before) / pages
+    process.processor_time().checked_sub(before).unwrap() / pages
 }
 
 #[test]

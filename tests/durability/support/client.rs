@@ -112,10 +112,6 @@ impl Client {
         Self(Arc::new(Inner { address, host, signer, pool: Mutex::default() }))
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.0.address
-    }
-
     /// Sends and reads the whole answer.
     ///
     /// # Errors

@@ -115,5 +115,5 @@ pub(crate) fn blob_files(data: &Path) -> usize {
 }
 
 pub(crate) fn mebibytes(bytes: u64) -> String {
-    format!("{}.{} MiB", bytes >> 20, (bytes % (1 << 20)) * 10 >> 20)
+    format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20)
 }

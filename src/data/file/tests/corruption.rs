@@ -111,6 +111,20 @@ async fn a_file_open_when_it_goes_bad_is_read_anew_once_restored() {
 }
 
 #[tokio::test]
+async fn a_file_of_another_length_is_noticed_though_its_end_is_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = open(dir.path());
+    let blob = put(&backend, &pattern(200_000)).await;
+    let path = file_of(dir.path(), &blob);
+    let whole = fs::read(&path).unwrap();
+    for changed in [whole[10..].to_vec(), [&whole[..70_000], &whole[69_000..]].concat()] {
+        fs::write(&path, changed).unwrap();
+        let result = backend.get(&blob, 0..0).await.map(|_| "a stream");
+        assert!(matches!(result, Err(DataError::Corrupt { .. })), "{result:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_file_of_another_blob_is_not_this_blob() {
     let dir = tempfile::tempdir().unwrap();
     let backend = open(dir.path());

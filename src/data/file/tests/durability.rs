@@ -144,19 +144,21 @@ async fn out_of_files_the_idle_ones_are_closed() {
 #[derive(Debug, Default)]
 struct Gate {
     asked: AtomicUsize,
-    synced: AtomicUsize,
+    started: AtomicUsize,
+    ended: AtomicUsize,
 }
 
 const CALLERS: usize = 16;
 
 impl Disk for Gate {
     fn sync_shard(&self, _: u8) -> io::Result<()> {
+        self.started.fetch_add(1, Ordering::SeqCst);
         while self.asked.load(Ordering::SeqCst) < CALLERS {
             thread::yield_now();
         }
         // All have come to the door, not all through it.
         thread::park_timeout(Duration::from_millis(50));
-        self.synced.fetch_add(1, Ordering::SeqCst);
+        self.ended.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -208,12 +210,12 @@ fn concurrent_syncs_of_a_directory_share_one() {
         for _ in 0..CALLERS {
             scope.spawn(|| {
                 disk.asked.fetch_add(1, Ordering::SeqCst);
-                let before = disk.synced.load(Ordering::SeqCst);
+                let started = disk.started.load(Ordering::SeqCst);
                 syncs.sync(&disk, 7).unwrap();
-                assert!(disk.synced.load(Ordering::SeqCst) > before, "a sync that started later has ended");
+                assert!(disk.ended.load(Ordering::SeqCst) > started, "a sync that started after the request has ended");
             });
         }
     });
-    let synced = disk.synced.load(Ordering::SeqCst);
+    let synced = disk.ended.load(Ordering::SeqCst);
     assert!((1..=4).contains(&synced), "{synced} syncs for {CALLERS} callers");
 }

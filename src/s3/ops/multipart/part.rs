@@ -14,7 +14,7 @@ use crate::{
         head::Head,
         object_headers::show_checksum,
         operation::{Need, Operation, Pattern, Scope},
-        ops::copy_object::{CopySource, result, source_version},
+        ops::copy_object::{CopySource, result, source_version, unwritten},
         reply::{Document, Plain, set},
         request_body::{Declared, RequestBody},
     },
@@ -140,7 +140,10 @@ impl Operation for UploadPartCopy {
         let body = self.source.body(&cx, &source, range, algorithm).await?;
         let UploadRef { object, id } = &self.upload;
         let stored = cx.storage.put_part(&bucket, &object.key, *id, self.number, body).await;
-        let part = stored.map_err(|e: StorageError| self.upload.explain(e))?;
+        let part = stored.map_err(|e| match e {
+            StorageError::Body(_) => unwritten(e),
+            other => self.upload.explain(other),
+        })?;
         let modified = part.modified().to_iso8601();
         let checksum = part.segment.as_ref().and_then(|segment| segment.checksum.as_ref());
         let document = result("CopyPartResult", &part.etag().quoted(), &modified, checksum);

@@ -1,0 +1,595 @@
+//! The document `LifecycleConfiguration`: reading it, with every rule that S3 checks when it is put, and writing it.
+//!
+//! Rules: S3 reference, "`PutBucketLifecycleConfiguration`" and "Lifecycle configuration elements". Left out: S3's
+//! comparison of rules with each other (overlapping prefixes), which it no longer makes for filters.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::{
+    s3::{
+        codes::S3Code,
+        error::{S3Error, S3Result},
+        tags,
+        xml::{Element, XmlError, XmlWriter},
+    },
+    storage::records::{
+        ExpirationRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord, NoncurrentTransitionRecord, Pair,
+        TransitionRecord,
+    },
+    types::{
+        Timestamp,
+        digest::{Digest, Sha256},
+    },
+};
+
+/// Most rules.
+const MAX_RULES: usize = 1000;
+/// Most characters of a rule's name.
+const MAX_ID: usize = 255;
+/// Most bytes of a prefix: those of a key.
+const MAX_PREFIX: usize = 1024;
+/// Most noncurrent versions that a rule may keep.
+const MAX_NEWER_VERSIONS: u32 = 100;
+/// Storage classes of S3 that objects may move to; the names of locations are classes, too, as in the original.
+const CLASSES: [&str; 6] =
+    ["GLACIER", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "DEEP_ARCHIVE", "GLACIER_IR"];
+/// Classes that objects may move to after this many days only.
+const SETTLED_CLASSES: [&str; 2] = ["STANDARD_IA", "ONEZONE_IA"];
+const SETTLED_DAYS: u32 = 30;
+const DAY_MS: u64 = 86_400_000;
+
+/// Reads a configuration. `is_location` says whether a location of that name is configured.
+///
+/// # Errors
+/// `MalformedXML` for another shape, `InvalidArgument` and `InvalidRequest` for values that S3 refuses,
+/// `InvalidStorageClass`, `InvalidTag`.
+pub(super) fn parse(root: &Element<'_>, is_location: &dyn Fn(&str) -> bool) -> S3Result<Vec<LifecycleRule>> {
+    // The second name is that of the first version of the interface.
+    if !matches!(root.name(), "LifecycleConfiguration" | "BucketLifecycleConfiguration") {
+        return Err(S3Code::MalformedXML.into());
+    }
+    root.only(&["Rule"])?;
+    if !(1..=MAX_RULES).contains(&root.children().len()) {
+        return Err(S3Code::MalformedXML.into());
+    }
+    let mut rules = root.children().iter().map(|rule| parse_rule(rule, is_location)).collect::<S3Result<Vec<_>>>()?;
+    let mut known = std::collections::HashSet::new();
+    if !rules.iter().filter(|rule| !rule.id.is_empty()).all(|rule| known.insert(rule.id.clone())) {
+        return Err(argument("Rule ID must be unique. Found same ID for more than one rule"));
+    }
+    for rule in rules.iter_mut().filter(|rule| rule.id.is_empty()) {
+        let mut id = name_of(rule, 0);
+        for attempt in 1_u32.. {
+            if known.insert(id.clone()) {
+                break;
+            }
+            id = name_of(rule, attempt);
+        }
+        rule.id = id;
+    }
+    Ok(rules)
+}
+
+/// A name for a rule that has none: made of its content, so that the same document always gives the same names.
+fn name_of(rule: &LifecycleRule, attempt: u32) -> String {
+    let mut content = rule.encode_to_vec();
+    content.extend_from_slice(&attempt.to_be_bytes());
+    let digest: [u8; 32] = Sha256::digest(&content).into();
+    let (short, _) = digest.split_at(24);
+    hex::encode(short)
+}
+
+fn argument(message: &'static str) -> S3Error {
+    S3Error::new(S3Code::InvalidArgument, message)
+}
+
+fn malformed(name: &'static str) -> S3Error {
+    XmlError::Invalid(name).into()
+}
+
+fn parse_rule(element: &Element<'_>, is_location: &dyn Fn(&str) -> bool) -> S3Result<LifecycleRule> {
+    element.only(&[
+        "ID",
+        "Status",
+        "Prefix",
+        "Filter",
+        "Expiration",
+        "NoncurrentVersionExpiration",
+        "Transition",
+        "NoncurrentVersionTransition",
+        "AbortIncompleteMultipartUpload",
+    ])?;
+    let id = element.optional_text("ID")?.unwrap_or_default().to_owned();
+    if id.chars().count() > MAX_ID {
+        return Err(argument("ID length should not exceed allowed limit of 255"));
+    }
+    let enabled = match element.required_text("Status")?.trim() {
+        "Enabled" => true,
+        "Disabled" => false,
+        _ => return Err(malformed("Status")),
+    };
+    let mut rule = LifecycleRule { id, enabled, ..LifecycleRule::default() };
+    parse_scope(element, &mut rule)?;
+    rule.expiration = element.child("Expiration")?.map(expiration).transpose()?;
+    rule.noncurrent_expiration =
+        element.child("NoncurrentVersionExpiration")?.map(noncurrent_expiration).transpose()?;
+    for child in element.children_named("Transition") {
+        rule.transitions.push(transition(child, is_location)?);
+    }
+    for child in element.children_named("NoncurrentVersionTransition") {
+        rule.noncurrent_transitions.push(noncurrent_transition(child, is_location)?);
+    }
+    if let Some(abort) = element.child("AbortIncompleteMultipartUpload")? {
+        abort.only(&["DaysAfterInitiation"])?;
+        let days = days(abort, "DaysAfterInitiation")?.ok_or(XmlError::Missing("DaysAfterInitiation"))?;
+        rule.abort_upload_days = Some(positive(
+            days,
+            "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer",
+        )?);
+    }
+    check_rule(&rule)?;
+    Ok(rule)
+}
+
+/// Reads what the rule is for: an old-style prefix or a filter, never both, never neither.
+fn parse_scope(element: &Element<'_>, rule: &mut LifecycleRule) -> S3Result<()> {
+    match (element.optional_text("Prefix")?, element.child("Filter")?) {
+        (Some(prefix), None) => {
+            rule.prefix = Some(checked_prefix(prefix)?);
+            Ok(())
+        }
+        (None, Some(filter)) => match filter.child("And")? {
+            None => {
+                rule.scope = LifecycleScope::Filter.into();
+                filter.only(&["Prefix", "Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan"])?;
+                if filter.children().len() > 1 {
+                    return Err(malformed("Filter"));
+                }
+                parse_conditions(filter, rule)
+            }
+            Some(and) => {
+                rule.scope = LifecycleScope::And.into();
+                filter.only(&["And"])?;
+                and.only(&["Prefix", "Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan"])?;
+                if and.children().len() < 2 {
+                    return Err(malformed("And"));
+                }
+                parse_conditions(and, rule)
+            }
+        },
+        (Some(_), Some(_)) => Err(malformed("Filter")),
+        (None, None) => Err(XmlError::Missing("Filter").into()),
+    }
+}
+
+fn parse_conditions(from: &Element<'_>, rule: &mut LifecycleRule) -> S3Result<()> {
+    rule.prefix = from.optional_text("Prefix")?.map(checked_prefix).transpose()?;
+    for tag in from.children_named("Tag") {
+        tag.only(&["Key", "Value"])?;
+        let pair = Pair { name: tag.required_text("Key")?.to_owned(), value: tag.required_text("Value")?.to_owned() };
+        if rule.tags.iter().any(|known| known.name == pair.name) {
+            return Err(S3Error::request("Duplicate Tag Keys are not allowed."));
+        }
+        rule.tags.push(pair);
+    }
+    tags::check(&rule.tags, tags::MAX_BUCKET_TAGS, "Filter")?;
+    rule.size_greater_than = size(from, "ObjectSizeGreaterThan")?;
+    rule.size_less_than = size(from, "ObjectSizeLessThan")?;
+    if rule.size_less_than == Some(0) {
+        return Err(S3Error::request("'ObjectSizeLessThan' should be greater than 0."));
+    }
+    match (rule.size_greater_than, rule.size_less_than) {
+        // An object between the two must be possible.
+        (Some(least), Some(most)) if least.saturating_add(1) >= most => {
+            Err(S3Error::request("'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'."))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn checked_prefix(text: &str) -> S3Result<String> {
+    if text.len() > MAX_PREFIX {
+        return Err(S3Error::request("The maximum size of a prefix is 1024."));
+    }
+    Ok(text.to_owned())
+}
+
+fn size(from: &Element<'_>, name: &'static str) -> S3Result<Option<u64>> {
+    Ok(from.optional::<u64>(name)?)
+}
+
+/// A number of the model's type: 32 bits, perhaps negative; only shape is checked here.
+fn days(from: &Element<'_>, name: &'static str) -> S3Result<Option<i32>> {
+    Ok(from.optional::<i32>(name)?)
+}
+
+fn positive(number: i32, message: &'static str) -> S3Result<u32> {
+    u32::try_from(number).ok().filter(|number| *number > 0).ok_or_else(|| argument(message))
+}
+
+fn not_negative(number: i32, message: &'static str) -> S3Result<u32> {
+    u32::try_from(number).map_err(|_| argument(message))
+}
+
+/// A midnight UTC. Clients write it with or without milliseconds, or as a bare day.
+fn date(from: &Element<'_>) -> S3Result<Option<u64>> {
+    let Some(text) = from.optional_text("Date")?.map(str::trim) else { return Ok(None) };
+    let whole = if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
+    let time = Timestamp::parse_iso8601(&whole).ok_or(XmlError::Invalid("Date"))?;
+    if time.as_millis() % DAY_MS != 0 {
+        return Err(argument("'Date' must be at midnight GMT"));
+    }
+    Ok(Some(time.as_millis()))
+}
+
+fn expiration(element: &Element<'_>) -> S3Result<ExpirationRecord> {
+    element.only(&["Days", "Date", "ExpiredObjectDeleteMarker"])?;
+    if element.children().len() != 1 {
+        return Err(malformed("Expiration"));
+    }
+    let days = days(element, "Days")?;
+    Ok(ExpirationRecord {
+        days: days.map(|days| positive(days, "'Days' for Expiration action must be a positive integer")).transpose()?,
+        date_ms: date(element)?,
+        expired_object_delete_marker: element.optional::<bool>("ExpiredObjectDeleteMarker")?,
+    })
+}
+
+fn noncurrent_expiration(element: &Element<'_>) -> S3Result<NoncurrentExpirationRecord> {
+    element.only(&["NoncurrentDays", "NewerNoncurrentVersions"])?;
+    let days = days(element, "NoncurrentDays")?.ok_or(XmlError::Missing("NoncurrentDays"))?;
+    Ok(NoncurrentExpirationRecord {
+        days: positive(days, "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer")?,
+        newer_versions: newer_versions(element)?,
+    })
+}
+
+fn newer_versions(element: &Element<'_>) -> S3Result<Option<u32>> {
+    const MESSAGE: &str = "'NewerNoncurrentVersions' must be a positive integer of at most 100";
+    let number = days(element, "NewerNoncurrentVersions")?.map(|number| positive(number, MESSAGE)).transpose()?;
+    if number.is_some_and(|number| number > MAX_NEWER_VERSIONS) { Err(argument(MESSAGE)) } else { Ok(number) }
+}
+
+fn transition(element: &Element<'_>, is_location: &dyn Fn(&str) -> bool) -> S3Result<TransitionRecord> {
+    element.only(&["Days", "Date", "StorageClass"])?;
+    let days = days(element, "Days")?;
+    let date_ms = date(element)?;
+    if days.is_some() == date_ms.is_some() {
+        return Err(malformed("Transition"));
+    }
+    let days = days.map(|days| not_negative(days, "'Days' in Transition action must be nonnegative")).transpose()?;
+    let storage_class = storage_class(element, is_location)?;
+    if let Some(days) = days {
+        settled("Days", "Transition", days, &storage_class)?;
+    }
+    Ok(TransitionRecord { days, date_ms, storage_class })
+}
+
+fn noncurrent_transition(
+    element: &Element<'_>,
+    is_location: &dyn Fn(&str) -> bool,
+) -> S3Result<NoncurrentTransitionRecord> {
+    element.only(&["NoncurrentDays", "NewerNoncurrentVersions", "StorageClass"])?;
+    let days = days(element, "NoncurrentDays")?.ok_or(XmlError::Missing("NoncurrentDays"))?;
+    let days = not_negative(days, "'NoncurrentDays' in NoncurrentVersionTransition action must be nonnegative")?;
+    let storage_class = storage_class(element, is_location)?;
+    settled("NoncurrentDays", "NoncurrentVersionTransition", days, &storage_class)?;
+    Ok(NoncurrentTransitionRecord { days, newer_versions: newer_versions(element)?, storage_class })
+}
+
+fn storage_class(element: &Element<'_>, is_location: &dyn Fn(&str) -> bool) -> S3Result<String> {
+    let class = element.required_text("StorageClass")?.trim();
+    if CLASSES.contains(&class) || is_location(class) { Ok(class.to_owned()) } else { Err(malformed("StorageClass")) }
+}
+
+fn settled(what: &str, action: &str, days: u32, class: &str) -> S3Result<()> {
+    if days >= SETTLED_DAYS || !SETTLED_CLASSES.contains(&class) {
+        return Ok(());
+    }
+    let message = format!(
+        "'{what}' in {action} action must be greater than or equal to {SETTLED_DAYS} for storageClass '{class}'"
+    );
+    Err(S3Error::new(S3Code::InvalidArgument, message))
+}
+
+/// The rules that more than one element of a rule takes part in.
+fn check_rule(rule: &LifecycleRule) -> S3Result<()> {
+    let has_action = rule.expiration.is_some()
+        || rule.noncurrent_expiration.is_some()
+        || !rule.transitions.is_empty()
+        || !rule.noncurrent_transitions.is_empty()
+        || rule.abort_upload_days.is_some();
+    if !has_action {
+        return Err(S3Error::request("At least one action needs to be specified in a rule."));
+    }
+    // Delete markers and uploads have neither tags nor sizes.
+    let has_marker = rule.expiration.is_some_and(|expiration| expiration.expired_object_delete_marker.is_some());
+    let by_size = rule.size_greater_than.is_some() || rule.size_less_than.is_some();
+    for (present, name) in [
+        (has_marker, "ExpiredObjectDeleteMarker"),
+        (rule.abort_upload_days.is_some(), "AbortIncompleteMultipartUpload"),
+    ] {
+        if present && !rule.tags.is_empty() {
+            return Err(S3Error::request(format!("{name} cannot be specified with Tags.")));
+        }
+        if present && by_size {
+            return Err(S3Error::request(format!("{name} cannot be specified with Object Size.")));
+        }
+    }
+    let keeps = rule.noncurrent_expiration.is_some_and(|expiration| expiration.newer_versions.is_some())
+        || rule.noncurrent_transitions.iter().any(|transition| transition.newer_versions.is_some());
+    if keeps && rule.scope() == LifecycleScope::Prefix {
+        return Err(S3Error::request("NewerNoncurrentVersions can be specified in a rule with a Filter only."));
+    }
+    check_order(rule)
+}
+
+/// Objects move to each class once, and before they expire; days and dates do not mix.
+fn check_order(rule: &LifecycleRule) -> S3Result<()> {
+    let current: Vec<_> = rule.transitions.iter().map(|transition| transition.storage_class.as_str()).collect();
+    let noncurrent: Vec<_> = rule.noncurrent_transitions.iter().map(|move_| move_.storage_class.as_str()).collect();
+    for (classes, action) in [(current, "Transition"), (noncurrent, "NoncurrentVersionTransition")] {
+        let unique: std::collections::HashSet<_> = classes.iter().collect();
+        if unique.len() != classes.len() {
+            let message = format!("'StorageClass' must be different for '{action}' actions in same 'Rule'");
+            return Err(S3Error::request(message));
+        }
+    }
+    let (days, date) = rule.expiration.map_or((None, None), |expiration| (expiration.days, expiration.date_ms));
+    let by_days = days.is_some() || rule.transitions.iter().any(|transition| transition.days.is_some());
+    let by_date = date.is_some() || rule.transitions.iter().any(|transition| transition.date_ms.is_some());
+    if by_days && by_date {
+        return Err(S3Error::request(
+            "Found mixed 'Date' and 'Days' based Expiration and Transition actions in lifecycle rule",
+        ));
+    }
+    if let Some(expires) = days
+        && rule.transitions.iter().any(|transition| transition.days.is_some_and(|days| days >= expires))
+    {
+        return Err(argument("'Days' in the Expiration action must be greater than 'Days' in the Transition action"));
+    }
+    if let Some(expires) = date
+        && rule.transitions.iter().any(|transition| transition.date_ms.is_some_and(|date| date >= expires))
+    {
+        return Err(argument("'Date' in the Expiration action must be later than 'Date' in the Transition action"));
+    }
+    match rule.noncurrent_expiration {
+        Some(expires) if rule.noncurrent_transitions.iter().any(|transition| transition.days >= expires.days) => {
+            Err(argument(
+                "'NoncurrentDays' in the NoncurrentVersionExpiration action must be greater than 'NoncurrentDays' in \
+                 the NoncurrentVersionTransition action",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a configuration as it was put.
+pub(super) fn write(rules: &[LifecycleRule]) -> Bytes {
+    let mut xml = XmlWriter::document("LifecycleConfiguration", 256 + 320 * rules.len());
+    for rule in rules {
+        xml.open("Rule").text("ID", &rule.id);
+        write_scope(&mut xml, rule);
+        xml.text("Status", if rule.enabled { "Enabled" } else { "Disabled" });
+        for transition in &rule.transitions {
+            xml.open("Transition");
+            write_when(&mut xml, transition.days, transition.date_ms);
+            xml.text("StorageClass", &transition.storage_class).close();
+        }
+        if let Some(expiration) = &rule.expiration {
+            xml.open("Expiration");
+            write_when(&mut xml, expiration.days, expiration.date_ms);
+            number(&mut xml, "ExpiredObjectDeleteMarker", expiration.expired_object_delete_marker);
+            xml.close();
+        }
+        for transition in &rule.noncurrent_transitions {
+            xml.open("NoncurrentVersionTransition").value("NoncurrentDays", transition.days);
+            number(&mut xml, "NewerNoncurrentVersions", transition.newer_versions);
+            xml.text("StorageClass", &transition.storage_class).close();
+        }
+        if let Some(expiration) = &rule.noncurrent_expiration {
+            xml.open("NoncurrentVersionExpiration").value("NoncurrentDays", expiration.days);
+            number(&mut xml, "NewerNoncurrentVersions", expiration.newer_versions);
+            xml.close();
+        }
+        if let Some(days) = rule.abort_upload_days {
+            xml.open("AbortIncompleteMultipartUpload").value("DaysAfterInitiation", days).close();
+        }
+        xml.close();
+    }
+    xml.finish()
+}
+
+fn write_scope(xml: &mut XmlWriter, rule: &LifecycleRule) {
+    if rule.scope() == LifecycleScope::Prefix {
+        xml.optional("Prefix", rule.prefix.as_deref());
+        return;
+    }
+    xml.open("Filter");
+    if rule.scope() == LifecycleScope::And {
+        xml.open("And");
+    }
+    xml.optional("Prefix", rule.prefix.as_deref());
+    for tag in &rule.tags {
+        xml.open("Tag").text("Key", &tag.name).text("Value", &tag.value).close();
+    }
+    number(xml, "ObjectSizeGreaterThan", rule.size_greater_than);
+    number(xml, "ObjectSizeLessThan", rule.size_less_than);
+    if rule.scope() == LifecycleScope::And {
+        xml.close();
+    }
+    xml.close();
+}
+
+fn write_when(xml: &mut XmlWriter, days: Option<u32>, date_ms: Option<u64>) {
+    number(xml, "Days", days);
+    number(xml, "Date", date_ms.map(|millis| Timestamp::from_millis(millis).to_iso8601()));
+}
+
+fn number(xml: &mut XmlWriter, name: &'static str, value: Option<impl std::fmt::Display>) {
+    if let Some(value) = value {
+        xml.value(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::xml::read;
+
+    fn parsed(rules: &str) -> Result<Vec<LifecycleRule>, S3Code> {
+        let document = format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>");
+        parse(&read::read(document.as_bytes()).unwrap(), &|name| name == "cold").map_err(|e| e.code)
+    }
+
+    /// A rule with this scope and these actions.
+    fn rule(scope: &str, actions: &str) -> String {
+        format!("<Rule><Status>Enabled</Status>{scope}{actions}</Rule>")
+    }
+
+    const DAYS: &str = "<Expiration><Days>9</Days></Expiration>";
+    const ALL: &str = "<Filter/>";
+    const TAG: &str = "<Tag><Key>k</Key><Value>v</Value></Tag>";
+
+    fn refusal(scope: &str, actions: &str) -> Option<S3Code> {
+        parsed(&rule(scope, actions)).err()
+    }
+
+    #[test]
+    fn what_is_written_reads_back_the_same() {
+        let and = format!(
+            "<Filter><And><Prefix>a&amp;</Prefix>{TAG}<ObjectSizeGreaterThan>1</ObjectSizeGreaterThan>\
+             <ObjectSizeLessThan>9</ObjectSizeLessThan></And></Filter>"
+        );
+        let moves = "<Transition><Days>0</Days><StorageClass>GLACIER</StorageClass></Transition>\
+             <Transition><Days>3</Days><StorageClass>cold</StorageClass></Transition>\
+             <NoncurrentVersionTransition><NoncurrentDays>1</NoncurrentDays>\
+             <StorageClass>cold</StorageClass></NoncurrentVersionTransition>\
+             <NoncurrentVersionExpiration><NoncurrentDays>2</NoncurrentDays>\
+             <NewerNoncurrentVersions>5</NewerNoncurrentVersions></NoncurrentVersionExpiration>";
+        let marker = "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>\
+             <AbortIncompleteMultipartUpload><DaysAfterInitiation>2</DaysAfterInitiation>\
+             </AbortIncompleteMultipartUpload>";
+        let date = "<ID>d</ID><Expiration><Date>2017-09-27T00:00:00Z</Date></Expiration>";
+        let rules = parsed(
+            &[
+                rule(&and, &format!("{moves}{DAYS}")),
+                rule("<Prefix/>", marker),
+                rule("<Filter><Prefix/></Filter>", date),
+                rule(ALL, DAYS),
+            ]
+            .concat(),
+        )
+        .unwrap();
+        let again = parse(&read::read(&write(&rules)).unwrap(), &|name| name == "cold").unwrap();
+        assert_eq!(again, rules);
+    }
+
+    #[test]
+    fn a_filter_is_one_condition_or_an_and_of_several() {
+        for good in [
+            ALL.to_owned(),
+            "<Filter><Prefix>a</Prefix></Filter>".to_owned(),
+            format!("<Filter>{TAG}</Filter>"),
+            "<Filter><ObjectSizeGreaterThan>0</ObjectSizeGreaterThan></Filter>".to_owned(),
+            format!("<Filter><And><Prefix>a</Prefix>{TAG}</And></Filter>"),
+        ] {
+            assert_eq!(refusal(&good, DAYS), None, "{good}");
+        }
+        for bad in [
+            String::new(),
+            "<Prefix/><Filter/>".to_owned(),
+            "<Filter/><Filter/>".to_owned(),
+            format!("<Filter><Prefix>a</Prefix>{TAG}</Filter>"),
+            format!("<Filter>{TAG}{TAG}</Filter>"),
+            format!("<Filter><Prefix>a</Prefix><And>{TAG}{TAG}</And></Filter>"),
+            "<Filter><And/></Filter>".to_owned(),
+            "<Filter><And><Prefix>a</Prefix></And></Filter>".to_owned(),
+            "<Filter><Size>1</Size></Filter>".to_owned(),
+        ] {
+            assert_eq!(refusal(&bad, DAYS), Some(S3Code::MalformedXML), "{bad}");
+        }
+        let long = format!("<Prefix>{}</Prefix>", "a".repeat(1025));
+        for bad in [
+            format!("<Filter><And>{TAG}{TAG}</And></Filter>"),
+            "<Filter><And><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan>\
+             <ObjectSizeLessThan>6</ObjectSizeLessThan></And></Filter>"
+                .to_owned(),
+            long,
+        ] {
+            assert_eq!(refusal(&bad, DAYS), Some(S3Code::InvalidRequest), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_expiration_is_days_or_a_midnight_or_about_markers() {
+        let refused = |inner: &str| refusal(ALL, &format!("<Expiration>{inner}</Expiration>"));
+        assert_eq!(refused("<Date>2017-09-27T00:00:00.000Z</Date>"), None);
+        assert_eq!(refused("<Date>2017-09-27</Date>"), None);
+        assert_eq!(refused("<ExpiredObjectDeleteMarker>false</ExpiredObjectDeleteMarker>"), None);
+        for bad in ["", "<Days>1</Days><Date>2017-09-27</Date>", "<Days>x</Days>", "<Date>20170927</Date>"] {
+            assert_eq!(refused(bad), Some(S3Code::MalformedXML), "{bad}");
+        }
+        for bad in ["<Days>0</Days>", "<Days>-1</Days>", "<Date>2017-09-27T00:00:01Z</Date>"] {
+            assert_eq!(refused(bad), Some(S3Code::InvalidArgument), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_short_and_unique_and_given_where_missing() {
+        let named = |id: &str| rule(&format!("<ID>{id}</ID>{ALL}"), DAYS);
+        assert_eq!(parsed(&named(&"a".repeat(256))).err(), Some(S3Code::InvalidArgument));
+        assert_eq!(parsed(&(named("a") + &named("a"))).err(), Some(S3Code::InvalidArgument));
+        let same = rule(ALL, DAYS);
+        let given: Vec<_> = parsed(&(same.clone() + &same)).unwrap().into_iter().map(|rule| rule.id).collect();
+        assert!(given.iter().all(|id| id.len() == 48) && given.first() != given.last(), "{given:?}");
+        let again: Vec<_> = parsed(&(same.clone() + &same)).unwrap().into_iter().map(|rule| rule.id).collect();
+        assert_eq!(given, again);
+    }
+
+    #[test]
+    fn there_are_a_thousand_rules_at_most_and_each_does_something() {
+        assert_eq!(parsed(""), Err(S3Code::MalformedXML));
+        assert_eq!(parsed(&rule(ALL, DAYS).repeat(1000)).map(|rules| rules.len()), Ok(1000));
+        assert_eq!(parsed(&rule(ALL, DAYS).repeat(1001)), Err(S3Code::MalformedXML));
+        assert_eq!(refusal(ALL, ""), Some(S3Code::InvalidRequest));
+        let status = |text: &str| parsed(&format!("<Rule><Status>{text}</Status>{ALL}{DAYS}</Rule>")).err();
+        assert_eq!((status("Disabled"), status("enabled")), (None, Some(S3Code::MalformedXML)));
+    }
+
+    #[test]
+    fn objects_move_before_they_expire_and_to_each_class_once() {
+        let moves =
+            |days: &str, class: &str| format!("<Transition>{days}<StorageClass>{class}</StorageClass></Transition>");
+        let on = |days: u32, class: &str| moves(&format!("<Days>{days}</Days>"), class);
+        let cases = [
+            (on(8, "GLACIER"), None),
+            (on(9, "GLACIER"), Some(S3Code::InvalidArgument)),
+            (on(1, "STANDARD_IA"), Some(S3Code::InvalidArgument)),
+            (on(1, "STANDARD"), Some(S3Code::MalformedXML)),
+            (on(1, "cold") + &on(2, "cold"), Some(S3Code::InvalidRequest)),
+            (moves("<Date>2017-09-27</Date>", "cold"), Some(S3Code::InvalidRequest)),
+            (moves("", "cold"), Some(S3Code::MalformedXML)),
+        ];
+        for (action, expected) in cases {
+            assert_eq!(refusal(ALL, &format!("{action}{DAYS}")), expected, "{action}");
+        }
+    }
+
+    #[test]
+    fn markers_and_uploads_have_neither_tags_nor_sizes() {
+        let marker = "<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>";
+        let abort = "<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation>\
+             </AbortIncompleteMultipartUpload>";
+        let size = "<Filter><ObjectSizeLessThan>5</ObjectSizeLessThan></Filter>".to_owned();
+        for scope in [format!("<Filter>{TAG}</Filter>"), size] {
+            for action in [marker, abort] {
+                assert_eq!(refusal(&scope, action), Some(S3Code::InvalidRequest), "{scope} {action}");
+            }
+        }
+        let keep = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays>\
+             <NewerNoncurrentVersions>1</NewerNoncurrentVersions></NoncurrentVersionExpiration>";
+        assert_eq!((refusal(ALL, keep), refusal("<Prefix/>", keep)), (None, Some(S3Code::InvalidRequest)));
+    }
+}
