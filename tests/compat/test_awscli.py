@@ -70,11 +70,6 @@ def test_first_commands_of_the_tutorial(aws, bucket, tmp_path):
     assert bucket not in aws("s3", "ls")
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="known bug, open: now and then one of ten parallel PUTs with Expect: 100-continue is logged as answered, "
-    "but its client waits in vain",
-)
 def test_sync_up_and_down_keeps_every_name_and_byte(aws, bucket, tmp_path):
     before = make_tree(tmp_path / "source")
     aws("s3", "mb", f"s3://{bucket}")

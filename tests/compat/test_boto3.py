@@ -103,7 +103,6 @@ def test_presigned_urls_of_both_signature_versions(connect, server, bucket):
         assert fetch(delete, "DELETE")[0] == 204
 
 
-@pytest.mark.xfail(reason="the server answers 200 without a 100 and keeps the connection", strict=False)
 def test_an_empty_body_with_expect_is_answered_as_botocore_needs_it(s3, server, bucket):
     """`aws s3 sync` sends `Expect: 100-continue` for empty files too.
 
