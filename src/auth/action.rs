@@ -48,6 +48,56 @@ pub enum Action {
     DeleteObjectVersion,
     ListMultipartUploadParts,
     AbortMultipartUpload,
+    GetBucketPolicy,
+    PutBucketPolicy,
+    DeleteBucketPolicy,
+    GetBucketPolicyStatus,
+    GetBucketPublicAccessBlock,
+    PutBucketPublicAccessBlock,
+    GetBucketOwnershipControls,
+    PutBucketOwnershipControls,
+    GetBucketObjectLockConfiguration,
+    PutBucketObjectLockConfiguration,
+    GetEncryptionConfiguration,
+    PutEncryptionConfiguration,
+    GetBucketWebsite,
+    PutBucketWebsite,
+    DeleteBucketWebsite,
+    GetBucketLogging,
+    PutBucketLogging,
+    GetBucketRequestPayment,
+    PutBucketRequestPayment,
+    GetAccelerateConfiguration,
+    PutAccelerateConfiguration,
+    GetInventoryConfiguration,
+    PutInventoryConfiguration,
+    GetAnalyticsConfiguration,
+    PutAnalyticsConfiguration,
+    GetMetricsConfiguration,
+    PutMetricsConfiguration,
+    GetIntelligentTieringConfiguration,
+    PutIntelligentTieringConfiguration,
+    GetReplicationConfiguration,
+    PutReplicationConfiguration,
+    GetBucketNotification,
+    PutBucketNotification,
+    GetBucketAbac,
+    PutBucketAbac,
+    GetBucketQuota,
+    UpdateBucketQuota,
+    DeleteBucketQuota,
+    MetadataSearch,
+    GetObjectRetention,
+    PutObjectRetention,
+    GetObjectLegalHold,
+    PutObjectLegalHold,
+    BypassGovernanceRetention,
+    RestoreObject,
+    UpdateObjectEncryption,
+    GetObjectAnnotation,
+    PutObjectAnnotation,
+    DeleteObjectAnnotation,
+    ListObjectAnnotations,
 }
 
 /// Who may do something while no policy says otherwise.
@@ -69,7 +119,7 @@ pub(super) enum Rule {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 86] = [
         Self::ListAllMyBuckets,
         Self::CreateBucket,
         Self::DeleteBucket,
@@ -106,6 +156,56 @@ impl Action {
         Self::DeleteObjectVersion,
         Self::ListMultipartUploadParts,
         Self::AbortMultipartUpload,
+        Self::GetBucketPolicy,
+        Self::PutBucketPolicy,
+        Self::DeleteBucketPolicy,
+        Self::GetBucketPolicyStatus,
+        Self::GetBucketPublicAccessBlock,
+        Self::PutBucketPublicAccessBlock,
+        Self::GetBucketOwnershipControls,
+        Self::PutBucketOwnershipControls,
+        Self::GetBucketObjectLockConfiguration,
+        Self::PutBucketObjectLockConfiguration,
+        Self::GetEncryptionConfiguration,
+        Self::PutEncryptionConfiguration,
+        Self::GetBucketWebsite,
+        Self::PutBucketWebsite,
+        Self::DeleteBucketWebsite,
+        Self::GetBucketLogging,
+        Self::PutBucketLogging,
+        Self::GetBucketRequestPayment,
+        Self::PutBucketRequestPayment,
+        Self::GetAccelerateConfiguration,
+        Self::PutAccelerateConfiguration,
+        Self::GetInventoryConfiguration,
+        Self::PutInventoryConfiguration,
+        Self::GetAnalyticsConfiguration,
+        Self::PutAnalyticsConfiguration,
+        Self::GetMetricsConfiguration,
+        Self::PutMetricsConfiguration,
+        Self::GetIntelligentTieringConfiguration,
+        Self::PutIntelligentTieringConfiguration,
+        Self::GetReplicationConfiguration,
+        Self::PutReplicationConfiguration,
+        Self::GetBucketNotification,
+        Self::PutBucketNotification,
+        Self::GetBucketAbac,
+        Self::PutBucketAbac,
+        Self::GetBucketQuota,
+        Self::UpdateBucketQuota,
+        Self::DeleteBucketQuota,
+        Self::MetadataSearch,
+        Self::GetObjectRetention,
+        Self::PutObjectRetention,
+        Self::GetObjectLegalHold,
+        Self::PutObjectLegalHold,
+        Self::BypassGovernanceRetention,
+        Self::RestoreObject,
+        Self::UpdateObjectEncryption,
+        Self::GetObjectAnnotation,
+        Self::PutObjectAnnotation,
+        Self::DeleteObjectAnnotation,
+        Self::ListObjectAnnotations,
     ];
 
     /// Whether the decision asks who owns the object and what its list says.
@@ -152,6 +252,56 @@ impl Action {
             Self::DeleteObjectVersion => "s3:DeleteObjectVersion",
             Self::ListMultipartUploadParts => "s3:ListMultipartUploadParts",
             Self::AbortMultipartUpload => "s3:AbortMultipartUpload",
+            Self::GetBucketPolicy => "s3:GetBucketPolicy",
+            Self::PutBucketPolicy => "s3:PutBucketPolicy",
+            Self::DeleteBucketPolicy => "s3:DeleteBucketPolicy",
+            Self::GetBucketPolicyStatus => "s3:GetBucketPolicyStatus",
+            Self::GetBucketPublicAccessBlock => "s3:GetBucketPublicAccessBlock",
+            Self::PutBucketPublicAccessBlock => "s3:PutBucketPublicAccessBlock",
+            Self::GetBucketOwnershipControls => "s3:GetBucketOwnershipControls",
+            Self::PutBucketOwnershipControls => "s3:PutBucketOwnershipControls",
+            Self::GetBucketObjectLockConfiguration => "s3:GetBucketObjectLockConfiguration",
+            Self::PutBucketObjectLockConfiguration => "s3:PutBucketObjectLockConfiguration",
+            Self::GetEncryptionConfiguration => "s3:GetEncryptionConfiguration",
+            Self::PutEncryptionConfiguration => "s3:PutEncryptionConfiguration",
+            Self::GetBucketWebsite => "s3:GetBucketWebsite",
+            Self::PutBucketWebsite => "s3:PutBucketWebsite",
+            Self::DeleteBucketWebsite => "s3:DeleteBucketWebsite",
+            Self::GetBucketLogging => "s3:GetBucketLogging",
+            Self::PutBucketLogging => "s3:PutBucketLogging",
+            Self::GetBucketRequestPayment => "s3:GetBucketRequestPayment",
+            Self::PutBucketRequestPayment => "s3:PutBucketRequestPayment",
+            Self::GetAccelerateConfiguration => "s3:GetAccelerateConfiguration",
+            Self::PutAccelerateConfiguration => "s3:PutAccelerateConfiguration",
+            Self::GetInventoryConfiguration => "s3:GetInventoryConfiguration",
+            Self::PutInventoryConfiguration => "s3:PutInventoryConfiguration",
+            Self::GetAnalyticsConfiguration => "s3:GetAnalyticsConfiguration",
+            Self::PutAnalyticsConfiguration => "s3:PutAnalyticsConfiguration",
+            Self::GetMetricsConfiguration => "s3:GetMetricsConfiguration",
+            Self::PutMetricsConfiguration => "s3:PutMetricsConfiguration",
+            Self::GetIntelligentTieringConfiguration => "s3:GetIntelligentTieringConfiguration",
+            Self::PutIntelligentTieringConfiguration => "s3:PutIntelligentTieringConfiguration",
+            Self::GetReplicationConfiguration => "s3:GetReplicationConfiguration",
+            Self::PutReplicationConfiguration => "s3:PutReplicationConfiguration",
+            Self::GetBucketNotification => "s3:GetBucketNotification",
+            Self::PutBucketNotification => "s3:PutBucketNotification",
+            Self::GetBucketAbac => "s3:GetBucketAbac",
+            Self::PutBucketAbac => "s3:PutBucketAbac",
+            Self::GetBucketQuota => "scality:GetBucketQuota",
+            Self::UpdateBucketQuota => "scality:UpdateBucketQuota",
+            Self::DeleteBucketQuota => "scality:DeleteBucketQuota",
+            Self::MetadataSearch => "s3:MetadataSearch",
+            Self::GetObjectRetention => "s3:GetObjectRetention",
+            Self::PutObjectRetention => "s3:PutObjectRetention",
+            Self::GetObjectLegalHold => "s3:GetObjectLegalHold",
+            Self::PutObjectLegalHold => "s3:PutObjectLegalHold",
+            Self::BypassGovernanceRetention => "s3:BypassGovernanceRetention",
+            Self::RestoreObject => "s3:RestoreObject",
+            Self::UpdateObjectEncryption => "s3:UpdateObjectEncryption",
+            Self::GetObjectAnnotation => "s3:GetObjectAnnotation",
+            Self::PutObjectAnnotation => "s3:PutObjectAnnotation",
+            Self::DeleteObjectAnnotation => "s3:DeleteObjectAnnotation",
+            Self::ListObjectAnnotations => "s3:ListObjectAnnotations",
         }
     }
 
@@ -173,8 +323,53 @@ impl Action {
             | Self::PutBucketCORS
             | Self::GetLifecycleConfiguration
             | Self::PutLifecycleConfiguration
-            | Self::DeleteObjectVersion => Rule::BucketOwner,
-            Self::ListBucket | Self::ListBucketVersions | Self::ListBucketMultipartUploads => {
+            | Self::DeleteObjectVersion
+            | Self::GetBucketPolicy
+            | Self::PutBucketPolicy
+            | Self::DeleteBucketPolicy
+            | Self::GetBucketPolicyStatus
+            | Self::GetBucketPublicAccessBlock
+            | Self::PutBucketPublicAccessBlock
+            | Self::GetBucketOwnershipControls
+            | Self::PutBucketOwnershipControls
+            | Self::GetBucketObjectLockConfiguration
+            | Self::PutBucketObjectLockConfiguration
+            | Self::GetEncryptionConfiguration
+            | Self::PutEncryptionConfiguration
+            | Self::GetBucketWebsite
+            | Self::PutBucketWebsite
+            | Self::DeleteBucketWebsite
+            | Self::GetBucketLogging
+            | Self::PutBucketLogging
+            | Self::GetBucketRequestPayment
+            | Self::PutBucketRequestPayment
+            | Self::GetAccelerateConfiguration
+            | Self::PutAccelerateConfiguration
+            | Self::GetInventoryConfiguration
+            | Self::PutInventoryConfiguration
+            | Self::GetAnalyticsConfiguration
+            | Self::PutAnalyticsConfiguration
+            | Self::GetMetricsConfiguration
+            | Self::PutMetricsConfiguration
+            | Self::GetIntelligentTieringConfiguration
+            | Self::PutIntelligentTieringConfiguration
+            | Self::GetReplicationConfiguration
+            | Self::PutReplicationConfiguration
+            | Self::GetBucketNotification
+            | Self::PutBucketNotification
+            | Self::GetBucketAbac
+            | Self::PutBucketAbac
+            | Self::GetBucketQuota
+            | Self::UpdateBucketQuota
+            | Self::DeleteBucketQuota
+            | Self::GetObjectRetention
+            | Self::PutObjectRetention
+            | Self::GetObjectLegalHold
+            | Self::PutObjectLegalHold
+            | Self::BypassGovernanceRetention
+            | Self::RestoreObject
+            | Self::UpdateObjectEncryption => Rule::BucketOwner,
+            Self::ListBucket | Self::ListBucketVersions | Self::ListBucketMultipartUploads | Self::MetadataSearch => {
                 Rule::Bucket(Permission::Read)
             }
             Self::PutObject | Self::DeleteObject => Rule::Bucket(Permission::Write),
@@ -190,7 +385,11 @@ impl Action {
             | Self::PutObjectTagging
             | Self::PutObjectVersionTagging
             | Self::DeleteObjectTagging
-            | Self::DeleteObjectVersionTagging => Rule::Tagging,
+            | Self::DeleteObjectVersionTagging
+            | Self::GetObjectAnnotation
+            | Self::PutObjectAnnotation
+            | Self::DeleteObjectAnnotation
+            | Self::ListObjectAnnotations => Rule::Tagging,
             Self::ListMultipartUploadParts | Self::AbortMultipartUpload => Rule::Upload,
         }
     }
