@@ -2,6 +2,7 @@
 
 use super::{
     configuration::{CorsRule, LifecycleRecord},
+    lock::ObjectLockRecord,
     object::{AclRecord, Pair},
 };
 
@@ -56,4 +57,7 @@ pub struct BucketRecord {
     /// The lifecycle configuration, where one is set.
     #[prost(message, optional, tag = "12")]
     pub lifecycle: Option<LifecycleRecord>,
+    /// Object lock: there once it is enabled, and then for good.
+    #[prost(message, optional, tag = "15")]
+    pub object_lock: Option<ObjectLockRecord>,
 }

@@ -10,6 +10,7 @@ use thiserror::Error;
 mod bucket;
 mod configuration;
 mod journal;
+mod lock;
 mod object;
 mod upload;
 
@@ -18,6 +19,7 @@ pub use configuration::{
     CorsRule, ExpirationRecord, LifecycleRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord,
     NoncurrentTransitionRecord, TransitionRecord,
 };
+pub use lock::{ObjectLockRecord, PeriodRecord};
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
 pub use object::{
     AclRecord, ChecksumRecord, ContentHeaders, GrantRecord, Layout, LayoutRow, ListRecord, ObjectRecord, Pair, Segment,
