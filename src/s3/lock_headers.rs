@@ -39,7 +39,12 @@ const BYPASS: &str = "x-amz-bypass-governance-retention";
 pub fn read(head: &Head) -> S3Result<Lock> {
     let lock = Lock {
         mode: value(head, MODE, "Unknown wormMode directive.", Mode::parse)?,
-        until: value(head, UNTIL, "The retain until date must be provided in ISO 8601 format", Timestamp::parse_iso8601)?,
+        until: value(
+            head,
+            UNTIL,
+            "The retain until date must be provided in ISO 8601 format",
+            Timestamp::parse_iso8601,
+        )?,
         legal_hold: value(head, LEGAL_HOLD, "Legal Hold must be either of 'ON' or 'OFF'", hold)?.unwrap_or_default(),
         event_hold: value(head, EVENT_HOLD, "Event Hold must be either of 'ON' or 'OFF'", hold)?.unwrap_or_default(),
         duration: duration(head)?,
@@ -79,7 +84,8 @@ pub fn needs(head: &Head, object: &ObjectRef) -> S3Result<Vec<Need>> {
 /// As [`read`]; `InvalidRequest` without a digest.
 pub fn needs_of_put(head: &Head, object: &ObjectRef) -> S3Result<Vec<Need>> {
     let needs = needs(head, object)?;
-    let digested = || Ok::<_, S3Error>(head.headers.contains_key("content-md5") || Declared::read(head)?.algorithm.is_some());
+    let digested =
+        || Ok::<_, S3Error>(head.headers.contains_key("content-md5") || Declared::read(head)?.algorithm.is_some());
     if !needs.is_empty() && !digested()? {
         return Err(S3Error::request(
             "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters",

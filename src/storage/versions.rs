@@ -193,12 +193,7 @@ pub(super) fn publish(
 }
 
 /// The newest version is `null` and gives way to another `null` version.
-fn replace_head(
-    change: &mut Change<'_>,
-    key: &ObjectKey,
-    old: &ObjectRecord,
-    leave: Leave,
-) -> Result<(), LockError> {
+fn replace_head(change: &mut Change<'_>, key: &ObjectKey, old: &ObjectRecord, leave: Leave) -> Result<(), LockError> {
     let removable = leave.remove(old)?;
     if old.delete_marker {
         change.delete_version(key, old.version_id());

@@ -277,9 +277,8 @@ async fn every_kind_of_write_locks_what_it_writes() {
         --line\r\ncontent-disposition: form-data; name=\"x-amz-object-lock-legal-hold\"\r\n\r\nON\r\n\
         --line\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\nbody\r\n--line--\r\n";
     bart.put("/lock?acl", "").header("x-amz-acl", "public-read-write").expect(200).await;
-    let post = |form: &str| {
-        world.nobody().post("/lock", form).header("content-type", "multipart/form-data; boundary=line")
-    };
+    let post =
+        |form: &str| world.nobody().post("/lock", form).header("content-type", "multipart/form-data; boundary=line");
     refused(&world, post(form), 403, "AccessDenied").await;
     post(&form.replace("ON", "on")).refused(400, "InvalidArgument").await;
 
@@ -318,7 +317,12 @@ async fn an_event_hold_keeps_a_version_until_it_is_released_and_for_its_duration
     let headers = [("x-amz-object-lock-event-hold", "ON"), ("x-amz-object-lock-event-hold-duration-days", "30")];
     let id = version(&put_locked(&bart, "/lock/a", "body", &headers).expect(200).await);
     let target = format!("/lock/a?versionId={id}");
-    bart.head("/lock/a").expect(200).await.has(headers[0].0, "ON").has(headers[1].0, "30").lacks("x-amz-object-lock-mode");
+    bart.head("/lock/a")
+        .expect(200)
+        .await
+        .has(headers[0].0, "ON")
+        .has(headers[1].0, "30")
+        .lacks("x-amz-object-lock-mode");
     let shown = bart.get("/lock/a?retention").expect(200).await.with("EventHold", "ON").with("Days", "30");
     assert_eq!(shown.tag("Mode"), None);
     let delete = || bart.delete(&target).headers(&[BYPASS]);
@@ -331,7 +335,8 @@ async fn an_event_hold_keeps_a_version_until_it_is_released_and_for_its_duration
     let release = "<Retention><EventHold>OFF</EventHold><Mode>COMPLIANCE</Mode></Retention>";
     refused(&world, retain(&world.lisa(), "/lock/a", release), 403, "AccessDenied").await;
     retain(&bart, "/lock/a", release).expect(200).await;
-    let head = bart.head("/lock/a").expect(200).await.has(headers[0].0, "OFF").has("x-amz-object-lock-mode", "COMPLIANCE");
+    let head =
+        bart.head("/lock/a").expect(200).await.has(headers[0].0, "OFF").has("x-amz-object-lock-mode", "COMPLIANCE");
     let until = head.header("x-amz-object-lock-retain-until-date").and_then(Timestamp::parse_iso8601).unwrap();
     assert!((364..=366).contains(&((until.as_secs() - now().as_secs()) / 86_400)), "{head}");
     refused(&world, delete(), 403, "AccessDenied").await;

@@ -112,24 +112,35 @@ fn attack(client: &Client, locked: &Locked, trusted: bool, dice: &mut Dice) -> C
         4 => bypass(client.put(&format!("{target}&retention"), "<Retention/>").digested()),
         5 => {
             let mode = ["GOVERNANCE", "COMPLIANCE"][dice.roll(2)];
-            let document = format!("<Retention><Mode>{mode}</Mode><RetainUntilDate>{date}</RetainUntilDate></Retention>");
+            let document =
+                format!("<Retention><Mode>{mode}</Mode><RetainUntilDate>{date}</RetainUntilDate></Retention>");
             bypass(client.put(&format!("{target}&retention"), document).digested())
         }
         6 => {
             let hold = if trusted { "ON" } else { "OFF" };
             let document = format!("<LegalHold><Status>{hold}</Status></LegalHold>");
             let target = if trusted && locked.kind != Kind::Held { "/lock/none" } else { target };
-            client.put(&format!("{target}{}legal-hold", if target.contains('?') { '&' } else { '?' }), document).digested()
+            client
+                .put(&format!("{target}{}legal-hold", if target.contains('?') { '&' } else { '?' }), document)
+                .digested()
         }
         7 => client.put(&format!("/lock/{key}"), "over it"),
-        8 => client.put(&format!("/lock/{key}"), "").header("x-amz-copy-source", format!("/lock/{key}?versionId={id}"))
+        8 => client
+            .put(&format!("/lock/{key}"), "")
+            .header("x-amz-copy-source", format!("/lock/{key}?versionId={id}"))
             .header("x-amz-metadata-directive", "REPLACE"),
         9 => client.delete(&format!("/lock/{key}")),
         10 => [
-            client.put("/lock?versioning", "<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>"),
+            client.put(
+                "/lock?versioning",
+                "<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>",
+            ),
             client.delete("/lock"),
             client
-                .put("/lock?object-lock", "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>")
+                .put(
+                    "/lock?object-lock",
+                    "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>",
+                )
                 .digested(),
         ][dice.roll(3)]
         .clone(),

@@ -39,7 +39,12 @@ impl Operation for DeleteObject {
             None => None,
             Some(text) => Some(parse_time(text)?),
         };
-        let condition = DeleteCondition { etag: head.header("if-match").map(expected_tag), size, modified, ..DeleteCondition::default() };
+        let condition = DeleteCondition {
+            etag: head.header("if-match").map(expected_tag),
+            size,
+            modified,
+            ..DeleteCondition::default()
+        };
         Ok(Self { object: head.object()?, condition })
     }
 

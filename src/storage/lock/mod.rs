@@ -424,7 +424,8 @@ impl Lock {
         let held = self.event_hold == Hold::On;
         let retained = self.is_retained(times.now);
         let mode_changes = self.mode.is_some() && next.mode != self.mode;
-        let duration = |asked: Period| self.duration.is_some_and(|was| asked.after(times.start) < was.after(times.start));
+        let duration =
+            |asked: Period| self.duration.is_some_and(|was| asked.after(times.start) < was.after(times.start));
         ((held || retained) && mode_changes)
             || (retained && next.until < self.until)
             || (held && asked.duration.is_some_and(duration))

@@ -278,7 +278,13 @@ fn change() -> impl Strategy<Value = RetentionChange> {
 fn lock() -> impl Strategy<Value = Lock> {
     let hold = || prop_oneof![Just(Hold::Never), Just(Hold::On), Just(Hold::Off)];
     (option::of(mode()), option::of(date()), hold(), hold(), option::of(period()))
-        .prop_map(|(mode, until, legal_hold, event_hold, duration)| Lock { mode, until, legal_hold, event_hold, duration })
+        .prop_map(|(mode, until, legal_hold, event_hold, duration)| Lock {
+            mode,
+            until,
+            legal_hold,
+            event_hold,
+            duration,
+        })
         .prop_filter("complete", Lock::is_complete)
 }
 

@@ -19,8 +19,8 @@ pub use configuration::{
     CorsRule, ExpirationRecord, LifecycleRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord,
     NoncurrentTransitionRecord, TransitionRecord,
 };
-pub use lock::{ObjectLockRecord, PeriodRecord};
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
+pub use lock::{ObjectLockRecord, PeriodRecord};
 pub use object::{
     AclRecord, ChecksumRecord, ContentHeaders, GrantRecord, Layout, LayoutRow, ListRecord, ObjectRecord, Pair, Segment,
 };

@@ -387,11 +387,9 @@ impl Play {
         let asked = match roll {
             0 => RetentionChange::default(),
             1 => RetentionChange { event_hold: Some(false), ..RetentionChange::default() },
-            2 => RetentionChange {
-                event_hold: Some(true),
-                duration: Period::days(length),
-                ..RetentionChange::default()
-            },
+            2 => {
+                RetentionChange { event_hold: Some(true), duration: Period::days(length), ..RetentionChange::default() }
+            }
             _ => RetentionChange {
                 mode: Some(mode),
                 until: Some(Timestamp::from_millis(until)),

@@ -194,8 +194,14 @@ mod tests {
 
     #[test]
     fn periods_have_bounds() {
-        for period in ["<Days>0</Days>", "<Days>-1</Days>", "<Days>36501</Days>", "<Years>0</Years>", "<Years>101</Years>"] {
-            assert_eq!(with_default(&format!("<Mode>COMPLIANCE</Mode>{period}")), Err(S3Code::InvalidArgument), "{period}");
+        for period in
+            ["<Days>0</Days>", "<Days>-1</Days>", "<Days>36501</Days>", "<Years>0</Years>", "<Years>101</Years>"]
+        {
+            assert_eq!(
+                with_default(&format!("<Mode>COMPLIANCE</Mode>{period}")),
+                Err(S3Code::InvalidArgument),
+                "{period}"
+            );
             let hold = format!("<DefaultEventHold>{period}</DefaultEventHold>");
             assert_eq!(with_default(&hold), Err(S3Code::InvalidArgument), "{hold}");
         }
