@@ -49,13 +49,13 @@ pub fn read(head: &Head) -> S3Result<Lock> {
         event_hold: value(head, EVENT_HOLD, "Event Hold must be either of 'ON' or 'OFF'", hold)?.unwrap_or_default(),
         duration: duration(head)?,
     };
-    let held = lock.event_hold == Hold::On;
-    if lock.until.is_some() && lock.mode.is_none() || lock.mode.is_some() && lock.until.is_none() && !held {
+    let is_on = lock.event_hold == Hold::On;
+    if lock.until.is_some() && lock.mode.is_none() || lock.mode.is_some() && lock.until.is_none() && !is_on {
         let name = if lock.mode.is_some() { MODE } else { UNTIL };
         let message = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied";
         return Err(S3Error::argument(message, name, head.header(name).unwrap_or_default()));
     }
-    if lock.duration.is_some() != held {
+    if lock.duration.is_some() != is_on {
         let message = "x-amz-object-lock-event-hold: ON and a duration in days or years must both be supplied";
         return Err(S3Error::argument(message, EVENT_HOLD, head.header(EVENT_HOLD).unwrap_or_default()));
     }

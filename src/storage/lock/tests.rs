@@ -203,11 +203,11 @@ fn new_versions_get_the_default_where_they_ask_for_nothing() {
     let of = |lock: Lock, default: &ObjectLockRecord| lock.with_default(default, start).unwrap();
 
     let by_default = retained(Mode::Compliance, 1003);
-    let held = |lock: Lock| Lock { event_hold: Hold::On, duration: Some(Period::Days(7)), ..lock };
+    let holding = |lock: Lock| Lock { event_hold: Hold::On, duration: Some(Period::Days(7)), ..lock };
     assert_eq!(of(Lock::default(), &ObjectLockRecord::default()), Lock::default());
     assert_eq!(of(Lock::default(), &retention), by_default);
-    assert_eq!(of(Lock::default(), &both), held(by_default));
-    assert_eq!(of(Lock::default(), &hold), held(Lock::default()));
+    assert_eq!(of(Lock::default(), &both), holding(by_default));
+    assert_eq!(of(Lock::default(), &hold), holding(Lock::default()));
     let own = retained(Mode::Governance, 1001);
     assert_eq!(of(own, &both), own);
     let legal = Lock { legal_hold: Hold::On, ..Lock::default() };
@@ -242,12 +242,13 @@ fn a_new_version_asks_for_what_can_be() {
 
 #[test]
 fn object_lock_needs_versioning_and_stays() {
+    use Versioning::{Enabled, Suspended, Unversioned};
+
     let bucket = |versioning: Versioning, lock: bool| BucketRecord {
         versioning: versioning.into(),
         object_lock: lock.then(ObjectLockRecord::default),
         ..BucketRecord::default()
     };
-    use Versioning::{Enabled, Suspended, Unversioned};
     for state in [Unversioned, Enabled, Suspended] {
         let fits = state == Enabled;
         for before in [None, Some(&bucket(state, false)), Some(&bucket(Enabled, true))] {

@@ -68,8 +68,8 @@ async fn remove(
     world.storage.delete_object(bucket, &ObjectKey::new(key).unwrap(), version, &condition).await.map(drop)
 }
 
-fn id(record: &ObjectRecord) -> Option<VersionSelector> {
-    Some(if record.is_null { VersionSelector::Null } else { VersionSelector::Id(record.version_id()) })
+fn id(record: &ObjectRecord) -> VersionSelector {
+    if record.is_null { VersionSelector::Null } else { VersionSelector::Id(record.version_id()) }
 }
 
 fn is_protected<T: std::fmt::Debug>(result: &StorageResult<T>) -> bool {
@@ -97,11 +97,11 @@ async fn the_default_counts_from_the_write_of_a_multipart_object_from_its_comple
     assert_eq!(Lock::read(&made).unwrap(), retained(Mode::Compliance, world.clock.now().plus(days(10))));
     for record in [&plain, &made] {
         let key = if record == &plain { "a" } else { "b" };
-        assert!(is_protected(&remove(&world, &bucket, key, id(record), Bypass::Governance).await));
+        assert!(is_protected(&remove(&world, &bucket, key, Some(id(record)), Bypass::Governance).await));
     }
     world.pass(days(7));
-    remove(&world, &bucket, "a", id(&plain), Bypass::No).await.unwrap();
-    assert!(is_protected(&remove(&world, &bucket, "b", id(&made), Bypass::No).await));
+    remove(&world, &bucket, "a", Some(id(&plain)), Bypass::No).await.unwrap();
+    assert!(is_protected(&remove(&world, &bucket, "b", Some(id(&made)), Bypass::No).await));
     audit(&world, &[&bucket], &[]).await;
 }
 
@@ -191,7 +191,7 @@ async fn a_record_whose_lock_cannot_be_read_stays() {
     world.metadata.commit(batch).await.unwrap();
     let key = ObjectKey::new("a").unwrap();
     world.pass(days(100_000));
-    assert!(is_protected(&remove(&world, &bucket, "a", id(&record), Bypass::Governance).await));
+    assert!(is_protected(&remove(&world, &bucket, "a", Some(id(&record)), Bypass::Governance).await));
     let off = world.storage.set_legal_hold(&bucket, &key, None, Hold::Off).await;
     assert!(is_protected(&off), "{off:?}");
     let removal = RetentionChange::default();
@@ -233,13 +233,13 @@ async fn retention_begun_under_a_clock_set_back_is_not_over_when_it_is_right_aga
         let refused = put(world, &bucket, "a", b"soon", soon).await;
         assert!(matches!(refused, Err(StorageError::Lock(LockError::PastDate))), "{refused:?}");
         // What is there lasts at least as long as by the right clock.
-        assert!(is_protected(&remove(world, &bucket, "a", id(&first), Bypass::Governance).await));
+        assert!(is_protected(&remove(world, &bucket, "a", Some(id(&first)), Bypass::Governance).await));
         world.clock.set(right.plus(days(9)));
-        assert!(is_protected(&remove(world, &bucket, "a", id(&made), Bypass::Governance).await));
+        assert!(is_protected(&remove(world, &bucket, "a", Some(id(&made)), Bypass::Governance).await));
         world.clock.set(back);
     }
     again.clock.set(right.plus(days(10)));
-    remove(&again, &bucket, "a", id(&first), Bypass::No).await.unwrap();
+    remove(&again, &bucket, "a", Some(id(&first)), Bypass::No).await.unwrap();
 }
 
 #[tokio::test]

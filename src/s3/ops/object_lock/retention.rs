@@ -145,8 +145,8 @@ mod tests {
             mode: Some(Mode::Compliance),
             until: None,
         };
-        let hold = "<EventHold>ON</EventHold><EventHoldDuration><Years>2</Years></EventHoldDuration>";
-        assert_eq!(parsed(&format!("{hold}<Mode>COMPLIANCE</Mode>")), Ok(held));
+        let put_on = "<EventHold>ON</EventHold><EventHoldDuration><Years>2</Years></EventHoldDuration>";
+        assert_eq!(parsed(&format!("{put_on}<Mode>COMPLIANCE</Mode>")), Ok(held));
         assert_eq!(
             parsed("<EventHold>OFF</EventHold>"),
             Ok(RetentionChange { event_hold: Some(false), ..RetentionChange::default() })
