@@ -122,7 +122,7 @@ pub async fn visit(cx: &Context) -> Result<Response<ResponseBody>, Failure> {
         return Ok(send_to(&rules::follow(rule, base, key)));
     }
     let index = if key.is_empty() || key.ends_with('/') { site.index.as_str() } else { "" };
-    match read(cx, &bucket, &format!("{key}{index}"), cx.head.headers.clone()).await {
+    match show(cx, &bucket, &format!("{key}{index}"), cx.head.headers.clone()).await {
         Ok(response) => Ok(response),
         Err(error) => after_error(cx, &bucket, site, error).await,
     }
@@ -149,7 +149,7 @@ async fn after_error(
     for name in CONDITIONS {
         headers.remove(name);
     }
-    let document = read(cx, bucket, &site.error_key, headers).await;
+    let document = show(cx, bucket, &site.error_key, headers).await;
     Err(Failure { error, document: Some(document) })
 }
 
@@ -182,7 +182,14 @@ async fn open(cx: &Context, key: &str, headers: HeaderMap) -> S3Result<(Context,
     Ok((cx, operation))
 }
 
-/// An object as a visitor sees it, or where it sends him.
+/// An object as a visitor sees it, or where it sends him; what is missing is named.
+async fn show(cx: &Context, bucket: &Bucket, key: &str, headers: HeaderMap) -> S3Result<Response<ResponseBody>> {
+    read(cx, bucket, key, headers).await.map_err(|error| match error.code {
+        S3Code::NoSuchKey => error.with("Key", key),
+        _ => error,
+    })
+}
+
 async fn read(cx: &Context, bucket: &Bucket, key: &str, headers: HeaderMap) -> S3Result<Response<ResponseBody>> {
     let (cx, operation) = open(cx, key, headers).await?;
     let object = cx.head.object()?;
