@@ -1,6 +1,6 @@
 //! Pages that are made from the code stay true to it. `UPDATE_DOCS=1 cargo test --test documents` writes them anew.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests")]
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -52,7 +52,7 @@ fn mint() -> String {
     for row in &rows {
         match row.as_slice() {
             ["suite", suite, ran, passed] => writeln!(text, "| {suite} | {ran} | {passed} |").unwrap(),
-            ["open", suite, test, reason] => writeln!(open, "| {suite} | {} | {reason} |", cell(test)).unwrap(),
+            ["open", suite, name, reason] => writeln!(open, "| {suite} | {} | {reason} |", cell(name)).unwrap(),
             other => assert!(other.first().is_none_or(|first| first.starts_with('#')), "{other:?}"),
         }
     }
