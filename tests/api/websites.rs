@@ -175,6 +175,8 @@ async fn the_error_document_comes_with_the_status_of_the_error() {
         let head = site.call("HEAD", target).expect(status).await.has("content-length", "6");
         assert!(head.body.is_empty());
     }
+    let out = site.get("/error.html").header("range", "bytes=9-").expect(416).await.body_is("custom");
+    out.has("content-range", "bytes */6").has("x-amz-error-code", "InvalidRange");
     // A document that moved sends visitors there.
     site.put("error.html", "", &[PUBLIC, ("x-amz-website-redirect-location", "https://status.example/")]).await;
     site.moved("/none", 301, "https://status.example/").await;

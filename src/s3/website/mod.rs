@@ -69,6 +69,10 @@ impl Failure {
             Some(Ok(mut document)) if document.status() == StatusCode::OK => {
                 *document.status_mut() = self.error.status();
                 page::explain(&self.error, document.headers_mut());
+                // A range that fits nothing: what would have fitted is said beside the document, too.
+                if let Some(size) = self.error.render("", id, false).headers_mut().remove(header::CONTENT_RANGE) {
+                    document.headers_mut().insert(header::CONTENT_RANGE, size);
+                }
                 document
             }
             // The error document is itself moved elsewhere.
