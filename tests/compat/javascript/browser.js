@@ -127,7 +127,8 @@ async function cors(browser) {
         form.append(Object.assign(document.createElement('button'), { textContent: 'upload' }));
         document.body.append(form);
     }, [`${endpoint}/${Bucket}`, fields]);
-    await page.setInputFiles('input[type=file]', { name: 'p.txt', mimeType: 'text/plain', buffer: Buffer.from('by hand') });
+    const file = { name: 'p.txt', mimeType: 'text/plain', buffer: Buffer.from('by hand') };
+    await page.setInputFiles('input[type=file]', file);
     await Promise.all([page.waitForURL(`${friend}/thanks?**`), page.click('button')]);
     const landed = new URL(page.url()).searchParams;
     assert.deepStrictEqual([landed.get('bucket'), landed.get('key')], [Bucket, 'person.txt']);
@@ -137,7 +138,8 @@ async function cors(browser) {
     const outside = await browser.newPage();
     await outside.goto(stranger);
     const theirs = await presigned(PutObjectCommand, { Key: 'stranger.txt', ...input });
-    assert.deepStrictEqual(await fetched(outside, theirs, { method: 'PUT', body: 'x', headers }), { refused: 'TypeError' });
+    const sent = await fetched(outside, theirs, { method: 'PUT', body: 'x', headers });
+    assert.deepStrictEqual(sent, { refused: 'TypeError' });
     await absent('stranger.txt');
     const read = await fetched(outside, await presigned(GetObjectCommand, { Key: 'put.txt' }));
     assert.deepStrictEqual(read, { refused: 'TypeError' });

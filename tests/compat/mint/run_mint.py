@@ -2,8 +2,8 @@
 """Runs those suites of minio/mint that need neither Go nor a container, and compares them with `ledger.tsv`.
 
 The suites are not part of this repository: MINT_DIR, MINIO_PY_DIR and MINIO_JS_DIR name git repositories (checkouts or
-bare mirrors) of minio/mint, minio/minio-py and minio/minio-js. The ledger has, for each suite, how many tests ran and how
-many passed, and names every test that does not pass with the reason. A failure that it does not name is an error;
+bare mirrors) of minio/mint, minio/minio-py and minio/minio-js. The ledger has, for each suite, how many tests ran and
+how many passed, and names every test that does not pass with the reason. A failure that it does not name is an error;
 `--update` writes the figures anew, never the reasons.
 
 The suites stop at their first failure; here they go on, so that one run tells all of them.
@@ -58,9 +58,11 @@ def command(suite: str, scratch: pathlib.Path, mint: pathlib.Path, python: str) 
         return [python, tests], home
     if suite == "minio-js":
         folder = checked_out("minio-js", scratch)
-        subprocess.run(["npm", "install", "--quiet", "--ignore-scripts"], check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        install = ["npm", "install", "--quiet", "--ignore-scripts"]
+        subprocess.run(install, check=True, cwd=folder, stdout=subprocess.DEVNULL)
         tests = folder / "tests" / "functional" / "functional-tests.js"
-        going_on = "const step = (title, body) => it(title, body.length ? function (done) { body.call(this, done) } : body)"
+        body = "body.length ? function (done) { body.call(this, done) } : body"
+        going_on = f"const step = (title, body) => it(title, {body})"
         replaced(tests, r"import \{ step \} from 'mocha-steps'", going_on)
         required = ["dotenv/config", "source-map-support/register", "./babel-register.js"]
         options = [word for name in required for word in ("--require", name)]
@@ -98,7 +100,8 @@ def run(suite: str, scratch: pathlib.Path, mint: pathlib.Path, clients: pathlib.
         "AWS_DEFAULT_REGION": os.environ["SERVER_REGION"],
         "LC_ALL": "C.UTF-8",
     }
-    done = subprocess.run(words, check=False, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, timeout=LIMIT)
+    where = {"cwd": folder, "env": environment}
+    done = subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True, timeout=LIMIT, **where)
     return results(done.stdout)
 
 
@@ -136,7 +139,8 @@ def main() -> int:
     parser.add_argument("--update", action="store_true", help="write the figures of this run into the ledger")
     parser.add_argument("suites", nargs="*", default=SUITES, help=f"of {', '.join(SUITES)}; all without any")
     options = parser.parse_args()
-    clients = pathlib.Path(subprocess.run([COMPAT / "install"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+    installed = subprocess.run([COMPAT / "install"], check=True, stdout=subprocess.PIPE, text=True)
+    clients = pathlib.Path(installed.stdout.strip())
     figures, opened = read_ledger()
     unnamed = 0
     with tempfile.TemporaryDirectory(prefix="mint-") as folder:
