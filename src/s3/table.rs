@@ -24,6 +24,7 @@ use super::{
             PutObjectTagging,
         },
         versioning::{GetBucketVersioning, PutBucketVersioning},
+        website::{DeleteBucketWebsite, GetBucketWebsite, PutBucketWebsite},
     },
 };
 
@@ -38,6 +39,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<DeleteBucketCors>(),
     route::<DeleteBucketLifecycle>(),
     route::<DeleteBucketTagging>(),
+    route::<DeleteBucketWebsite>(),
     route::<DeleteObject>(),
     route::<DeleteObjectTagging>(),
     route::<DeleteObjects>(),
@@ -47,6 +49,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<GetBucketLocation>(),
     route::<GetBucketTagging>(),
     route::<GetBucketVersioning>(),
+    route::<GetBucketWebsite>(),
     route::<GetObject>(),
     route::<GetObjectAcl>(),
     route::<GetObjectAttributes>(),
@@ -65,6 +68,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<PutBucketLifecycleConfiguration>(),
     route::<PutBucketTagging>(),
     route::<PutBucketVersioning>(),
+    route::<PutBucketWebsite>(),
     route::<PutObject>(),
     route::<PutObjectAcl>(),
     route::<PutObjectTagging>(),

@@ -34,3 +34,4 @@ mod ranges;
 mod support;
 mod tagging;
 mod versioning;
+mod websites;
