@@ -28,6 +28,7 @@ use super::{
             PutObjectTagging,
         },
         versioning::{GetBucketVersioning, PutBucketVersioning},
+        website::{DeleteBucketWebsite, GetBucketWebsite, PutBucketWebsite},
     },
 };
 
@@ -42,6 +43,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<DeleteBucketCors>(),
     route::<DeleteBucketLifecycle>(),
     route::<DeleteBucketTagging>(),
+    route::<DeleteBucketWebsite>(),
     route::<DeleteObject>(),
     route::<DeleteObjectTagging>(),
     route::<DeleteObjects>(),
@@ -51,6 +53,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<GetBucketLocation>(),
     route::<GetBucketTagging>(),
     route::<GetBucketVersioning>(),
+    route::<GetBucketWebsite>(),
     route::<GetObject>(),
     route::<GetObjectAcl>(),
     route::<GetObjectAttributes>(),
@@ -72,6 +75,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<PutBucketLifecycleConfiguration>(),
     route::<PutBucketTagging>(),
     route::<PutBucketVersioning>(),
+    route::<PutBucketWebsite>(),
     route::<PutObject>(),
     route::<PutObjectAcl>(),
     route::<PutObjectLegalHold>(),

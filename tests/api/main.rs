@@ -36,3 +36,4 @@ mod ranges;
 mod support;
 mod tagging;
 mod versioning;
+mod websites;

@@ -4,6 +4,7 @@ use super::{
     configuration::{CorsRule, LifecycleRecord},
     lock::ObjectLockRecord,
     object::{AclRecord, Pair},
+    website::WebsiteRecord,
 };
 
 /// The three states of versioning (S3 reference, "Using versioning in S3 buckets").
@@ -60,4 +61,7 @@ pub struct BucketRecord {
     /// Object lock: there once it is enabled, and then for good.
     #[prost(message, optional, tag = "15")]
     pub object_lock: Option<ObjectLockRecord>,
+    /// The website, where the bucket has one.
+    #[prost(message, optional, tag = "17")]
+    pub website: Option<WebsiteRecord>,
 }
