@@ -55,6 +55,7 @@ s3_codes! {
     InvalidArgument = 400, "Invalid Argument";
     InvalidBucketAclWithObjectOwnership = 400, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
     InvalidBucketName = 400, "The specified bucket is not valid.";
+    InvalidBucketState = 409, "The request is not valid for the current state of the bucket.";
     InvalidChunkSizeError = 400, "Only the last chunk is allowed to have a size less than 8192 bytes";
     InvalidDigest = 400, "The Content-MD5 you specified is not valid.";
     InvalidLocationConstraint = 400, "The specified location-constraint is not valid";
@@ -86,11 +87,13 @@ s3_codes! {
     NoSuchKey = 404, "The specified key does not exist.";
     NoSuchLifecycleConfiguration = 404, "The lifecycle configuration does not exist";
     NoSuchTagSet = 404, "The TagSet does not exist";
+    NoSuchObjectLockConfiguration = 404, "The specified object does not have a ObjectLock configuration";
     NoSuchUpload = 404, "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     NoSuchVersion = 404, "The specified version does not exist.";
     NoSuchWebsiteConfiguration = 404, "The specified bucket does not have a website configuration";
     NotImplemented = 501, "A header or query you provided implies functionality that is not implemented.";
     OperationAborted = 409, "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    ObjectLockConfigurationNotFoundError = 404, "Object Lock configuration does not exist for this bucket";
     PreconditionFailed = 412, "At least one of the pre-conditions you specified did not hold";
     RequestHeaderSectionTooLarge = 400, "Your request header section exceeds the maximum allowed request header section size.";
     RequestTimeout = 400, "Your socket connection to the server was not read from or written to within the timeout period.";

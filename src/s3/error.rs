@@ -14,7 +14,7 @@ use super::{
 use crate::{
     data::DataError,
     metadata::MetadataError,
-    storage::{CompletionFault, FailedCondition, StorageError},
+    storage::{CompletionFault, FailedCondition, StorageError, lock::LockError},
     telemetry::RequestId,
     types::BodyError,
 };
@@ -240,6 +240,7 @@ impl From<StorageError> for S3Error {
             StorageError::NoSuchKey(_) => S3Code::NoSuchKey.into(),
             StorageError::NoSuchVersion => S3Code::NoSuchVersion.into(),
             StorageError::IsDeleteMarker(_) => S3Code::MethodNotAllowed.into(),
+            StorageError::Lock(e) => e.into(),
             StorageError::PreconditionFailed(condition) => {
                 Self::from(S3Code::PreconditionFailed).with("Condition", condition_name(condition))
             }
@@ -261,6 +262,23 @@ impl From<StorageError> for S3Error {
             | StorageError::UnknownLocation(_)
             | StorageError::Broken(_)
             | StorageError::Record(_) => Self::from(S3Code::InternalError).because(e),
+        }
+    }
+}
+
+impl From<LockError> for S3Error {
+    fn from(e: LockError) -> Self {
+        match e {
+            LockError::Protected => {
+                Self::new(S3Code::AccessDenied, "Access Denied because object protected by object lock.")
+            }
+            LockError::NotConfigured => Self::request("Bucket is missing Object Lock Configuration"),
+            LockError::PastDate => Self::new(S3Code::InvalidArgument, "The retain until date must be in the future!"),
+            LockError::Incomplete => Self::new(
+                S3Code::InvalidArgument,
+                "Mode and retain until date, event hold and event hold duration must be supplied together.",
+            ),
+            LockError::BucketState => S3Code::InvalidBucketState.into(),
         }
     }
 }

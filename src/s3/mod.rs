@@ -9,6 +9,7 @@ pub mod cors;
 pub mod error;
 pub mod grants;
 pub mod head;
+pub mod lock_headers;
 pub mod object_headers;
 pub mod operation;
 pub mod ops;

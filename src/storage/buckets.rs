@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use super::{
     Storage, StorageError, StorageResult,
     change::Change,
-    keys,
+    keys, lock,
     records::{AclRecord, BucketRecord, JournalOp, Record, Versioning},
 };
 use crate::{
@@ -196,6 +196,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::BucketAlreadyOwnedByYou`], [`StorageError::BucketAlreadyExists`].
     pub async fn create_bucket(&self, new: NewBucket) -> StorageResult<Arc<Bucket>> {
+        lock::check_bucket(None, &new.record)?;
         let now = self.inner.clock.now();
         let mut record = new.record;
         record.id = u64::from_be_bytes(self.inner.ids.random());
@@ -228,6 +229,9 @@ impl Storage {
     }
 
     /// Changes a bucket's settings. `edit` may run several times.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSuchBucket`]; [`lock::LockError::BucketState`] for a change that object lock rules out.
     pub async fn update_bucket(
         &self,
         name: &BucketName,
@@ -238,6 +242,7 @@ impl Storage {
             let (bucket, stored) = self.read_bucket(name).await?;
             let mut record = bucket.record.clone();
             edit(&mut record);
+            lock::check_bucket(Some(&bucket.record), &record)?;
             let changed = Arc::new(Bucket::new(name.clone(), record));
             let mut change = Change::new(&changed);
             change.batch.unchanged(BUCKETS, name.as_str().as_bytes().to_vec(), Some(&stored));

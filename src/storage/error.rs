@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use super::records::{ObjectRecord, RecordError};
+use super::{
+    lock::LockError,
+    records::{ObjectRecord, RecordError},
+};
 use crate::{
     data::DataError,
     metadata::MetadataError,
@@ -90,6 +93,9 @@ pub enum StorageError {
     /// The version is a delete marker.
     #[error("the version is a delete marker")]
     IsDeleteMarker(Box<ObjectRecord>),
+    /// Object lock forbids it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// A condition of the write does not hold.
     #[error("condition {0:?} does not hold")]
     PreconditionFailed(FailedCondition),

@@ -92,6 +92,9 @@ impl Storage {
     /// Works until the server stops.
     pub async fn run_garbage(&self, mut stop: StopSignal) {
         while !stop.is_stopping() {
+            if let Err(e) = self.keep_lock_time().await {
+                tracing::warn!(error = %e, "the time that locks count from is not kept");
+            }
             let pause = match self.collect_garbage().await {
                 Ok(report) if report.in_use + report.failed == 0 => IDLE,
                 Ok(_) => RETRY,

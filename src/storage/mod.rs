@@ -6,6 +6,7 @@
 //! - The newest version's record alone knows where the key's older `null` version is.
 //! - Every batch that frees data also says so: inline bodies are deleted in it, blobs are noted as garbage.
 //! - Counters, journal and garbage are part of the batch that makes them true.
+//! - No version is freed without [`lock`]'s leave, given for the very record that the batch requires unchanged.
 
 use std::{fmt, sync::Arc};
 
@@ -24,6 +25,7 @@ mod error;
 mod garbage;
 pub mod keys;
 pub mod listing;
+pub mod lock;
 mod locks;
 mod multipart;
 mod objects;
@@ -75,6 +77,7 @@ struct Inner {
     locks: locks::KeyLocks,
     readers: read::Readers,
     garbage: garbage::Signals,
+    lock_clock: lock::LockClock,
 }
 
 impl fmt::Debug for Storage {
@@ -106,6 +109,7 @@ impl Storage {
                 locks: locks::KeyLocks::default(),
                 readers: read::Readers::default(),
                 garbage: garbage::Signals::default(),
+                lock_clock: lock::LockClock::default(),
             }),
         }
     }

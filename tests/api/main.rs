@@ -28,6 +28,8 @@ mod hostile;
 mod listings;
 mod matrix;
 mod multipart;
+mod object_lock;
+mod object_lock_random;
 mod objects;
 mod promises;
 mod ranges;

@@ -196,7 +196,9 @@ struct Scene {
 impl Scene {
     async fn set() -> Self {
         let world = World::small_parts().await;
-        let bart = world.bucket("box").await;
+        let bart = world.bart();
+        bart.put("/box", "").header("x-amz-bucket-object-lock-enabled", "true").expect(200).await;
+        bart.put("/box?object-lock", LOCK).digested().expect(200).await;
         bart.put("/empty", "").expect(200).await;
         bart.put("/box/object", "body").header("x-amz-tagging", "a=1").expect(200).await;
         bart.put("/box?tagging", TAGS).expect(200).await;
@@ -236,7 +238,9 @@ impl Scene {
             "CopyObject" => call.header("x-amz-metadata-directive", "REPLACE"),
             "PostObject" => call.header("content-type", "multipart/form-data; boundary=line"),
             "GetObjectAttributes" => call.header("x-amz-object-attributes", "ETag"),
-            "DeleteObjects" => call.header("content-md5", content_md5(body.as_bytes())),
+            "DeleteObjects" | "PutObjectLegalHold" | "PutObjectLockConfiguration" | "PutObjectRetention" => {
+                call.header("content-md5", content_md5(body.as_bytes()))
+            }
             "PutBucketAcl" | "PutObjectAcl" => {
                 call.header("x-amz-grant-read", format!("id={}", crate::support::world::BART))
             }
@@ -247,6 +251,11 @@ impl Scene {
 
     /// Whether the request is known to be one that succeeds.
     fn knows(&self, route: &Route) -> bool {
+        // Nobody ever put the hold of the object on or off.
+        route.name != "GetObjectLegalHold" && self.knows_document(route)
+    }
+
+    fn knows_document(&self, route: &Route) -> bool {
         !self.body(route).is_empty() || !route.name.contains("Bucket") || PLAIN.contains(&route.name)
     }
 
@@ -258,6 +267,9 @@ impl Scene {
             "PutBucketVersioning" => {
                 "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>".to_owned()
             }
+            "PutObjectLegalHold" => "<LegalHold><Status>OFF</Status></LegalHold>".to_owned(),
+            "PutObjectLockConfiguration" => LOCK.replace("<Days>1<", "<Days>2<"),
+            "PutObjectRetention" => RETENTION.to_owned(),
             "PostObject" => FORM.to_owned(),
             "PutObject" | "UploadPart" => "new".to_owned(),
             _ => String::new(),
@@ -282,6 +294,12 @@ const PLAIN: [&str; 10] = [
 /// A form without a policy: whoever sends it is nobody.
 const FORM: &str = "--line\r\ncontent-disposition: form-data; name=\"key\"\r\n\r\nobject\r\n\
     --line\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\nnew\r\n--line--\r\n";
+
+const LOCK: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+    <Mode>GOVERNANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+
+const RETENTION: &str =
+    "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2100-01-01T00:00:00Z</RetainUntilDate></Retention>";
 
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>";
 

@@ -17,7 +17,10 @@ use crate::{
         token,
         xml::{read, write::XmlWriter},
     },
-    storage::{NewBucket, StorageError, records::BucketRecord},
+    storage::{
+        NewBucket, StorageError,
+        records::{BucketRecord, ObjectLockRecord, Versioning},
+    },
     types::{Acl, BucketName},
 };
 
@@ -104,6 +107,7 @@ impl Operation for ListBuckets {
 pub struct CreateBucket {
     name: BucketName,
     ownership: String,
+    object_lock: bool,
 }
 
 impl Operation for CreateBucket {
@@ -113,11 +117,6 @@ impl Operation for CreateBucket {
     type Reply = Plain;
 
     fn parse(head: &Head) -> S3Result<Self> {
-        let lock = head.header("x-amz-bucket-object-lock-enabled");
-        if lock.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            let error = S3Error::from(S3Code::NotImplemented);
-            return Err(error.with("Header", "x-amz-bucket-object-lock-enabled"));
-        }
         let ownership = match head.header("x-amz-object-ownership") {
             None | Some("ObjectWriter") => String::new(),
             Some(known @ ("BucketOwnerPreferred" | "BucketOwnerEnforced")) => {
@@ -133,7 +132,7 @@ impl Operation for CreateBucket {
                 ));
             }
         };
-        Ok(Self { name: head.bucket()?, ownership })
+        Ok(Self { name: head.bucket()?, ownership, object_lock: object_lock(head)? })
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -154,6 +153,10 @@ impl Operation for CreateBucket {
             ownership: self.ownership,
             ..BucketRecord::default()
         };
+        if self.object_lock {
+            record.set_state(Versioning::Enabled);
+            record.object_lock = Some(ObjectLockRecord::default());
+        }
         let acl = grants::from_headers(&head, cx.directory.as_ref(), Subject::Bucket { owner: &owner })?;
         if let Some(acl) = &acl {
             record.set_acl(acl);
@@ -171,13 +174,25 @@ impl Operation for CreateBucket {
                 }
                 // us-east-1 would put the new list in force. A creation that opens or closes a bucket which is in use
                 // is hardly ever meant: only one that changes nothing succeeds (s3-tests, bucket_recreate).
-                if existing.acl != acl.unwrap_or_else(|| Acl::private(&owner)) {
+                let same_lock = self.object_lock == existing.record.object_lock.is_some();
+                if existing.acl != acl.unwrap_or_else(|| Acl::private(&owner)) || !same_lock {
                     return Err(S3Code::BucketAlreadyExists.into());
                 }
             }
             Err(e) => return Err(e.into()),
         }
         Ok(Plain::ok().with(header::LOCATION, &path))
+    }
+}
+
+/// Whether a bucket begins with object lock, and with versioning, which that needs.
+fn object_lock(head: &Head) -> S3Result<bool> {
+    let name = "x-amz-bucket-object-lock-enabled";
+    match head.header(name) {
+        None => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(text) => Err(S3Error::argument(format!("Invalid {name} header"), name, text)),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::{self, Head},
+        lock_headers,
         object_headers::{attributes, storage_class},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         ops::{get_object::missing, put_object::written},
@@ -40,6 +41,7 @@ pub struct CopyObject {
     metadata: Directive,
     tagging: Directive,
     checksum: Option<ChecksumAlgorithm>,
+    lock: Vec<Need>,
 }
 
 /// What a copy reads.
@@ -186,8 +188,10 @@ impl Operation for CopyObject {
             ),
         };
         storage_class(head)?;
+        let object = head.object_without_version()?;
         Ok(Self {
-            object: head.object_without_version()?,
+            lock: lock_headers::needs(head, &object)?,
+            object,
             source: CopySource::read(head)?,
             condition: write_condition(head)?,
             metadata: Directive::read(head, "x-amz-metadata-directive")?,
@@ -197,7 +201,7 @@ impl Operation for CopyObject {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject), self.source.need()]
+        [vec![self.object.need(Action::PutObject), self.source.need()], self.lock.clone()].concat()
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
@@ -235,7 +239,7 @@ impl Operation for CopyObject {
 }
 
 impl CopyObject {
-    /// What is said of the copy. Lists, storage class and redirect are never taken from the source.
+    /// What is said of the copy. Lists, storage class, redirect and locks are never taken from the source.
     ///
     /// # Errors
     /// `InvalidRequest` for a copy of a version onto itself that changes nothing.

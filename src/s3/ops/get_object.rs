@@ -13,6 +13,7 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::{Head, parse_number},
+        lock_headers,
         object_headers::{ShowChecksum, describe, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
         reply,
@@ -111,7 +112,10 @@ impl GetObject {
             match opened {
                 Err(StorageError::Vanished) => {}
                 Err(e) => return Err(e.into()),
-                Ok(stream) => return Ok(self.0.reply(&cx, &bucket, &record, (selection, Some(stream)))),
+                Ok(stream) => {
+                    let lock = lock_headers::show(&mut cx, &bucket, &self.0.object, &record).await;
+                    return Ok(self.0.reply(&cx, &bucket, &record, (selection, Some(stream))).with(lock));
+                }
             }
         }
         Err(S3Error::from(S3Code::InternalError).because(StorageError::Vanished))
@@ -143,7 +147,8 @@ impl HeadObject {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
         let record = self.0.find(&mut cx, &bucket).await?;
         let selection = self.0.select(&cx, &bucket, &record).await?;
-        Ok(self.0.reply(&cx, &bucket, &record, (selection, None)))
+        let lock = lock_headers::show(&mut cx, &bucket, &self.0.object, &record).await;
+        Ok(self.0.reply(&cx, &bucket, &record, (selection, None)).with(lock))
     }
 }
 
@@ -232,6 +237,13 @@ impl Read {
         }
         let status = if selection.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         ObjectReply { status, headers, body: stream.map(Bytes) }
+    }
+}
+
+impl ObjectReply {
+    fn with(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
     }
 }
 

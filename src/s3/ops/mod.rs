@@ -11,6 +11,7 @@ pub mod get_object_attributes;
 pub mod lifecycle;
 pub mod list_objects;
 pub mod multipart;
+pub mod object_lock;
 pub mod post_object;
 pub mod put_object;
 pub mod tagging;

@@ -10,6 +10,7 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::Head,
+        lock_headers,
         object_headers::{attributes, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         reply::{Plain, set},
@@ -26,6 +27,7 @@ use crate::{
 pub struct PutObject {
     object: ObjectRef,
     condition: WriteCondition,
+    lock: Vec<Need>,
 }
 
 impl Operation for PutObject {
@@ -39,11 +41,13 @@ impl Operation for PutObject {
         if head.header("x-amz-write-offset-bytes").is_some() {
             return Err(S3Error::from(S3Code::NotImplemented).with("Header", "x-amz-write-offset-bytes"));
         }
-        Ok(Self { object: head.object_without_version()?, condition: write_condition(head)? })
+        let object = head.object_without_version()?;
+        let lock = lock_headers::needs_of_put(head, &object)?;
+        Ok(Self { object, condition: write_condition(head)?, lock })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject)]
+        [vec![self.object.need(Action::PutObject)], self.lock.clone()].concat()
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {

@@ -2,6 +2,7 @@
 
 use super::{
     configuration::{CorsRule, LifecycleRecord},
+    lock::ObjectLockRecord,
     object::{AclRecord, Pair},
     website::WebsiteRecord,
 };
@@ -57,6 +58,9 @@ pub struct BucketRecord {
     /// The lifecycle configuration, where one is set.
     #[prost(message, optional, tag = "12")]
     pub lifecycle: Option<LifecycleRecord>,
+    /// Object lock: there once it is enabled, and then for good.
+    #[prost(message, optional, tag = "15")]
+    pub object_lock: Option<ObjectLockRecord>,
     /// The website, where the bucket has one.
     #[prost(message, optional, tag = "17")]
     pub website: Option<WebsiteRecord>,

@@ -10,6 +10,7 @@ use thiserror::Error;
 mod bucket;
 mod configuration;
 mod journal;
+mod lock;
 mod object;
 mod upload;
 mod website;
@@ -20,6 +21,7 @@ pub use configuration::{
     NoncurrentTransitionRecord, TransitionRecord,
 };
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
+pub use lock::{ObjectLockRecord, PeriodRecord};
 pub use object::{
     AclRecord, ChecksumRecord, ContentHeaders, GrantRecord, Layout, LayoutRow, ListRecord, ObjectRecord, Pair, Segment,
 };

@@ -8,6 +8,7 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::Head,
+        lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         reply::Document,
@@ -23,6 +24,7 @@ use crate::{
 pub struct CreateMultipartUpload {
     object: ObjectRef,
     checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+    lock: Vec<Need>,
 }
 
 impl Operation for CreateMultipartUpload {
@@ -32,11 +34,12 @@ impl Operation for CreateMultipartUpload {
     type Reply = Document;
 
     fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { object: head.object_without_version()?, checksum: declared(head)? })
+        let object = head.object_without_version()?;
+        Ok(Self { checksum: declared(head)?, lock: lock_headers::needs(head, &object)?, object })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject)]
+        [vec![self.object.need(Action::PutObject)], self.lock.clone()].concat()
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {

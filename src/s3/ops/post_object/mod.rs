@@ -29,6 +29,7 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::{self, Head},
+        lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         ops::put_object::written,
@@ -80,6 +81,9 @@ impl Operation for PostObject {
         cx.principal = principal;
         cx.head = Arc::new(head_of(&form, &cx.head)?);
         cx.authorize(&object.need(Action::PutObject)).await?;
+        for need in lock_headers::needs(&cx.head, &object)? {
+            cx.authorize(&need).await?;
+        }
 
         let mut attributes = attributes(&cx.head, &cx, &bucket)?;
         if let Some(document) = form_field(&form.fields, "tagging") {
