@@ -20,9 +20,11 @@ use super::{
     reply,
     request_body::RequestBody,
     resolve::{self, Address},
+    server_log::Draft,
 };
 use crate::{
     auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, RequestHead, authenticate},
+    logging::AccessLogs,
     storage::Storage,
     telemetry::{
         AccessFacts, RequestId,
@@ -56,6 +58,7 @@ struct Inner {
     intake: Intake,
     permits: KeyPermits,
     probe: Option<Probe>,
+    access_logs: Option<AccessLogs>,
 }
 
 /// What a service is made of, besides what may be replaced.
@@ -71,6 +74,8 @@ pub struct Parts {
     pub requests_per_key: usize,
     /// Answers the health paths of this port.
     pub probe: Option<Probe>,
+    /// Takes the lines of buckets that keep a log.
+    pub access_logs: Option<AccessLogs>,
 }
 
 /// What is known of a request when its answer is made.
@@ -79,16 +84,17 @@ struct Outcome {
     resource: String,
     head_only: bool,
     bucket_region: Option<String>,
+    draft: Option<Box<Draft>>,
 }
 
 impl S3Service {
     /// A service of these parts.
     pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
-        let Parts { storage, auth, intake, requests_per_key, probe } = parts;
+        let Parts { storage, auth, intake, requests_per_key, probe, access_logs } = parts;
         let auth = Arc::new(auth);
         let permits = KeyPermits::new(requests_per_key);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe }) }
+        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe, access_logs }) }
     }
 
     /// Puts other accounts and settings in force; requests under way keep theirs.
@@ -106,6 +112,7 @@ impl S3Service {
             resource: parts.uri.path().to_owned(),
             head_only: parts.method == Method::HEAD,
             bucket_region: None,
+            draft: None,
         };
         let is_preflight = parts.method == Method::OPTIONS;
         let origin = if is_preflight { None } else { CrossOrigin::read(&parts.method, &parts.headers) };
@@ -125,6 +132,9 @@ impl S3Service {
         if let Some(region) = outcome.bucket_region {
             reply::set(response.headers_mut(), http::HeaderName::from_static("x-amz-bucket-region"), &region);
         }
+        if let Some(draft) = outcome.draft {
+            response = draft.attach(response, &outcome.facts, &id);
+        }
         response.extensions_mut().insert(outcome.facts);
         response
     }
@@ -140,6 +150,7 @@ impl S3Service {
         let target = Target::read(&parts, connection, &snapshot.settings.endpoints)?;
         outcome.note_address(&target.address);
         let scope = target.address.scope();
+        outcome.draft = self.draft(&parts, connection, &target.address).await;
         if parts.method == Method::OPTIONS && scope != Scope::Service {
             return self.preflight(&parts, &target.address, outcome).await;
         }
@@ -150,6 +161,9 @@ impl S3Service {
         head.base_url.clone_from(&target.base_url);
 
         let authenticated = self.authenticate(&head, &parts.uri, &target, &snapshot, connection)?;
+        if let Some(draft) = &mut outcome.draft {
+            draft.identify(&authenticated.principal);
+        }
         outcome.facts.requester = Some(Arc::from(authenticated.principal.account.as_str()));
         if scope == Scope::Bucket && head.method == Method::HEAD {
             outcome.bucket_region = Some(snapshot.settings.region.clone());
@@ -172,6 +186,16 @@ impl S3Service {
             Some(permit) => response.map(|body| permits::hold(body, permit)),
             None => response,
         })
+    }
+
+    /// Begins the line of a request to a bucket that keeps a log.
+    async fn draft(&self, parts: &RequestParts, connection: Connection, address: &Address) -> Option<Box<Draft>> {
+        let logs = self.inner.access_logs.as_ref()?;
+        let name = BucketName::new(&address.bucket).ok()?;
+        let bucket = self.inner.storage.bucket(&name).await.ok()?;
+        bucket.record.logging.as_ref()?;
+        let now = self.inner.storage.clock().now();
+        Some(Box::new(Draft::begin(logs.clone(), bucket, address.scope(), (parts, connection), now)))
     }
 
     /// Answers a browser that asks before it sends. Never authenticated: browsers send no credentials then.

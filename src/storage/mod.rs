@@ -17,6 +17,7 @@ use crate::{
     metadata::MetadataStore,
 };
 
+mod access_lines;
 mod buckets;
 mod change;
 mod delete;
@@ -29,11 +30,13 @@ mod multipart;
 mod objects;
 mod read;
 pub mod records;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod versions;
 mod write;
 
+pub use access_lines::LinePlace;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
@@ -41,6 +44,7 @@ pub use garbage::GarbageReport;
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
 pub use objects::{Attributes, PutObject, WriteCondition};
 pub use read::SegmentPage;
+pub use settings::{SettingKind, SettingPage};
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +132,11 @@ impl Storage {
     /// The clock that dates versions.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
+    }
+
+    /// Random bytes, for names.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        self.inner.ids.random()
     }
 
     fn location(&self, name: &str) -> StorageResult<Arc<Location>> {

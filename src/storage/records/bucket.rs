@@ -3,6 +3,7 @@
 use super::{
     configuration::{CorsRule, LifecycleRecord},
     object::{AclRecord, Pair},
+    settings::{LoggingRecord, NotificationRecord, ReplicationRecord},
 };
 
 /// The three states of versioning (S3 reference, "Using versioning in S3 buckets").
@@ -56,4 +57,19 @@ pub struct BucketRecord {
     /// The lifecycle configuration, where one is set.
     #[prost(message, optional, tag = "12")]
     pub lifecycle: Option<LifecycleRecord>,
+    /// Where this bucket's access log goes, where it is kept.
+    #[prost(message, optional, tag = "18")]
+    pub logging: Option<LoggingRecord>,
+    /// Transfer acceleration: `Enabled`, `Suspended`, or empty where it was never set.
+    #[prost(string, tag = "20")]
+    pub accelerate: String,
+    /// Who is told of events.
+    #[prost(message, optional, tag = "23")]
+    pub notification: Option<NotificationRecord>,
+    /// Where objects are copied to.
+    #[prost(message, optional, tag = "24")]
+    pub replication: Option<ReplicationRecord>,
+    /// Whether access control by attributes is switched on (S3 reference, "`AbacStatus`").
+    #[prost(bool, tag = "25")]
+    pub abac: bool,
 }

@@ -11,6 +11,7 @@ mod bucket;
 mod configuration;
 mod journal;
 mod object;
+mod settings;
 mod upload;
 
 pub use bucket::{BucketRecord, Versioning};
@@ -21,6 +22,10 @@ pub use configuration::{
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
 pub use object::{
     AclRecord, ChecksumRecord, ContentHeaders, GrantRecord, Layout, LayoutRow, ListRecord, ObjectRecord, Pair, Segment,
+};
+pub use settings::{
+    AccessLines, LogPartition, LoggingRecord, NotificationFilter, NotificationKind, NotificationRecord,
+    NotificationTarget, ReplicationDestination, ReplicationRecord, ReplicationRule, SettingNode, SettingRecord,
 };
 pub use upload::{PartRecord, UploadRecord};
 
