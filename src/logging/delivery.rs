@@ -76,7 +76,7 @@ fn objects(entries: impl Iterator<Item = AccessLines>, most: usize) -> Vec<Objec
     let mut objects: Vec<Object> = Vec::new();
     for entry in entries {
         let Some(logging) = entry.logging.clone() else { continue };
-        let count = entry.lines.iter().filter(|byte| **byte == b'\n').count();
+        let count = entry.lines.split_inclusive(|byte| *byte == b'\n').count();
         let by_day = logging.partition() == LogPartition::EventTime;
         let same = objects.iter_mut().find(|object| {
             object.lines.source == entry.source
@@ -89,14 +89,14 @@ fn objects(entries: impl Iterator<Item = AccessLines>, most: usize) -> Vec<Objec
                 object.text.extend_from_slice(&entry.lines);
                 object.count += count;
             }
-            None => objects.extend(split(entry, &logging, most)),
+            None => objects.extend(split(&entry, &logging, most)),
         }
     }
     objects
 }
 
 /// Objects of at most so many lines.
-fn split(entry: AccessLines, logging: &LoggingRecord, most: usize) -> Vec<Object> {
+fn split(entry: &AccessLines, logging: &LoggingRecord, most: usize) -> Vec<Object> {
     let bare = AccessLines { lines: Bytes::new(), ..entry.clone() };
     let lines: Vec<&[u8]> = entry.lines.split_inclusive(|byte| *byte == b'\n').collect();
     let pieces = lines.chunks(most.max(1));

@@ -77,7 +77,8 @@ impl AccessLogs {
     pub fn start(storage: Storage, settings: LogSettings, tasks: &Tasks) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let dropped = Arc::default();
-        let worker = Worker { storage, settings, receiver, dropped: Arc::clone(&dropped), pending: Vec::new(), lines: 0 };
+        let worker =
+            Worker { storage, settings, receiver, dropped: Arc::clone(&dropped), pending: Vec::new(), lines: 0 };
         let stop = tasks.stop_signal();
         tasks.spawn("access logs", worker.run(stop));
         Self { sender, dropped }

@@ -49,7 +49,7 @@ fn no_text_of_a_client_ends_its_field_or_its_line() {
         requester: "",
         key: "a b",
         agent: Some("x\" \"y\r\nz"),
-        referer: Some(&"ä".repeat(3000).leak()[..]),
+        referer: Some("ä".repeat(3000).leak()),
         ..line()
     };
     let text = hostile.to_string();
@@ -71,11 +71,8 @@ fn log_objects_are_named_by_time_or_in_folders_by_day() {
         ..AccessLines::default()
     };
     let key = |partition: LogPartition| {
-        let logging = LoggingRecord {
-            target_prefix: "log/".to_owned(),
-            partition: partition.into(),
-            ..LoggingRecord::default()
-        };
+        let logging =
+            LoggingRecord { target_prefix: "log/".to_owned(), partition: partition.into(), ..LoggingRecord::default() };
         name::key(&settings, &lines, &logging, now, [0xab; 8])
     };
     assert_eq!(key(LogPartition::Simple), "log/2026-03-04-05-06-07-ABABABABABABABAB");

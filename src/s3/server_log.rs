@@ -221,10 +221,9 @@ fn proof(headers: &HeaderMap, query: &str) -> (&'static str, &'static str) {
     match authorization {
         Some(text) if text.starts_with("AWS4-HMAC-SHA256") => ("SigV4", "AuthHeader"),
         Some(text) if text.starts_with("AWS ") => ("SigV2", "AuthHeader"),
-        Some(_) => ("", ""),
         None if has("X-Amz-Signature") => ("SigV4", "QueryString"),
         None if has("AWSAccessKeyId") => ("SigV2", "QueryString"),
-        None => ("", ""),
+        Some(_) | None => ("", ""),
     }
 }
 

@@ -227,7 +227,9 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_the_same() {
         let source = |name: &str| {
-            format_of(&format!("<PartitionedPrefix><PartitionDateSource>{name}</PartitionDateSource></PartitionedPrefix>"))
+            format_of(&format!(
+                "<PartitionedPrefix><PartitionDateSource>{name}</PartitionDateSource></PartitionedPrefix>"
+            ))
         };
         for document in [
             enabled(""),

@@ -277,8 +277,9 @@ mod tests {
     fn what_is_written_reads_back_the_same() {
         let topic = "<TopicConfiguration><Id>t</Id><Topic>arn:scality:bucketnotif:::target1</Topic>\
              <Event>s3:ObjectAnnotation:*</Event><Event>s3:ObjectRetention:Put</Event></TopicConfiguration>";
-        let function = topic.replace("Topic", "CloudFunction").replace(">t<", ">f<").replace("s3:Object", "s3:Object");
-        let function = function.replace("s3:ObjectAnnotation:*", PUT).replace("s3:ObjectRetention:Put", "s3:LifecycleTransition");
+        let function = topic.replace("Topic", "CloudFunction").replace(">t<", ">f<");
+        let function =
+            function.replace("s3:ObjectAnnotation:*", PUT).replace("s3:ObjectRetention:Put", "s3:LifecycleTransition");
         let rules = [("prefix", "a&amp;"), ("Suffix", ".jpg")];
         let all = format!("{function}{topic}{}<EventBridgeConfiguration/>", queue(&["s3:ObjectRemoved:*"], &rules));
         for document in [all.as_str(), "", &queue(&[PUT], &[])] {

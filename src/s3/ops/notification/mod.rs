@@ -66,9 +66,8 @@ impl Operation for PutBucketNotificationConfiguration {
     type Reply = Plain;
 
     fn parse(head: &Head) -> S3Result<Self> {
-        let any_target = head
-            .header("x-amz-skip-destination-validation")
-            .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let any_target =
+            head.header("x-amz-skip-destination-validation").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         Ok(Self { name: head.bucket()?, any_target })
     }
 

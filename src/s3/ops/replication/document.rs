@@ -56,13 +56,15 @@ pub(super) fn parse(root: &Element<'_>, is_site: &dyn Fn(&str) -> bool) -> S3Res
     root.only(&["Role", "Rule"])?;
     let role = root.required_text("Role")?.trim().to_owned();
     check_role(&role)?;
-    let mut rules =
-        root.children_named("Rule").map(|rule| parse_rule(rule, is_site)).collect::<S3Result<Vec<ReplicationRule>>>()?;
+    let mut rules = root
+        .children_named("Rule")
+        .map(|rule| parse_rule(rule, is_site))
+        .collect::<S3Result<Vec<ReplicationRule>>>()?;
     if !(1..=MAX_RULES).contains(&rules.len()) {
         return Err(S3Code::MalformedXML.into());
     }
-    name(&mut rules)?;
     check_together(&rules)?;
+    name(&mut rules)?;
     Ok(ReplicationRecord { role, rules })
 }
 
@@ -354,9 +356,7 @@ fn check_rule(rule: &ReplicationRule) -> S3Result<()> {
             }
         }
         if rule.delete_markers == Some(true) && !rule.tags.is_empty() {
-            return Err(S3Error::request(
-                "Delete marker replication is not supported if any Tag filter is specified.",
-            ));
+            return Err(S3Error::request("Delete marker replication is not supported if any Tag filter is specified."));
         }
     }
     let has_key = rule.destination.as_ref().is_some_and(|destination| !destination.kms_key.is_empty());

@@ -89,7 +89,8 @@ fn prefixes_of_the_first_schema_do_not_overlap_and_schemas_do_not_mix() {
 fn rules_of_the_second_schema_have_a_priority_of_their_own_and_say_what_happens_to_markers() {
     assert_eq!(refusal(&(second(1, "", TO) + &second(2, "", TO))), None);
     assert_eq!(refusal(&(second(1, "", TO) + &second(1, "", TO))), Some(S3Code::InvalidRequest));
-    for missing in ["<Priority>1</Priority>", "<DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication>"]
+    for missing in
+        ["<Priority>1</Priority>", "<DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication>"]
     {
         assert_eq!(refusal(&second(1, "", TO).replace(missing, "")), Some(S3Code::InvalidRequest), "{missing}");
     }
