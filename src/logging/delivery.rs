@@ -80,6 +80,7 @@ fn objects(entries: impl Iterator<Item = AccessLines>, most: usize) -> Vec<Objec
         let by_day = logging.partition() == LogPartition::EventTime;
         let same = objects.iter_mut().find(|object| {
             object.lines.source == entry.source
+                && object.lines.source_owner == entry.source_owner
                 && object.logging == logging
                 && object.count + count <= most
                 && (!by_day || object.lines.first_ms / DAY_MS == entry.first_ms / DAY_MS)
