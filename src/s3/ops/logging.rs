@@ -80,6 +80,10 @@ impl Operation for PutBucketLogging {
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Required).await?;
         let logging = parse(&read::read(&document)?, cx.directory.as_ref())?;
+        // "You must be the bucket owner" (S3 reference): no policy gives this away, for the log is written in his name.
+        if cx.bucket(&self.name).await?.owner != cx.principal.account {
+            return Err(S3Code::AccessDenied.into());
+        }
         if let Some(logging) = &logging {
             check_target(&cx, &self.name, &logging.target_bucket).await?;
         }
