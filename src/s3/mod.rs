@@ -23,6 +23,7 @@ pub mod shape;
 pub mod table;
 pub mod tags;
 pub mod token;
+pub mod website;
 pub mod xml;
 
 use std::net::SocketAddr;

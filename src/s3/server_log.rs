@@ -249,6 +249,9 @@ fn operation(name: &str, method: &Method, scope: Scope) -> String {
         "GetObjectTagging" | "PutObjectTagging" | "DeleteObjectTagging" => (method.as_str(), "OBJECT_TAGGING"),
         _ => (method.as_str(), ""),
     };
+    if matches!(name, "WebsiteGet" | "WebsiteHead") {
+        return format!("WEBSITE.{verb}.OBJECT");
+    }
     if !resource.is_empty() {
         return format!("REST.{verb}.{resource}");
     }
@@ -278,6 +281,7 @@ mod tests {
             ("GetBucketInventoryConfiguration", Method::GET, Scope::Bucket, "REST.GET.INVENTORY"),
             ("UploadPart", Method::PUT, Scope::Object, "REST.PUT.PART"),
             ("DeleteObjects", Method::POST, Scope::Bucket, "REST.POST.MULTI_OBJECT_DELETE"),
+            ("WebsiteGet", Method::GET, Scope::Bucket, "WEBSITE.GET.OBJECT"),
             ("", Method::GET, Scope::Object, "REST.GET.OBJECT"),
         ] {
             assert_eq!(named(name, method, scope), expected, "{name}");

@@ -33,6 +33,7 @@ use super::{
             PutObjectTagging,
         },
         versioning::{GetBucketVersioning, PutBucketVersioning},
+        website::{DeleteBucketWebsite, GetBucketWebsite, PutBucketWebsite},
     },
 };
 
@@ -52,6 +53,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<DeleteConfiguration<Metrics>>(),
     route::<DeleteBucketReplication>(),
     route::<DeleteBucketTagging>(),
+    route::<DeleteBucketWebsite>(),
     route::<DeleteObject>(),
     route::<DeleteObjectTagging>(),
     route::<DeleteObjects>(),
@@ -70,6 +72,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<GetBucketReplication>(),
     route::<GetBucketTagging>(),
     route::<GetBucketVersioning>(),
+    route::<GetBucketWebsite>(),
     route::<GetObject>(),
     route::<GetObjectAcl>(),
     route::<GetObjectAttributes>(),
@@ -101,6 +104,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<PutBucketReplication>(),
     route::<PutBucketTagging>(),
     route::<PutBucketVersioning>(),
+    route::<PutBucketWebsite>(),
     route::<PutObject>(),
     route::<PutObjectAcl>(),
     route::<PutObjectTagging>(),

@@ -40,3 +40,4 @@ mod replication;
 mod support;
 mod tagging;
 mod versioning;
+mod websites;

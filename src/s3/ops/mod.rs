@@ -21,3 +21,4 @@ pub mod put_object;
 pub mod replication;
 pub mod tagging;
 pub mod versioning;
+pub mod website;

@@ -4,6 +4,7 @@ use super::{
     configuration::{CorsRule, LifecycleRecord},
     object::{AclRecord, Pair},
     settings::{LoggingRecord, NotificationRecord, ReplicationRecord},
+    website::WebsiteRecord,
 };
 
 /// The three states of versioning (S3 reference, "Using versioning in S3 buckets").
@@ -72,4 +73,7 @@ pub struct BucketRecord {
     /// Whether access control by attributes is switched on (S3 reference, "`AbacStatus`").
     #[prost(bool, tag = "25")]
     pub abac: bool,
+    /// The website, where the bucket has one.
+    #[prost(message, optional, tag = "17")]
+    pub website: Option<WebsiteRecord>,
 }

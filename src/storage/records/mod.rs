@@ -13,6 +13,7 @@ mod journal;
 mod object;
 mod settings;
 mod upload;
+mod website;
 
 pub use bucket::{BucketRecord, Versioning};
 pub use configuration::{
@@ -28,6 +29,7 @@ pub use settings::{
     NotificationTarget, ReplicationDestination, ReplicationRecord, ReplicationRule, SettingNode, SettingRecord,
 };
 pub use upload::{PartRecord, UploadRecord};
+pub use website::{RedirectRecord, RoutingRuleRecord, WebsiteRecord};
 
 /// The version byte of every record written today.
 const VERSION: u8 = 1;
