@@ -237,6 +237,14 @@ impl From<StorageError> for S3Error {
             StorageError::BucketAlreadyOwnedByYou => S3Code::BucketAlreadyOwnedByYou.into(),
             StorageError::BucketAlreadyExists => S3Code::BucketAlreadyExists.into(),
             StorageError::BucketNotEmpty => S3Code::BucketNotEmpty.into(),
+            StorageError::TooManySettings => S3Code::TooManyConfigurations.into(),
+            StorageError::VersioningNotEnabled => {
+                Self::request("Versioning must be 'Enabled' on the bucket to apply a replication configuration")
+            }
+            StorageError::VersioningNeeded => Self::new(
+                S3Code::InvalidBucketState,
+                "A replication configuration is present on this bucket, so the versioning state cannot be changed.",
+            ),
             StorageError::NoSuchKey(_) => S3Code::NoSuchKey.into(),
             StorageError::NoSuchVersion => S3Code::NoSuchVersion.into(),
             StorageError::IsDeleteMarker(_) => S3Code::MethodNotAllowed.into(),

@@ -1,5 +1,6 @@
 //! The S3 protocol: one operation is one type and one row of a table.
 
+mod absent;
 mod auth_error;
 pub mod body;
 pub mod codes;
@@ -18,6 +19,8 @@ pub mod pipeline;
 pub mod reply;
 pub mod request_body;
 pub mod resolve;
+mod server_log;
+pub mod shape;
 pub mod table;
 pub mod tags;
 pub mod token;

@@ -237,11 +237,27 @@ impl Storage {
         name: &BucketName,
         edit: impl Fn(&mut BucketRecord) + Send,
     ) -> StorageResult<Arc<Bucket>> {
+        let always = move |record: &mut BucketRecord| {
+            edit(record);
+            Ok(())
+        };
+        self.try_update_bucket(name, always).await
+    }
+
+    /// As [`Storage::update_bucket`], unless `edit` finds that the settings do not allow it.
+    ///
+    /// # Errors
+    /// That of `edit`; nothing is changed then.
+    pub async fn try_update_bucket(
+        &self,
+        name: &BucketName,
+        edit: impl Fn(&mut BucketRecord) -> StorageResult<()> + Send,
+    ) -> StorageResult<Arc<Bucket>> {
         let _guard = self.inner.locks.lock_bucket(name).await;
         for _ in 0..ATTEMPTS {
             let (bucket, stored) = self.read_bucket(name).await?;
             let mut record = bucket.record.clone();
-            edit(&mut record);
+            edit(&mut record)?;
             lock::check_bucket(Some(&bucket.record), &record)?;
             let changed = Arc::new(Bucket::new(name.clone(), record));
             let mut change = Change::new(&changed);

@@ -84,6 +84,15 @@ pub enum StorageError {
     /// Versions or markers are left in the bucket.
     #[error("the bucket is not empty")]
     BucketNotEmpty,
+    /// The bucket has as many settings of the kind as it may have.
+    #[error("the bucket has too many settings of this kind")]
+    TooManySettings,
+    /// What was asked for works in buckets only that keep versions.
+    #[error("versioning is not enabled")]
+    VersioningNotEnabled,
+    /// Something in force in the bucket needs its versions.
+    #[error("a replication configuration needs versioning")]
+    VersioningNeeded,
     /// No current version; holds the delete marker that hides older ones.
     #[error("no such key")]
     NoSuchKey(Option<Box<ObjectRecord>>),

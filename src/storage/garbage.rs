@@ -214,7 +214,7 @@ impl Storage {
             GarbageKind::Bucket => {
                 let all = Bytes::new()..keys::end_of_all();
                 self.remove_parts(bucket, all.clone()).await?;
-                for table in [Table::Uploads, Table::Bodies] {
+                for table in [Table::Uploads, Table::Bodies, Table::Settings] {
                     batch.delete_range(Namespace::of(table, bucket), all.clone());
                 }
                 Ok(())

@@ -18,6 +18,7 @@ use crate::{
     metadata::MetadataStore,
 };
 
+mod access_lines;
 mod buckets;
 mod change;
 mod delete;
@@ -31,11 +32,13 @@ mod multipart;
 mod objects;
 mod read;
 pub mod records;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod versions;
 mod write;
 
+pub use access_lines::LinePlace;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
@@ -43,6 +46,7 @@ pub use garbage::GarbageReport;
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
 pub use objects::{Attributes, PutObject, WriteCondition};
 pub use read::SegmentPage;
+pub use settings::{SettingKind, SettingPage};
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +136,11 @@ impl Storage {
     /// The clock that dates versions.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
+    }
+
+    /// Random bytes, for names.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        self.inner.ids.random()
     }
 
     fn location(&self, name: &str) -> StorageResult<Arc<Location>> {

@@ -219,15 +219,20 @@ impl Scene {
             (_, Scope::Object) if of_upload => "/box/upload",
             (_, Scope::Object) => "/box/object",
         };
-        let query: Vec<String> = pattern
+        let mut query: Vec<String> = pattern
             .query
             .iter()
             .map(|name| match *name {
                 "uploadId" => format!("uploadId={}", self.upload.id),
                 "partNumber" => "partNumber=2".to_owned(),
+                "id" => "id=x".to_owned(),
                 other => other.to_owned(),
             })
             .collect();
+        // Whoever lists these needs no id; whoever sets or deletes one does, though it does not tell them apart.
+        if pattern.method != "GET" && pattern.query.first().is_some_and(|name| WITH_ID.contains(name)) {
+            query.push("id=x".to_owned());
+        }
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
         let body = self.body(route);
         let mut call = self.bart.call(pattern.method.as_str(), &target).body(&body);
@@ -276,6 +281,9 @@ impl Scene {
         }
     }
 }
+
+/// Sub-resources of which a bucket has many.
+const WITH_ID: [&str; 4] = ["analytics", "intelligent-tiering", "inventory", "metrics"];
 
 /// Operations on buckets that need no document.
 const PLAIN: [&str; 10] = [

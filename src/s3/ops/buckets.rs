@@ -14,12 +14,12 @@ use crate::{
         operation::{Need, Operation, Pattern, Scope, Target},
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
-        token,
+        tags, token,
         xml::{read, write::XmlWriter},
     },
     storage::{
         NewBucket, StorageError,
-        records::{BucketRecord, ObjectLockRecord, Versioning},
+        records::{BucketRecord, ObjectLockRecord, Pair, Versioning},
     },
     types::{Acl, BucketName},
 };
@@ -88,6 +88,7 @@ impl Operation for ListBuckets {
             xml.text("CreationDate", &bucket.created().to_iso8601());
             if self.paged {
                 xml.text("BucketRegion", &cx.settings.region);
+                xml.text("BucketArn", &format!("arn:aws:s3:::{}", bucket.name));
             }
             xml.close();
         }
@@ -132,6 +133,7 @@ impl Operation for CreateBucket {
                 ));
             }
         };
+        check_namespace(head)?;
         Ok(Self { name: head.bucket()?, ownership, object_lock: object_lock(head)? })
     }
 
@@ -142,7 +144,7 @@ impl Operation for CreateBucket {
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
         let head = std::sync::Arc::clone(&cx.head);
         let document = body.optional_document(&head, &cx.intake, DOCUMENT, Digest::Optional).await?;
-        let constraint = if document.is_empty() { None } else { location_constraint(&document)? };
+        let Configuration { constraint, tags } = configuration(&document)?;
         let location = choose_location(&cx, constraint.as_deref())?;
         let owner = cx.principal.account.clone();
         let mut record = BucketRecord {
@@ -151,6 +153,7 @@ impl Operation for CreateBucket {
             location_constraint: constraint.unwrap_or_default(),
             location: (*location.name).to_owned(),
             ownership: self.ownership,
+            tags,
             ..BucketRecord::default()
         };
         if self.object_lock {
@@ -196,17 +199,44 @@ fn object_lock(head: &Head) -> S3Result<bool> {
     }
 }
 
-fn location_constraint(document: &[u8]) -> S3Result<Option<String>> {
+/// Names of the account's own name space end in `-an`, which is reserved; here all accounts share one name space.
+fn check_namespace(head: &Head) -> S3Result<()> {
+    const HEADER: &str = "x-amz-bucket-namespace";
+    match head.header(HEADER) {
+        None | Some("global") => Ok(()),
+        Some(known @ "account-regional") => {
+            Err(S3Error::from(S3Code::NotImplemented).with("Header", HEADER).with("Value", known))
+        }
+        Some(other) => Err(S3Error::argument("Invalid bucket namespace", HEADER, other)),
+    }
+}
+
+/// What the document of a creation says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Configuration {
+    constraint: Option<String>,
+    tags: Vec<Pair>,
+}
+
+fn configuration(document: &[u8]) -> S3Result<Configuration> {
+    if document.is_empty() {
+        return Ok(Configuration::default());
+    }
     let root = read::read(document)?;
     if root.name() != "CreateBucketConfiguration" {
         return Err(S3Code::MalformedXML.into());
     }
-    for later in ["Location", "Bucket", "Tags"] {
+    for later in ["Location", "Bucket"] {
         if root.child(later)?.is_some() {
             return Err(S3Error::from(S3Code::NotImplemented).with("Element", later));
         }
     }
-    Ok(root.optional_text("LocationConstraint")?.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned))
+    let tags = match root.child("Tags")? {
+        None => Vec::new(),
+        Some(list) => tags::parse_list(list, tags::MAX_BUCKET_TAGS, "Bucket")?,
+    };
+    let constraint = root.optional_text("LocationConstraint")?.map(str::trim).filter(|text| !text.is_empty());
+    Ok(Configuration { constraint: constraint.map(str::to_owned), tags })
 }
 
 /// The location of a new bucket: the one it names, else the endpoint's, else the default.

@@ -17,7 +17,7 @@ use crate::{
         lock_headers,
         object_headers::{attributes, storage_class},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::{get_object::missing, put_object::written},
+        ops::{get_object::missing, lifecycle::show_expiration, put_object::written},
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -216,9 +216,10 @@ impl Operation for CopyObject {
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
         let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         let body = self.source.body(&cx, &source, 0..source.record.size, checksum).await?;
+        let key = self.object.key;
         let put = Put {
             bucket: Arc::clone(&bucket),
-            key: self.object.key,
+            key: key.clone(),
             location: cx.location(&bucket)?,
             attributes,
             condition: self.condition,
@@ -234,6 +235,7 @@ impl Operation for CopyObject {
         ));
         reply.headers = written(&cx, &bucket, &record);
         reply.headers.remove(http::header::ETAG);
+        show_expiration(&mut reply.headers, &bucket, &key, &record);
         Ok(source_version(&cx, &source, reply))
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         lock_headers,
         object_headers::{ShowChecksum, describe, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
+        ops::lifecycle::show_expiration,
         reply,
         request_body::RequestBody,
     },
@@ -216,6 +217,10 @@ impl Read {
     ) -> ObjectReply {
         let checksum = if selection.partial || selection.parts.is_some() { ShowChecksum::No } else { self.checksum };
         let mut headers = describe(cx, bucket, record, checksum);
+        // Rules speak of current versions; whoever names a version asks for that one, current or not.
+        if self.object.version.is_none() {
+            show_expiration(&mut headers, bucket, &self.object.key, record);
+        }
         if self.checksum == ShowChecksum::Yes && selection.checksum.is_some() {
             show_checksum(&mut headers, selection.checksum.as_ref());
             // The value is the part's, the type the object's.

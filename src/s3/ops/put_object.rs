@@ -13,6 +13,7 @@ use crate::{
         lock_headers,
         object_headers::{attributes, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        ops::lifecycle::show_expiration,
         reply::{Plain, set},
         request_body::RequestBody,
     },
@@ -57,9 +58,10 @@ impl Operation for PutObject {
         let location = cx.location(&bucket)?;
         let body = body.object(&head, &cx.intake, None)?;
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
+        let key = self.object.key;
         let put = Put {
             bucket: std::sync::Arc::clone(&bucket),
-            key: self.object.key,
+            key: key.clone(),
             location,
             attributes,
             condition: self.condition,
@@ -67,7 +69,9 @@ impl Operation for PutObject {
             op: JournalOp::ObjectPut,
         };
         let record = cx.storage.put_object(put).await?;
-        Ok(Plain { headers: written(&cx, &bucket, &record), ..Plain::ok() })
+        let mut headers = written(&cx, &bucket, &record);
+        show_expiration(&mut headers, &bucket, &key, &record);
+        Ok(Plain { headers, ..Plain::ok() })
     }
 }
 

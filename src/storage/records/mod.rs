@@ -12,6 +12,7 @@ mod configuration;
 mod journal;
 mod lock;
 mod object;
+mod settings;
 mod upload;
 mod website;
 
@@ -24,6 +25,10 @@ pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
 pub use lock::{ObjectLockRecord, PeriodRecord};
 pub use object::{
     AclRecord, ChecksumRecord, ContentHeaders, GrantRecord, Layout, LayoutRow, ListRecord, ObjectRecord, Pair, Segment,
+};
+pub use settings::{
+    AccessLines, LogPartition, LoggingRecord, NotificationFilter, NotificationKind, NotificationRecord,
+    NotificationTarget, ReplicationDestination, ReplicationRecord, ReplicationRule, SettingNode, SettingRecord,
 };
 pub use upload::{PartRecord, UploadRecord};
 pub use website::{RedirectRecord, RoutingRuleRecord, WebsiteRecord};

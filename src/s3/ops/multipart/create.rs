@@ -11,6 +11,7 @@ use crate::{
         lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        ops::lifecycle::show_abort,
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -59,6 +60,7 @@ impl Operation for CreateMultipartUpload {
         xml.text("Key", self.object.key.as_str());
         xml.text("UploadId", &id.to_string());
         let mut reply = Document::new(xml.finish());
+        show_abort(&mut reply.headers, &bucket, &self.object.key, cx.now);
         if let Some((algorithm, kind)) = self.checksum {
             reply = reply
                 .with(HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name())

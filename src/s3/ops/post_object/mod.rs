@@ -32,7 +32,7 @@ use crate::{
         lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::put_object::written,
+        ops::{lifecycle::show_expiration, put_object::written},
         request_body::{Declared, RequestBody},
         tags,
         xml::read,
@@ -100,8 +100,10 @@ impl Operation for PostObject {
             op: JournalOp::ObjectPut,
         };
         let record = cx.storage.put_object(put).await?;
+        let mut headers = written(&cx, &bucket, &record);
+        show_expiration(&mut headers, &bucket, &object.key, &record);
         Ok(Posted {
-            headers: written(&cx, &bucket, &record),
+            headers,
             address: format!("{}/{}/{}", cx.head.base_url, bucket.name, answer::encoded_path(object.key.as_str())),
             bucket: bucket.name.to_string(),
             key: object.key.as_str().to_owned(),
