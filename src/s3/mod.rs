@@ -17,6 +17,7 @@ pub mod pipeline;
 pub mod reply;
 pub mod request_body;
 pub mod resolve;
+pub mod search;
 pub mod table;
 pub mod tags;
 pub mod token;

@@ -60,6 +60,7 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
         )?,
         storage_class: storage_class(head)?,
         redirect: redirect(head)?,
+        annotations: None,
         owner: Some(owner),
     })
 }

@@ -17,6 +17,8 @@ use crate::{
     metadata::MetadataStore,
 };
 
+mod annotations;
+mod append;
 mod buckets;
 mod change;
 mod delete;
@@ -27,13 +29,17 @@ pub mod listing;
 mod locks;
 mod multipart;
 mod objects;
+mod quota;
 mod read;
 pub mod records;
+mod rename;
 #[cfg(test)]
 mod tests;
 mod versions;
 mod write;
 
+pub use annotations::{AnnotationPage, CopiedAnnotations, NewAnnotation};
+pub use append::Append;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
@@ -41,6 +47,7 @@ pub use garbage::GarbageReport;
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
 pub use objects::{Attributes, PutObject, WriteCondition};
 pub use read::SegmentPage;
+pub use rename::{Rename, RenameToken};
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]

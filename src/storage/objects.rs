@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    FailedCondition, Storage, StorageError, StorageResult,
+    CopiedAnnotations, FailedCondition, Storage, StorageError, StorageResult,
     buckets::Bucket,
-    change::Change,
+    change::{Change, Demand},
     keys,
     multipart::Completion,
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     location::Location,
-    metadata::{MetadataError, Table},
+    metadata::{Condition, MetadataError, Table},
     types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, VersionSelector},
 };
 
@@ -40,6 +40,8 @@ pub struct Attributes {
     pub storage_class: String,
     /// `x-amz-website-redirect-location`; empty for none.
     pub redirect: String,
+    /// Annotations copied from another object.
+    pub annotations: Option<Arc<CopiedAnnotations>>,
 }
 
 /// What must hold of the key for a write to happen.
@@ -93,7 +95,7 @@ impl WriteCondition {
 impl Attributes {
     /// The record of an object with these attributes; bytes, tags of identity and version come later.
     pub(super) fn into_record(self, location: &Location) -> ObjectRecord {
-        ObjectRecord {
+        let mut record = ObjectRecord {
             owner: self.owner.as_ref().map(AccountId::as_str).unwrap_or_default().to_owned(),
             owner_display_name: self.owner_display_name,
             content: (self.content != ContentHeaders::default()).then_some(self.content),
@@ -104,7 +106,11 @@ impl Attributes {
             redirect: self.redirect,
             location: (*location.name).to_owned(),
             ..ObjectRecord::default()
+        };
+        if let Some(copied) = &self.annotations {
+            copied.describe(&mut record);
         }
+        record
     }
 }
 
@@ -129,7 +135,9 @@ impl Storage {
     /// moment of commit; [`StorageError::Body`] where the bytes are not what was promised. Nothing changes then.
     pub async fn put_object(&self, put: PutObject) -> StorageResult<ObjectRecord> {
         let PutObject { bucket, key, location, attributes, condition, body, op } = put;
+        self.check_room_early(&bucket, &key, body.length).await?;
         let mut stored = self.receive(&location, body).await?;
+        stored.annotations.clone_from(&attributes.annotations);
         let mut record = attributes.into_record(&location);
         record.size = stored.digests.size;
         ETag::from_md5(stored.digests.md5).as_str().clone_into(&mut record.etag);
@@ -181,6 +189,7 @@ impl Storage {
             stored.name_in(&mut change);
         }
         if let Some(completion) = publication.completion {
+            change.demand(Demand::All);
             completion.end_upload(&mut change, key, record);
         }
         change.tell(publication.op, key.as_str(), Some(record.version_id()), now);
@@ -190,12 +199,13 @@ impl Storage {
     /// Commits a change. The stored bytes are settled before the outcome is known: if the caller goes away while
     /// the batch is queued, the batch may still name them. They are unsettled again only by a certain refusal.
     pub(super) async fn commit(&self, change: Change<'_>, mut stored: Option<&mut Stored>) -> StorageResult<()> {
+        let bucket = change.bucket;
         let (batch, leaves_garbage) = change.finish();
+        let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
         if let Some(stored) = stored.as_deref_mut() {
             stored.settle();
         }
-        let result = self.inner.metadata.commit(batch).await;
-        match result {
+        match self.inner.metadata.commit(batch).await {
             Ok(()) => {
                 if leaves_garbage {
                     self.inner.garbage.wake();
@@ -206,7 +216,7 @@ impl Storage {
                 if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
                     stored.unsettle();
                 }
-                Err(e.into())
+                Err(if bounded { self.full_or_gone(bucket, e).await } else { e.into() })
             }
         }
     }

@@ -56,4 +56,10 @@ pub struct BucketRecord {
     /// The lifecycle configuration, where one is set.
     #[prost(message, optional, tag = "12")]
     pub lifecycle: Option<LifecycleRecord>,
+    /// Most bytes of versions and parts together; 0 for any number. Copied into the row of the counters.
+    #[prost(uint64, tag = "21")]
+    pub quota_bytes: u64,
+    /// Most versions; 0 for any number. Copied into the row of the counters.
+    #[prost(uint64, tag = "22")]
+    pub quota_objects: u64,
 }
