@@ -290,6 +290,8 @@ fn condition_name(condition: FailedCondition) -> &'static str {
         FailedCondition::IfNoneMatch => "If-None-Match",
         FailedCondition::IfMatchSize => "x-amz-if-match-size",
         FailedCondition::IfMatchLastModified => "x-amz-if-match-last-modified-time",
+        FailedCondition::RenameSource => "x-amz-rename-source-if-*",
+        FailedCondition::RenameDestination => "If-Modified-Since or If-Unmodified-Since",
     }
 }
 

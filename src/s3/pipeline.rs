@@ -18,8 +18,10 @@ use super::{
     operation::{Route, Scope},
     permits::{self, KeyPermits},
     reply,
+    report::{self, ReportRoute},
     request_body::RequestBody,
     resolve::{self, Address},
+    sosapi,
 };
 use crate::{
     auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, RequestHead, authenticate},
@@ -56,6 +58,7 @@ struct Inner {
     intake: Intake,
     permits: KeyPermits,
     probe: Option<Probe>,
+    report: ReportRoute,
 }
 
 /// What a service is made of, besides what may be replaced.
@@ -71,6 +74,8 @@ pub struct Parts {
     pub requests_per_key: usize,
     /// Answers the health paths of this port.
     pub probe: Option<Probe>,
+    /// Answers reports.
+    pub report: ReportRoute,
 }
 
 /// What is known of a request when its answer is made.
@@ -84,11 +89,11 @@ struct Outcome {
 impl S3Service {
     /// A service of these parts.
     pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
-        let Parts { storage, auth, intake, requests_per_key, probe } = parts;
+        let Parts { storage, auth, intake, requests_per_key, probe, report } = parts;
         let auth = Arc::new(auth);
         let permits = KeyPermits::new(requests_per_key);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe }) }
+        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe, report }) }
     }
 
     /// Puts other accounts and settings in force; requests under way keep theirs.
@@ -220,10 +225,21 @@ impl S3Service {
         authenticate(&request, snapshot.credentials.as_ref(), &self.inner.auth, now).map_err(auth_error::s3_error)
     }
 
+    async fn report(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
+        let is_allowed = self.inner.probe.as_ref()?.allows(connection.peer.ip());
+        let directory = Arc::clone(&self.inner.snapshot.load().directory);
+        let store = (&self.inner.storage, directory.as_ref());
+        let mut response = self.inner.report.answer(store, (&parts.method, &parts.headers), is_allowed).await;
+        let facts = AccessFacts { operation: "Report", action: "report", ..AccessFacts::default() };
+        response.extensions_mut().insert(facts);
+        Some(response)
+    }
+
     async fn health(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
         let depth = match parts.uri.path() {
             "/_/healthcheck" => Depth::Live,
             "/_/healthcheck/deep" => Depth::Ready,
+            report::PATH => return self.report(parts, connection).await,
             _ => return None,
         };
         let answer = self.inner.probe.as_ref()?.answer(depth, &parts.method, connection.peer.ip()).await;
@@ -269,7 +285,12 @@ struct Target {
 impl Target {
     fn read(parts: &RequestParts, connection: Connection, endpoints: &BTreeMap<String, String>) -> S3Result<Self> {
         let host = resolve::host_of(&parts.headers, &parts.uri);
-        let address = resolve::address(host, parts.uri.path(), endpoints)?;
+        let mut address = resolve::address(host, parts.uri.path(), endpoints)?;
+        if address.virtual_bucket.is_none()
+            && let Some(path) = sosapi::rerouted(parts.uri.path())
+        {
+            address = resolve::address(host, &path, endpoints)?;
+        }
         let scheme = if connection.secure { "https" } else { "http" };
         let authority = parts
             .headers

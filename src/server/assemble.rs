@@ -21,6 +21,7 @@ use crate::{
     s3::{
         body::{Intake, Pace},
         pipeline::{Parts, S3Service},
+        report::ReportRoute,
     },
     storage::{Settings, Storage},
     tasks::Tasks,
@@ -114,6 +115,7 @@ impl Server {
             intake: intake(&config),
             requests_per_key: config.limits.requests_per_access_key,
             probe: Some(probe.clone()),
+            report: ReportRoute { token: config.report_token.clone() },
         };
         let s3 = S3Service::new(parts, snapshot(&config, &set));
         front.metrics.watch_disk(config.data_path.clone());

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Most annotations of a version (S3 reference, "`PutObjectAnnotation`").
-pub const MAX_ANNOTATIONS: u32 = 1000;
+const MAX_ANNOTATIONS: u32 = 1000;
 /// Annotations copied at a time: each may have a mebibyte.
 const COPY_PAGE: usize = 8;
 

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use md5::{Digest as _, Md5};
 
 use super::{
     Attributes, Storage, StorageError, StorageResult, WriteCondition,
@@ -20,11 +19,15 @@ use super::{
 use crate::{
     location::Location,
     metadata::{MetadataError, Namespace, Table},
-    types::{BodyDigests, ChecksumType, ETag, IncomingBody, ObjectKey, checksum::FullObject},
+    types::{
+        BodyDigests, ChecksumType, ETag, IncomingBody, ObjectKey,
+        checksum::FullObject,
+        digest::{Digest, Md5},
+    },
 };
 
 /// Most segments of an object.
-pub const MAX_APPENDED: u32 = 10_000;
+const MAX_APPENDED: u32 = 10_000;
 
 /// Bytes to be appended.
 #[derive(Debug)]

@@ -20,6 +20,10 @@ pub enum FailedCondition {
     IfMatchSize,
     /// `x-amz-if-match-last-modified-time`.
     IfMatchLastModified,
+    /// A condition that a rename puts on its source.
+    RenameSource,
+    /// A date that a rename asks of what is at its destination.
+    RenameDestination,
 }
 
 /// How the completion of an upload contradicts the upload.

@@ -33,6 +33,7 @@ mod quota;
 mod read;
 pub mod records;
 mod rename;
+mod report;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -47,7 +48,8 @@ pub use garbage::GarbageReport;
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
 pub use objects::{Attributes, PutObject, WriteCondition};
 pub use read::SegmentPage;
-pub use rename::{Rename, RenameToken};
+pub use rename::{Rename, RenameCheck, RenameToken};
+pub use report::{Holdings, ReportedBucket, StorageReport};
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,8 @@
 )]
 
 mod addressing;
+mod annotations;
+mod append;
 mod attributes;
 mod authentication;
 mod buckets;
@@ -30,7 +32,12 @@ mod matrix;
 mod multipart;
 mod objects;
 mod promises;
+mod quota;
 mod ranges;
+mod rename;
+mod reports;
+mod search;
+mod sosapi;
 mod support;
 mod tagging;
 mod versioning;

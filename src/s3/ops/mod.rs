@@ -1,6 +1,7 @@
 //! The operations: each is one type with its request, its rules and its answer.
 
 pub mod acl;
+pub mod annotations;
 pub mod buckets;
 pub mod copy_object;
 pub mod cors;
@@ -15,5 +16,6 @@ pub mod multipart;
 pub mod post_object;
 pub mod put_object;
 pub mod quota;
+pub mod rename_object;
 pub mod tagging;
 pub mod versioning;
