@@ -10,14 +10,14 @@ fn search(bucket: &str, clause: &str, more: &str) -> String {
 
 async fn world() -> World {
     let world = World::new().await;
-    let bart = world.bucket("b").await;
+    let bart = world.bucket("bkt").await;
     for (key, size, tags, color) in [
         ("a/1", 10, "kind=cat", "blue"),
         ("a/2", 200, "kind=dog", "Blue"),
         ("c", 3000, "kind=cat&age=7", "red"),
         ("d/4", 40000, "", ""),
     ] {
-        let mut call = bart.put(&format!("/b/{key}"), vec![b'x'; size]).header("content-type", "text/plain");
+        let mut call = bart.put(&format!("/bkt/{key}"), vec![b'x'; size]).header("content-type", "text/plain");
         if !tags.is_empty() {
             call = call.header("x-amz-tagging", tags);
         }
@@ -45,7 +45,7 @@ async fn a_clause_picks_by_every_kind_of_field() {
         ("replicationInfo.status='COMPLETED'", vec![]),
     ] {
         for form in ["", "&list-type=2"] {
-            let reply = bart.get(&search("b", clause, form)).expect(200).await;
+            let reply = bart.get(&search("bkt", clause, form)).expect(200).await;
             assert_eq!(reply.tags("Key"), keys, "{clause}{form}");
             assert_eq!(reply.tag("IsTruncated").as_deref(), Some("false"));
         }
@@ -57,11 +57,11 @@ async fn what_is_no_clause_is_refused_in_the_originals_words() {
     let world = world().await;
     let bart = world.bart();
     for clause in ["", "key", "key=", "key='a", "key LIKE '('", "(key=a", "key = a b"] {
-        let reply = refused(&world, bart.get(&search("b", clause, "")), 400, "InvalidArgument").await;
+        let reply = refused(&world, bart.get(&search("bkt", clause, "")), 400, "InvalidArgument").await;
         reply.with("Message", "Invalid sql where clause sent as search query");
     }
-    refused(&world, bart.get(&search("b", "key=a", "&versions")), 501, "NotImplemented").await;
-    refused(&world, world.lisa().get(&search("b", "key=a", "")), 403, "AccessDenied").await;
+    refused(&world, bart.get(&search("bkt", "key=a", "&versions")), 501, "NotImplemented").await;
+    refused(&world, world.lisa().get(&search("bkt", "key=a", "")), 403, "AccessDenied").await;
     refused(&world, bart.get(&search("none", "key=a", "")), 404, "NoSuchBucket").await;
 }
 
@@ -69,20 +69,20 @@ async fn what_is_no_clause_is_refused_in_the_originals_words() {
 async fn pages_prefixes_and_delimiters_work_on_what_was_picked() {
     let world = world().await;
     let bart = world.bart();
-    let reply = bart.get(&search("b", "content-length > 1", "&delimiter=/")).expect(200).await;
+    let reply = bart.get(&search("bkt", "content-length > 1", "&delimiter=/")).expect(200).await;
     assert_eq!(
         (reply.tags("Key"), reply.tags("Prefix")),
         (vec!["c".into()], vec![String::new(), "a/".into(), "d/".into()])
     );
-    let reply = bart.get(&search("b", "tags.kind=dog", "&delimiter=/")).expect(200).await;
+    let reply = bart.get(&search("bkt", "tags.kind=dog", "&delimiter=/")).expect(200).await;
     assert_eq!((reply.tags("Key"), reply.tags("Prefix")), (vec![], vec![String::new(), "a/".into()]));
-    let reply = bart.get(&search("b", "content-length > 1", "&prefix=a/")).expect(200).await;
+    let reply = bart.get(&search("bkt", "content-length > 1", "&prefix=a/")).expect(200).await;
     assert_eq!(reply.tags("Key"), ["a/1", "a/2"]);
     let mut found = Vec::new();
     let mut token = String::new();
     loop {
         let more = format!("&list-type=2&max-keys=1{token}");
-        let reply = bart.get(&search("b", "tags.kind LIKE '.'", &more)).expect(200).await;
+        let reply = bart.get(&search("bkt", "tags.kind LIKE '.'", &more)).expect(200).await;
         found.extend(reply.tags("Key"));
         match reply.tag("NextContinuationToken") {
             Some(next) => token = format!("&continuation-token={next}"),
@@ -94,7 +94,7 @@ async fn pages_prefixes_and_delimiters_work_on_what_was_picked() {
     let mut marker = String::new();
     loop {
         let more = format!("&delimiter=/&max-keys=1&marker={marker}");
-        let reply = bart.get(&search("b", "content-length > 1", &more)).expect(200).await;
+        let reply = bart.get(&search("bkt", "content-length > 1", &more)).expect(200).await;
         found.extend(reply.tags("Key"));
         found.extend(reply.tags("Prefix").into_iter().skip(1));
         if reply.tag("IsTruncated").as_deref() == Some("false") {

@@ -61,7 +61,7 @@ impl Storage {
         }
         let fold = Fold::of(query);
         let until = Instant::now() + limit.time;
-        let source = Source::View(self.inner.metadata.snapshot().await?);
+        let source = Source(self.inner.metadata.snapshot().await?);
         let range = fold.plain(start(fold, &query.start));
         let mut cursor = Cursor::new(source, Namespace::of(Table::Current, bucket.id), range, BATCH);
         let mut looked = 0;
@@ -81,15 +81,22 @@ impl Storage {
                 });
             }
             let tired = looked >= limit.records || (looked % BATCH == 0 && Instant::now() >= until);
-            // A key that is its own prefix would stand for all of it.
-            if tired && prefix != Some(key) {
-                if cursor.next(1).await?.is_some() {
-                    page.next = Some(match page.entries.last() {
-                        Some(Entry::Prefix(last)) if prefix == Some(last) => ListStart::AfterPrefix(last.clone()),
-                        _ => ListStart::AfterKey(key.to_owned()),
-                    });
+            if tired {
+                let Some((following, _)) = cursor.peek(BATCH).await? else { return Ok(page) };
+                match prefix {
+                    // Such a key stands for all of its prefix: right where nothing of that follows, else one more key is
+                    // looked at. What is shown already was jumped over.
+                    Some(prefix) if prefix == key || is_last(&page, prefix) => {
+                        if !following.starts_with(prefix.as_bytes()) {
+                            page.next = Some(ListStart::AfterPrefix(prefix.to_owned()));
+                            return Ok(page);
+                        }
+                    }
+                    _ => {
+                        page.next = Some(ListStart::AfterKey(key.to_owned()));
+                        return Ok(page);
+                    }
                 }
-                return Ok(page);
             }
             if looked % BATCH == 0 {
                 tokio::task::yield_now().await;
@@ -97,6 +104,11 @@ impl Storage {
         }
         Ok(page)
     }
+}
+
+/// Whether this prefix is what the page shows last.
+fn is_last(page: &ListPage, prefix: &str) -> bool {
+    matches!(page.entries.last(), Some(Entry::Prefix(last)) if last == prefix)
 }
 
 /// Where a search starts. Unlike in other listings a key within a common prefix is only itself: the page before may
