@@ -11,7 +11,7 @@ use super::{
     buckets::{Bucket, Usage},
     change::{Change, places},
     keys,
-    records::{BucketRecord, PartRecord, Record, Versioning},
+    records::{BucketRecord, ObjectRecord, PartRecord, Record, Versioning},
 };
 use crate::{
     metadata::{MetadataError, Namespace, Table},
@@ -76,7 +76,7 @@ impl Storage {
             Versioning::Unversioned | Versioning::Suspended => {
                 let head = self.head(bucket, key).await?;
                 let null = self.replaced_null(bucket, key, &head).await?.map(|older| older.record.stored_bytes());
-                let current = head.object().filter(|record| record.is_null).map(|record| record.stored_bytes());
+                let current = head.object().filter(|record| record.is_null).map(ObjectRecord::stored_bytes);
                 current.or(null).unwrap_or_default()
             }
         };

@@ -47,7 +47,8 @@ async fn conditions_of_source_and_destination_are_kept() {
         refused(&world, rename().header(name, value), 412, "PreconditionFailed").await;
     }
     refused(&world, rename().header("x-amz-rename-source", "none"), 404, "NoSuchKey").await;
-    refused(&world, bart.put("/bkt/a?renameObject", "").header("x-amz-rename-source", "a"), 400, "InvalidRequest").await;
+    refused(&world, bart.put("/bkt/a?renameObject", "").header("x-amz-rename-source", "a"), 400, "InvalidRequest")
+        .await;
     refused(&world, bart.put("/bkt/x?renameObject", "").header("x-amz-rename-source", "/o/a"), 400, "InvalidArgument")
         .await;
     refused(&world, bart.put("/bkt/x?renameObject", ""), 400, "InvalidArgument").await;
@@ -92,7 +93,8 @@ async fn of_many_renames_of_one_object_one_wins() {
         bart.put("/bkt/a", format!("round {round}")).expect(200).await;
         let renames = (0..16).map(|number| {
             let bart = bart.clone();
-            let call = bart.put(&format!("/bkt/to-{round}-{number}?renameObject"), "").header("x-amz-rename-source", "a");
+            let call =
+                bart.put(&format!("/bkt/to-{round}-{number}?renameObject"), "").header("x-amz-rename-source", "a");
             async move { call.send().await.status }
         });
         let statuses = join_all(renames).await;

@@ -134,12 +134,11 @@ fn quoted(chars: &mut Peekable<Chars<'_>>) -> Result<String, BadClause> {
             return Ok(text);
         }
         if char == '\\' {
-            match chars.next_if(|next| Some(*next) == quote) {
-                Some(escaped) => text.push(escaped),
-                None => {
-                    text.push(char);
-                    text.extend(chars.next_if_eq(&'\\'));
-                }
+            if let Some(escaped) = chars.next_if(|next| Some(*next) == quote) {
+                text.push(escaped);
+            } else {
+                text.push(char);
+                text.extend(chars.next_if_eq(&'\\'));
             }
         } else {
             text.push(char);
