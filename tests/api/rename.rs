@@ -46,7 +46,8 @@ async fn conditions_of_source_and_destination_are_kept() {
     ] {
         refused(&world, rename().header(name, value), 412, "PreconditionFailed").await;
     }
-    refused(&world, rename().header("x-amz-rename-source", "none"), 404, "NoSuchKey").await;
+    let missing = bart.put("/bkt/c?renameObject", "").header("x-amz-rename-source", "none");
+    refused(&world, missing, 404, "NoSuchKey").await;
     refused(&world, bart.put("/bkt/a?renameObject", "").header("x-amz-rename-source", "a"), 400, "InvalidRequest")
         .await;
     refused(&world, bart.put("/bkt/x?renameObject", "").header("x-amz-rename-source", "/o/a"), 400, "InvalidArgument")
