@@ -23,6 +23,7 @@ mod sosapi;
 pub mod table;
 pub mod tags;
 pub mod token;
+pub mod website;
 pub mod xml;
 
 use std::net::SocketAddr;

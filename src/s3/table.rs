@@ -28,6 +28,7 @@ use super::{
             PutObjectTagging,
         },
         versioning::{GetBucketVersioning, PutBucketVersioning},
+        website::{DeleteBucketWebsite, GetBucketWebsite, PutBucketWebsite},
     },
 };
 
@@ -43,6 +44,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<DeleteBucketLifecycle>(),
     route::<DeleteBucketQuota>(),
     route::<DeleteBucketTagging>(),
+    route::<DeleteBucketWebsite>(),
     route::<DeleteObject>(),
     route::<DeleteObjectAnnotation>(),
     route::<DeleteObjectTagging>(),
@@ -54,6 +56,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<GetBucketQuota>(),
     route::<GetBucketTagging>(),
     route::<GetBucketVersioning>(),
+    route::<GetBucketWebsite>(),
     route::<GetObject>(),
     route::<GetObjectAcl>(),
     route::<GetObjectAnnotation>(),
@@ -75,6 +78,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<PutBucketLifecycleConfiguration>(),
     route::<PutBucketTagging>(),
     route::<PutBucketVersioning>(),
+    route::<PutBucketWebsite>(),
     route::<PutObject>(),
     route::<PutObjectAcl>(),
     route::<PutObjectAnnotation>(),

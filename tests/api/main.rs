@@ -41,3 +41,4 @@ mod sosapi;
 mod support;
 mod tagging;
 mod versioning;
+mod websites;

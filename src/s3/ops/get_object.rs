@@ -99,7 +99,14 @@ impl Operation for GetObject {
         vec![self.0.need()]
     }
 
-    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<ObjectReply> {
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<ObjectReply> {
+        self.answer(cx).await
+    }
+}
+
+impl GetObject {
+    /// What [`Operation::run`] answers: a GET has no body.
+    pub async fn answer(self, mut cx: Context) -> S3Result<ObjectReply> {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
         if let Some(made) = self.0.made(&cx, &bucket).await? {
             return Ok(made);
@@ -132,7 +139,14 @@ impl Operation for HeadObject {
         vec![self.0.need()]
     }
 
-    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<ObjectReply> {
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<ObjectReply> {
+        self.answer(cx).await
+    }
+}
+
+impl HeadObject {
+    /// What [`Operation::run`] answers: a HEAD has no body.
+    pub async fn answer(self, mut cx: Context) -> S3Result<ObjectReply> {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
         if let Some(made) = self.0.made(&cx, &bucket).await? {
             return Ok(ObjectReply { body: None, ..made });

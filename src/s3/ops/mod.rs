@@ -19,3 +19,4 @@ pub mod quota;
 pub mod rename_object;
 pub mod tagging;
 pub mod versioning;
+pub mod website;

@@ -3,6 +3,7 @@
 use super::{
     configuration::{CorsRule, LifecycleRecord},
     object::{AclRecord, Pair},
+    website::WebsiteRecord,
 };
 
 /// The three states of versioning (S3 reference, "Using versioning in S3 buckets").
@@ -56,6 +57,9 @@ pub struct BucketRecord {
     /// The lifecycle configuration, where one is set.
     #[prost(message, optional, tag = "12")]
     pub lifecycle: Option<LifecycleRecord>,
+    /// The website, where the bucket has one.
+    #[prost(message, optional, tag = "17")]
+    pub website: Option<WebsiteRecord>,
     /// Most bytes of versions and parts together; 0 for any number. Copied into the row of the counters.
     #[prost(uint64, tag = "21")]
     pub quota_bytes: u64,
