@@ -265,7 +265,7 @@ fn name(head: &Head) -> S3Result<String> {
         return Err(S3Code::AnnotationNameTooLong.into());
     }
     let reserved = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    if name.is_empty() || name.contains(char::is_control) || RESERVED.iter().any(|prefix| reserved(prefix)) {
+    if name.is_empty() || name.contains(char::is_control) || RESERVED.iter().any(reserved) {
         return Err(S3Code::InvalidAnnotationName.into());
     }
     Ok(name.to_owned())
