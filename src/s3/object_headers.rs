@@ -62,6 +62,7 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
         storage_class: storage_class(head)?,
         redirect: redirect(head)?,
         lock: lock_headers::read(head)?,
+        annotations: None,
         owner: Some(owner),
     })
 }

@@ -18,10 +18,11 @@ use super::{
     operation::{Route, Scope},
     permits::{self, KeyPermits},
     reply,
+    report::{self, ReportRoute},
     request_body::RequestBody,
     resolve::{self, Address},
     server_log::Draft,
-    website,
+    sosapi, website,
 };
 use crate::{
     auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, Principal, RequestHead, authenticate},
@@ -60,6 +61,7 @@ struct Inner {
     permits: KeyPermits,
     probe: Option<Probe>,
     access_logs: Option<AccessLogs>,
+    report: ReportRoute,
 }
 
 /// What a service is made of, besides what may be replaced.
@@ -77,6 +79,8 @@ pub struct Parts {
     pub probe: Option<Probe>,
     /// Takes the lines of buckets that keep a log.
     pub access_logs: Option<AccessLogs>,
+    /// Answers reports.
+    pub report: ReportRoute,
 }
 
 /// What is known of a request when its answer is made.
@@ -91,11 +95,11 @@ struct Outcome {
 impl S3Service {
     /// A service of these parts.
     pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
-        let Parts { storage, auth, intake, requests_per_key, probe, access_logs } = parts;
+        let Parts { storage, auth, intake, requests_per_key, probe, access_logs, report } = parts;
         let auth = Arc::new(auth);
         let permits = KeyPermits::new(requests_per_key);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe, access_logs }) }
+        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe, access_logs, report }) }
     }
 
     /// Puts other accounts and settings in force; requests under way keep theirs.
@@ -278,10 +282,21 @@ impl S3Service {
         authenticate(&request, snapshot.credentials.as_ref(), &self.inner.auth, now).map_err(auth_error::s3_error)
     }
 
+    async fn report(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
+        let is_allowed = self.inner.probe.as_ref()?.allows(connection.peer.ip());
+        let directory = Arc::clone(&self.inner.snapshot.load().directory);
+        let store = (&self.inner.storage, directory.as_ref());
+        let mut response = self.inner.report.answer(store, (&parts.method, &parts.headers), is_allowed).await;
+        let facts = AccessFacts { operation: "Report", action: "report", ..AccessFacts::default() };
+        response.extensions_mut().insert(facts);
+        Some(response)
+    }
+
     async fn health(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
         let depth = match parts.uri.path() {
             "/_/healthcheck" => Depth::Live,
             "/_/healthcheck/deep" => Depth::Ready,
+            report::PATH => return self.report(parts, connection).await,
             _ => return None,
         };
         let answer = self.inner.probe.as_ref()?.answer(depth, &parts.method, connection.peer.ip()).await;
@@ -327,7 +342,12 @@ struct Target {
 impl Target {
     fn read(parts: &RequestParts, connection: Connection, endpoints: &BTreeMap<String, String>) -> S3Result<Self> {
         let host = resolve::host_of(&parts.headers, &parts.uri);
-        let address = resolve::address(host, parts.uri.path(), endpoints)?;
+        let mut address = resolve::address(host, parts.uri.path(), endpoints)?;
+        if address.virtual_bucket.is_none()
+            && let Some(path) = sosapi::rerouted(parts.uri.path())
+        {
+            address = resolve::address(host, &path, endpoints)?;
+        }
         Ok(Self { address, base_url: base_url(parts, connection) })
     }
 

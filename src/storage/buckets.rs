@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use super::{
     Storage, StorageError, StorageResult,
     change::Change,
-    keys, lock,
+    keys, lock, quota,
     records::{AclRecord, BucketRecord, JournalOp, Record, Versioning},
 };
 use crate::{
@@ -263,6 +263,7 @@ impl Storage {
             let mut change = Change::new(&changed);
             change.batch.unchanged(BUCKETS, name.as_str().as_bytes().to_vec(), Some(&stored));
             change.batch.put(BUCKETS, name.as_str().as_bytes().to_vec(), changed.record.to_bytes());
+            quota::move_limits(&mut change, &bucket.record);
             change.tell(JournalOp::BucketChanged, "", None, self.inner.clock.now());
             let changing = self.inner.buckets.change(name);
             let result = self.inner.metadata.commit(change.finish().0).await;
@@ -363,7 +364,7 @@ impl Storage {
         self.usage_of(bucket.id).await?.ok_or(StorageError::NoSuchBucket)
     }
 
-    async fn usage_of(&self, bucket: BucketId) -> StorageResult<Option<Usage>> {
+    pub(super) async fn usage_of(&self, bucket: BucketId) -> StorageResult<Option<Usage>> {
         let stored = self.inner.metadata.get(Namespace::of(Table::Usage, bucket), keys::USAGE).await?;
         let Some(stored) = stored else { return Ok(None) };
         let (counters, _) = stored.as_chunks::<8>();

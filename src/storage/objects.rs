@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    FailedCondition, Storage, StorageError, StorageResult,
+    CopiedAnnotations, FailedCondition, Storage, StorageError, StorageResult,
     buckets::Bucket,
-    change::Change,
+    change::{Change, Demand},
     keys,
     lock::{Bypass, Leave, Lock},
     multipart::Completion,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     location::Location,
-    metadata::{MetadataError, Table},
+    metadata::{Condition, MetadataError, Table},
     types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, VersionSelector},
 };
 
@@ -43,6 +43,8 @@ pub struct Attributes {
     pub redirect: String,
     /// Retention and holds that the client asks for; the bucket's default is added by the write.
     pub lock: Lock,
+    /// Annotations copied from another object.
+    pub annotations: Option<Arc<CopiedAnnotations>>,
 }
 
 /// What must hold of the key for a write to happen.
@@ -109,6 +111,9 @@ impl Attributes {
             ..ObjectRecord::default()
         };
         self.lock.write(&mut record);
+        if let Some(copied) = &self.annotations {
+            copied.describe(&mut record);
+        }
         record
     }
 }
@@ -136,7 +141,9 @@ impl Storage {
     pub async fn put_object(&self, put: PutObject) -> StorageResult<ObjectRecord> {
         let PutObject { bucket, key, location, attributes, condition, body, op } = put;
         self.check_new_lock(&bucket, &attributes.lock).await?;
+        self.check_room_early(&bucket, &key, body.length).await?;
         let mut stored = self.receive(&location, body).await?;
+        stored.annotations.clone_from(&attributes.annotations);
         let mut record = attributes.into_record(&location);
         record.size = stored.digests.size;
         ETag::from_md5(stored.digests.md5).as_str().clone_into(&mut record.etag);
@@ -190,6 +197,7 @@ impl Storage {
             stored.name_in(&mut change);
         }
         if let Some(completion) = publication.completion {
+            change.demand(Demand::All);
             completion.end_upload(&mut change, key, record);
         }
         change.tell(publication.op, key.as_str(), Some(record.version_id()), now);
@@ -199,12 +207,13 @@ impl Storage {
     /// Commits a change. The stored bytes are settled before the outcome is known: if the caller goes away while
     /// the batch is queued, the batch may still name them. They are unsettled again only by a certain refusal.
     pub(super) async fn commit(&self, change: Change<'_>, mut stored: Option<&mut Stored>) -> StorageResult<()> {
+        let bucket = change.bucket;
         let (batch, leaves_garbage) = change.finish();
+        let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
         if let Some(stored) = stored.as_deref_mut() {
             stored.settle();
         }
-        let result = self.inner.metadata.commit(batch).await;
-        match result {
+        match self.inner.metadata.commit(batch).await {
             Ok(()) => {
                 if leaves_garbage {
                     self.inner.garbage.wake();
@@ -215,7 +224,7 @@ impl Storage {
                 if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
                     stored.unsettle();
                 }
-                Err(e.into())
+                Err(if bounded { self.full_or_gone(bucket, e).await } else { e.into() })
             }
         }
     }

@@ -16,6 +16,8 @@
 
 mod access_logs;
 mod addressing;
+mod annotations;
+mod append;
 mod attributes;
 mod authentication;
 mod bucket_settings;
@@ -37,8 +39,13 @@ mod object_lock;
 mod object_lock_random;
 mod objects;
 mod promises;
+mod quota;
 mod ranges;
+mod rename;
 mod replication;
+mod reports;
+mod search;
+mod sosapi;
 mod support;
 mod tagging;
 mod versioning;

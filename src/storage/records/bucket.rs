@@ -80,4 +80,10 @@ pub struct BucketRecord {
     /// The website, where the bucket has one.
     #[prost(message, optional, tag = "17")]
     pub website: Option<WebsiteRecord>,
+    /// Most bytes of versions and parts together; 0 for any number. Copied into the row of the counters.
+    #[prost(uint64, tag = "21")]
+    pub quota_bytes: u64,
+    /// Most versions; 0 for any number. Copied into the row of the counters.
+    #[prost(uint64, tag = "22")]
+    pub quota_objects: u64,
 }

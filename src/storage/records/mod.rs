@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use thiserror::Error;
 
+mod annotation;
 mod bucket;
 mod configuration;
 mod journal;
@@ -16,6 +17,7 @@ mod settings;
 mod upload;
 mod website;
 
+pub use annotation::AnnotationRecord;
 pub use bucket::{BucketRecord, Versioning};
 pub use configuration::{
     CorsRule, ExpirationRecord, LifecycleRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord,
