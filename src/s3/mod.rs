@@ -1,12 +1,14 @@
 //! The S3 protocol: one operation is one type and one row of a table.
 
 mod auth_error;
+mod authorize;
 pub mod body;
 pub mod codes;
 pub mod conditional;
 pub mod context;
 pub mod cors;
 pub mod error;
+mod facts;
 pub mod grants;
 pub mod head;
 pub mod object_headers;

@@ -11,7 +11,7 @@ use super::{
     Connection, Handler, Refusal, ResponseBody, auth_error,
     body::Intake,
     codes::S3Code,
-    context::{Context, Directory, Settings},
+    context::{Context, Directory, Settings, Transport},
     cors::CrossOrigin,
     error::{S3Error, S3Result},
     head::Head,
@@ -166,8 +166,14 @@ impl S3Service {
             Some(key) => Some(self.inner.permits.take(key).ok_or_else(|| S3Error::from(S3Code::SlowDown))?),
             None => None,
         };
-        let cx = Context::new(self.inner.storage.clone(), authenticated.principal, shared, Arc::clone(&head), forms);
-        let response = (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await?;
+        let transport = transport(&head, connection, &authenticated, &snapshot.settings);
+        let caller = (authenticated.principal, transport);
+        let cx = Context::new(self.inner.storage.clone(), caller, shared, Arc::clone(&head), forms);
+        let charges = head.header(REQUEST_PAYER).is_some().then(|| (cx.clone(), head.bucket()));
+        let mut response = (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await?;
+        if let Some((cx, Ok(name))) = charges {
+            tell_charge(&cx, &name, response.headers_mut()).await;
+        }
         Ok(match permit {
             Some(permit) => response.map(|body| permits::hold(body, permit)),
             None => response,
@@ -278,6 +284,23 @@ impl Target {
             .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
             .unwrap_or_default();
         Ok(Self { address, base_url: format!("{scheme}://{authority}") })
+    }
+}
+
+/// The header by which a caller agrees to pay.
+const REQUEST_PAYER: &str = "x-amz-request-payer";
+
+/// How a request came.
+fn transport(head: &Head, connection: Connection, caller: &Authenticated, settings: &Settings) -> Transport {
+    let peer = connection.peer.ip();
+    let source_ip = settings.trusted_proxies.as_ref().map_or(peer, |proxies| proxies.client(peer, &head.headers));
+    Transport { source_ip, secure: connection.secure, scheme: caller.scheme, form: false }
+}
+
+/// Says who pays, where it is not the bucket's owner.
+async fn tell_charge(cx: &Context, name: &BucketName, headers: &mut HeaderMap) {
+    if cx.bucket(name).await.is_ok_and(|bucket| cx.is_charged(&bucket)) {
+        headers.insert("x-amz-request-charged", HeaderValue::from_static("requester"));
     }
 }
 

@@ -8,6 +8,7 @@ use http_body_util::StreamBody;
 use crate::{
     auth::Action,
     s3::{
+        authorize::{EXPECTED_SOURCE_OWNER, write_needs},
         body::{LARGEST_PUT, Plan},
         codes::S3Code,
         conditional::{ReadCondition, Verdict, write_condition},
@@ -15,7 +16,7 @@ use crate::{
         error::{S3Error, S3Result},
         head::{self, Head},
         object_headers::{attributes, storage_class},
-        operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        operation::{Need, ObjectRef, Operation, Pattern, Scope, Target},
         ops::{get_object::missing, put_object::written},
         reply::Document,
         request_body::RequestBody,
@@ -40,6 +41,7 @@ pub struct CopyObject {
     metadata: Directive,
     tagging: Directive,
     checksum: Option<ChecksumAlgorithm>,
+    needs: Vec<Need>,
 }
 
 /// What a copy reads.
@@ -103,7 +105,14 @@ impl CopySource {
     /// The permission to read it.
     pub fn need(&self) -> Need {
         let action = if self.object.version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
-        self.object.need(action)
+        Need { action, target: Target::Source(self.object.clone()) }
+    }
+
+    /// The permission to read its tags.
+    fn tags_need(&self) -> Need {
+        let versioned = self.object.version.is_some();
+        let action = if versioned { Action::GetObjectVersionTagging } else { Action::GetObjectTagging };
+        Need { action, target: Target::Source(self.object.clone()) }
     }
 
     /// Finds the source and judges its conditions: whatever fails is 412 here.
@@ -112,7 +121,7 @@ impl CopySource {
     /// `NoSuchKey`, `NoSuchVersion`, `InvalidRequest` for a marker named by its id, `PreconditionFailed`.
     pub async fn find(&self, cx: &Context) -> S3Result<OpenSource> {
         let bucket = cx.bucket(&self.object.bucket).await?;
-        cx.check_expected_owner(&bucket, "x-amz-source-expected-bucket-owner")?;
+        cx.check_expected_owner(&bucket, EXPECTED_SOURCE_OWNER)?;
         let found = cx.storage.version(&bucket, &self.object.key, self.object.version).await;
         let record = found.map_err(|e| match e {
             StorageError::IsDeleteMarker(_) => S3Error::request(
@@ -186,23 +195,30 @@ impl Operation for CopyObject {
             ),
         };
         storage_class(head)?;
+        let (object, source) = (head.object_without_version()?, CopySource::read(head)?);
+        let mut needs = write_needs(&object, head);
+        needs.push(source.need());
         Ok(Self {
-            object: head.object_without_version()?,
-            source: CopySource::read(head)?,
+            object,
+            source,
             condition: write_condition(head)?,
             metadata: Directive::read(head, "x-amz-metadata-directive")?,
             tagging: Directive::read(head, "x-amz-tagging-directive")?,
             checksum,
+            needs,
         })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject), self.source.need()]
+        self.needs.clone()
     }
 
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
+    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let source = self.source.find(&cx).await?;
+        if self.tagging == Directive::Copy && !source.record.tags.is_empty() {
+            self.authorize_tags(&mut cx).await?;
+        }
         if source.record.size > LARGEST_PUT {
             return Err(S3Error::request(
                 "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
@@ -235,6 +251,13 @@ impl Operation for CopyObject {
 }
 
 impl CopyObject {
+    /// Tags go along only where the caller may read them there and set them here (S3 reference, "`CopyObject`").
+    async fn authorize_tags(&self, cx: &mut Context) -> S3Result<()> {
+        cx.authorize(&self.source.tags_need()).await?;
+        let target = Target::Written(self.object.clone());
+        cx.authorize(&Need { action: Action::PutObjectTagging, target }).await
+    }
+
     /// What is said of the copy. Lists, storage class and redirect are never taken from the source.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::{
-    auth::Action,
     s3::{
+        authorize::write_needs,
         codes::S3Code,
         conditional::write_condition,
         context::Context,
@@ -26,6 +26,7 @@ use crate::{
 pub struct PutObject {
     object: ObjectRef,
     condition: WriteCondition,
+    needs: Vec<Need>,
 }
 
 impl Operation for PutObject {
@@ -39,11 +40,12 @@ impl Operation for PutObject {
         if head.header("x-amz-write-offset-bytes").is_some() {
             return Err(S3Error::from(S3Code::NotImplemented).with("Header", "x-amz-write-offset-bytes"));
         }
-        Ok(Self { object: head.object_without_version()?, condition: write_condition(head)? })
+        let object = head.object_without_version()?;
+        Ok(Self { needs: write_needs(&object, head), condition: write_condition(head)?, object })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject)]
+        self.needs.clone()
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {

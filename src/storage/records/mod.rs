@@ -7,12 +7,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use thiserror::Error;
 
+mod access;
 mod bucket;
 mod configuration;
 mod journal;
 mod object;
 mod upload;
 
+pub use access::PublicAccessBlockRecord;
 pub use bucket::{BucketRecord, Versioning};
 pub use configuration::{
     CorsRule, ExpirationRecord, LifecycleRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord,

@@ -3,8 +3,8 @@
 use http::{HeaderName, Method};
 
 use crate::{
-    auth::Action,
     s3::{
+        authorize::write_needs,
         context::Context,
         error::{S3Error, S3Result},
         head::Head,
@@ -23,6 +23,7 @@ use crate::{
 pub struct CreateMultipartUpload {
     object: ObjectRef,
     checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+    needs: Vec<Need>,
 }
 
 impl Operation for CreateMultipartUpload {
@@ -32,11 +33,12 @@ impl Operation for CreateMultipartUpload {
     type Reply = Document;
 
     fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { object: head.object_without_version()?, checksum: declared(head)? })
+        let object = head.object_without_version()?;
+        Ok(Self { needs: write_needs(&object, head), checksum: declared(head)?, object })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject)]
+        self.needs.clone()
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
