@@ -36,7 +36,7 @@ pub use action::{Action, Resource};
 pub use error::{AuthError, Mismatch};
 pub use identity::{Credential, Credentials, Principal};
 pub use payload::Payload;
-pub use policy::{ConditionKey, Facts, MAX_POLICY, Policy, PolicyError};
+pub use policy::{ConditionKey, Facts, MAX_POLICY, Policy, PolicyError, Question, Verdict};
 pub use post_policy::{FormError, FormGate, FormGrant, field as form_field};
 pub use query::{InvalidEscape, QueryPairs, query_pairs};
 pub use sigv4::{ChunkSigner, SigningKeys};

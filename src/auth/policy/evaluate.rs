@@ -5,7 +5,7 @@ use crate::auth::{Action, Principal, Resource};
 
 /// What a policy is asked.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
+pub struct Question<'a> {
     /// Who asks.
     pub principal: &'a Principal,
     /// For what.
@@ -19,7 +19,7 @@ pub(crate) struct Question<'a> {
 /// What a policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Explicitly no, whatever others say.
     Deny,
     /// Yes.

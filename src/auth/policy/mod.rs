@@ -20,7 +20,7 @@ mod public;
 #[cfg(test)]
 mod tests;
 
-pub(super) use evaluate::{Question, Verdict};
+pub use evaluate::{Question, Verdict};
 pub use keys::{ConditionKey, Facts};
 pub use parse::PolicyError;
 
