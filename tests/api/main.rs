@@ -29,6 +29,7 @@ mod listings;
 mod matrix;
 mod multipart;
 mod objects;
+mod policy;
 mod promises;
 mod ranges;
 mod support;

@@ -37,7 +37,7 @@ pub(super) fn actions(name: &str) -> Option<u128> {
     let mut known = false;
     for action in Action::ALL {
         if matches(name, action.as_str()) {
-            bits |= bit(action);
+            bits |= bit(*action);
             known = true;
         }
     }

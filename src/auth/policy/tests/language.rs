@@ -243,7 +243,7 @@ fn a_denial_wins_wherever_it_stands() {
 
 #[test]
 fn a_policy_that_cannot_be_read_denies_everything() {
-    for action in Action::ALL {
+    for action in Action::ALL.iter().copied() {
         for key in ["", "a"] {
             assert_eq!(says(&Policy::closed(), &account(LISA), action, key, &Told::default()), Verdict::Deny);
         }
