@@ -134,9 +134,8 @@ impl BucketFacts<'_> {
 
     /// No policy keeps the owner from mending it (S3 reference, "`PutBucketPolicy`").
     fn is_closed(&self, principal: &Principal, action: Action, verdict: Verdict) -> bool {
-        let mends =
-            matches!(action, Action::GetBucketPolicy | Action::PutBucketPolicy | Action::DeleteBucketPolicy)
-                && owns(principal, self.owner);
+        let mends = matches!(action, Action::GetBucketPolicy | Action::PutBucketPolicy | Action::DeleteBucketPolicy)
+            && owns(principal, self.owner);
         let is_outsider = principal.is_anonymous() || principal.account != *self.owner;
         let restricted = self.limits.restrict_public
             && is_outsider

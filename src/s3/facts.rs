@@ -139,7 +139,9 @@ impl RequestFacts<'_> {
         match key {
             ConditionKey::ExistingObjectTag(name) => of(&self.asked.record?.tags, name),
             ConditionKey::BucketTag(name) => of(&self.bucket.record.tags, name),
-            ConditionKey::ResourceAccount => self.cx.account_number(&self.bucket.owner).map(|number| number.to_string()),
+            ConditionKey::ResourceAccount => {
+                self.cx.account_number(&self.bucket.owner).map(|number| number.to_string())
+            }
             ConditionKey::VersionId => match self.asked.object?.version? {
                 VersionSelector::Null => Some("null".to_owned()),
                 VersionSelector::Id(id) => Some(id.encode(self.cx.settings.version_ids)),
@@ -182,10 +184,8 @@ impl RequestFacts<'_> {
 
     /// Tags that the request sets.
     fn request_tags(&self) -> Vec<Pair> {
-        let sets_tags = matches!(
-            self.asked.action,
-            Action::PutObject | Action::PutObjectTagging | Action::PutObjectVersionTagging
-        );
+        let sets_tags =
+            matches!(self.asked.action, Action::PutObject | Action::PutObjectTagging | Action::PutObjectVersionTagging);
         match &self.cx.request_tags {
             _ if !sets_tags => Vec::new(),
             Some(tags) => tags.to_vec(),

@@ -86,10 +86,7 @@ fn written_by(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Written> {
         ObjectOwnership::ObjectWriter => false,
         ObjectOwnership::BucketOwnerPreferred => gives_away,
         ObjectOwnership::BucketOwnerEnforced => {
-            let full = Grant {
-                grantee: Grantee::Account(bucket.owner.clone()),
-                permission: Permission::FullControl,
-            };
+            let full = Grant { grantee: Grantee::Account(bucket.owner.clone()), permission: Permission::FullControl };
             let harmless = acl.as_ref().is_none_or(|acl| gives_away || acl.grants == [full]);
             if !harmless {
                 return Err(S3Code::AccessControlListNotSupported.into());
@@ -101,11 +98,7 @@ fn written_by(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Written> {
         grants::check_public(acl, bucket)?;
     }
     Ok(if is_bucket_owners {
-        Written {
-            owner: bucket.owner.clone(),
-            owner_display_name: bucket.record.owner_display_name.clone(),
-            acl: None,
-        }
+        Written { owner: bucket.owner.clone(), owner_display_name: bucket.record.owner_display_name.clone(), acl: None }
     } else {
         Written { owner: writer, owner_display_name: cx.principal.display_name.to_string(), acl }
     })

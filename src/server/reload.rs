@@ -37,10 +37,10 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
         version_ids: config.version_id_encoding,
         max_object_tags: config.compat.max_object_tags,
         delete_concurrency: config.multi_object_delete_concurrency,
-        trusted_proxies: config.trusted_proxies.clone().map(|proxies| TrustedProxies {
-            networks: proxies.networks,
-            header: proxies.header,
-        }),
+        trusted_proxies: config
+            .trusted_proxies
+            .clone()
+            .map(|proxies| TrustedProxies { networks: proxies.networks, header: proxies.header }),
         public_read: Arc::new(config.allow_public_read_buckets.clone()),
     };
     Snapshot { credentials: Arc::<AccountBook>::clone(&book), directory: book, settings: Arc::new(settings) }

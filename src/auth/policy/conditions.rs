@@ -142,7 +142,8 @@ impl Operator {
                 let wildcards = matches!(likeness, Likeness::Like | Likeness::Arn);
                 let read = |value: &str| {
                     let template = Template::parse(value, Syntax { wildcards, variables })?;
-                    let is_arn = template.has_variables() || (value.starts_with("arn:") && value.split(':').count() > 5);
+                    let is_arn =
+                        template.has_variables() || (value.starts_with("arn:") && value.split(':').count() > 5);
                     (likeness != Likeness::Arn || is_arn).then_some(template)
                 };
                 Test::Text(likeness, all(values, read)?)

@@ -180,12 +180,7 @@ fn check_owner(cx: &Context, bucket: &Bucket) -> S3Result<()> {
 
 /// The document of a setting about access. A client may take long to send one, and its right may be taken from it
 /// meanwhile: the request is judged again then.
-pub(super) async fn receive(
-    cx: &mut Context,
-    body: RequestBody,
-    limit: usize,
-    needs: Vec<Need>,
-) -> S3Result<Bytes> {
+pub(super) async fn receive(cx: &mut Context, body: RequestBody, limit: usize, needs: Vec<Need>) -> S3Result<Bytes> {
     let document = body.document(&cx.head, &cx.intake, limit, Digest::Required).await?;
     for need in needs {
         cx.authorize(&need).await?;

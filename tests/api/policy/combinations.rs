@@ -82,8 +82,7 @@ const DEEDS: [Deed; 11] = [
 
 impl Rule {
     fn says(self, who: Who, deed: Deed) -> Says {
-        let reads =
-            matches!(deed, Deed::GetOpen | Deed::HeadOpen | Deed::GetShut | Deed::GetOthers | Deed::GetMissing);
+        let reads = matches!(deed, Deed::GetOpen | Deed::HeadOpen | Deed::GetShut | Deed::GetOthers | Deed::GetMissing);
         let when = |condition: bool, says: Says| if condition { says } else { Says::Nothing };
         match self {
             Self::None => Says::Nothing,

@@ -132,13 +132,16 @@ async fn listings_are_bound_to_prefixes_and_sizes() {
     let world = World::new().await;
     let bart = world.bucket("lists").await;
     bart.put("/lists/home/a", "body").expect(200).await;
-    let condition = r#"{"StringEquals":{"s3:prefix":["","home/"],"s3:delimiter":"/"},"NumericLessThanEquals":{"s3:max-keys":10}}"#;
+    let condition =
+        r#"{"StringEquals":{"s3:prefix":["","home/"],"s3:delimiter":"/"},"NumericLessThanEquals":{"s3:max-keys":10}}"#;
     policy(&bart, "lists", &on("Allow", LISA, "s3:ListBucket", &["lists"], condition)).expect(204).await;
     let lisa = world.lisa();
     for query in ["list-type=2&", ""] {
         lisa.get(&format!("/lists?{query}prefix=home/&delimiter=/&max-keys=10")).expect(200).await;
         lisa.get(&format!("/lists?{query}prefix=&delimiter=/&max-keys=1")).expect(200).await;
-        for bad in ["prefix=home&delimiter=/&max-keys=1", "prefix=home/&max-keys=1", "prefix=home/&delimiter=/&max-keys=11"] {
+        for bad in
+            ["prefix=home&delimiter=/&max-keys=1", "prefix=home/&max-keys=1", "prefix=home/&delimiter=/&max-keys=11"]
+        {
             lisa.get(&format!("/lists?{query}{bad}")).refused(403, "AccessDenied").await;
         }
         lisa.get(&format!("/lists?{query}")).refused(403, "AccessDenied").await;
@@ -169,19 +172,20 @@ async fn tags_that_a_request_sets_are_asked_wherever_it_sets_them() {
         let tags: String = names.iter().map(|name| format!("<Tag><Key>{name}</Key><Value>1</Value></Tag>")).collect();
         format!("<Tagging><TagSet>{tags}</TagSet></Tagging>")
     };
-    for (names, allowed) in [
-        (&["team"][..], true),
-        (&["team", "stage"], true),
-        (&["team", "other"], false),
-        (&["other"], false),
-    ] {
+    for (names, allowed) in
+        [(&["team"][..], true), (&["team", "stage"], true), (&["team", "other"], false), (&["other"], false)]
+    {
         let header = names.iter().map(|name| format!("{name}=1")).collect::<Vec<_>>().join("&");
         let status = if allowed { 200 } else { 403 };
         lisa.put("/tags/a?tagging", document(names)).expect(status).await;
         lisa.put("/tags/new", "body").header("x-amz-tagging", &header).expect(status).await;
         lisa.post("/tags/new?uploads", "").header("x-amz-tagging", &header).expect(status).await;
         lisa.put("/tags/copy", "")
-            .headers(&[("x-amz-copy-source", "/tags/new"), ("x-amz-tagging-directive", "REPLACE"), ("x-amz-tagging", &header)])
+            .headers(&[
+                ("x-amz-copy-source", "/tags/new"),
+                ("x-amz-tagging-directive", "REPLACE"),
+                ("x-amz-tagging", &header),
+            ])
             .expect(status)
             .await;
     }

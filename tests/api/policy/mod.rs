@@ -45,7 +45,8 @@ fn block(client: &Client, bucket: &str, switches: [bool; 4]) -> Call {
 
 /// A request that decides who owns what is written.
 fn ownership(client: &Client, bucket: &str, value: &str) -> Call {
-    let document = format!("<OwnershipControls><Rule><ObjectOwnership>{value}</ObjectOwnership></Rule></OwnershipControls>");
+    let document =
+        format!("<OwnershipControls><Rule><ObjectOwnership>{value}</ObjectOwnership></Rule></OwnershipControls>");
     client.put(&format!("/{bucket}?ownershipControls"), document).digested()
 }
 

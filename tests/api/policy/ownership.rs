@@ -11,7 +11,10 @@ async fn the_setting_is_absent_until_it_is_made() {
     for value in ["ObjectWriter", "BucketOwnerPreferred", "BucketOwnerEnforced"] {
         ownership(&bart, "own", value).expect(200).await;
         bart.get("/own?ownershipControls").expect(200).await.with("ObjectOwnership", value);
-        bart.put(&format!("/own-{}", value.to_lowercase()), "").header("x-amz-object-ownership", value).expect(200).await;
+        bart.put(&format!("/own-{}", value.to_lowercase()), "")
+            .header("x-amz-object-ownership", value)
+            .expect(200)
+            .await;
         bart.get(&format!("/own-{}?ownershipControls", value.to_lowercase()))
             .expect(200)
             .await

@@ -165,7 +165,9 @@ fn every_operation_asks_for_the_permissions_that_s3_says() {
         };
         for (query, headers, expected) in cases {
             assert_eq!(needs(route, query, headers), expected, "{name} {query} {headers:?}");
-            if let Some((_, _, [first, ..])) = matches!(name, "PutObject" | "CreateMultipartUpload").then_some(("", 0, expected)) {
+            if let Some((_, _, [first, ..])) =
+                matches!(name, "PutObject" | "CreateMultipartUpload").then_some(("", 0, expected))
+            {
                 for (query, headers, more) in WRITES {
                     let all: Vec<&str> = [*first].into_iter().chain(more.iter().copied()).collect();
                     assert_eq!(needs(route, query, headers), all, "{name} {headers:?}");

@@ -29,13 +29,8 @@ async fn forms_obey_the_policy() {
     // What the form says besides needs permissions of its own.
     form(&world, "forms", &[("key", "in/a"), ("tagging", tags)]).refused(403, "AccessDenied").await;
     form(&world, "forms", &[("key", "in/a"), ("acl", "public-read")]).refused(403, "AccessDenied").await;
-    let tagging = on(
-        "Allow",
-        ALL,
-        "s3:PutObjectTagging",
-        &["forms/in/*"],
-        r#"{"StringEquals":{"s3:RequestObjectTag/a":"b"}}"#,
-    );
+    let tagging =
+        on("Allow", ALL, "s3:PutObjectTagging", &["forms/in/*"], r#"{"StringEquals":{"s3:RequestObjectTag/a":"b"}}"#);
     policy(&bart, "forms", &format!("{allow},{tagging}")).expect(204).await;
     form(&world, "forms", &[("key", "in/a"), ("tagging", tags)]).expect(204).await;
     let other = tags.replace(">b<", ">c<");

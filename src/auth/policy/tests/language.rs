@@ -101,7 +101,11 @@ fn bytes_that_are_no_policy_are_refused() {
 fn a_principal_is_everybody_an_account_or_a_canonical_id() {
     let bart = account("123456789012");
     let lisa = account(LISA);
-    let user = Principal { user: Some(Arc::from("ned")), arn: Arc::from("arn:aws:iam::123456789013:user/ned"), ..lisa.clone() };
+    let user = Principal {
+        user: Some(Arc::from("ned")),
+        arn: Arc::from("arn:aws:iam::123456789013:user/ned"),
+        ..lisa.clone()
+    };
     let nobody = Principal::anonymous();
     for (principal, expected) in [
         (json!("*"), [true, true, true, true]),

@@ -54,9 +54,8 @@ fn one_or_many(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
 }
 
 fn condition() -> impl Strategy<Value = Value> {
-    let text = select(
-        &["StringEquals", "StringNotEquals", "StringLike", "StringNotLike", "StringEqualsIgnoreCase"][..],
-    );
+    let text =
+        select(&["StringEquals", "StringNotEquals", "StringLike", "StringNotLike", "StringEqualsIgnoreCase"][..]);
     let quantified = (select(&["", "ForAllValues:", "ForAnyValue:"][..]), text, select(&["", "IfExists"][..]))
         .prop_map(|(quantifier, operator, suffix)| format!("{quantifier}{operator}{suffix}"));
     let texts = one_or_many(&["a", "home/*", "${aws:username}", "RED", "red", "blue", "*", "?ed"]);
@@ -113,7 +112,13 @@ fn any_statement() -> impl Strategy<Value = Value> {
 // The naive evaluator.
 
 fn texts(value: &Value) -> Vec<String> {
-    value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]).iter().map(|it| it.as_str().unwrap().to_owned()).collect()
+    value
+        .as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![value.clone()])
+        .iter()
+        .map(|it| it.as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn glob(pattern: &[char], text: &[char]) -> bool {
@@ -182,9 +187,9 @@ impl Request {
             let matches = |wanted: &String| -> Option<bool> {
                 Some(match operator.replace("Not", "").as_str() {
                     "StringEquals" => self.expand(wanted).is_some_and(|it| it.replace('\u{1}', "*") == *value),
-                    "StringEqualsIgnoreCase" => self
-                        .expand(wanted)
-                        .is_some_and(|it| it.replace('\u{1}', "*").eq_ignore_ascii_case(value)),
+                    "StringEqualsIgnoreCase" => {
+                        self.expand(wanted).is_some_and(|it| it.replace('\u{1}', "*").eq_ignore_ascii_case(value))
+                    }
                     "StringLike" => self.expand(wanted).is_some_and(|it| like(&it, value)),
                     "NumericEquals" => value.parse::<i64>().ok()? == wanted.parse::<i64>().unwrap(),
                     "NumericLessThan" => value.parse::<i64>().ok()? < wanted.parse::<i64>().unwrap(),
