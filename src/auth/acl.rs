@@ -11,7 +11,7 @@ use super::{
     action::{Action, Resource, Rule},
     policy::{Facts, Policy, Question, Verdict},
 };
-use crate::types::{AccountId, Acl, ObjectOwnership, Permission};
+use crate::types::{AccountId, Acl, Grant, ObjectOwnership, Permission};
 
 /// The verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,8 +164,8 @@ impl BucketFacts<'_> {
     fn granted(&self, principal: &Principal, acl: &Acl, permission: Permission) -> bool {
         static SOMEBODY: LazyLock<AccountId> = LazyLock::new(|| AccountId::new("user without policies"));
         let caller = if principal.user.is_some() { &*SOMEBODY } else { &principal.account };
-        let counts = |public: bool| !self.is_enforced() && !(public && self.limits.ignore_public_acls);
-        acl.grants.iter().any(|grant| counts(grant.grantee.is_public()) && grant.gives(caller, permission))
+        let ignored = |grant: &Grant| self.limits.ignore_public_acls && grant.grantee.is_public();
+        !self.is_enforced() && acl.grants.iter().any(|grant| !ignored(grant) && grant.gives(caller, permission))
     }
 
     /// The owner of a bucket stands in for anonymous writers, else nobody could ever read what they wrote; what other

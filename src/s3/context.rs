@@ -77,8 +77,7 @@ pub trait Directory: std::fmt::Debug + Send + Sync {
     /// The account with this e-mail address.
     fn by_email(&self, email: &str) -> Option<AccountId>;
     /// The twelve digits of an account.
-    fn account_number(&self, account: &AccountId) -> Option<Arc<str>> {
-        let _ = account;
+    fn account_number(&self, _account: &AccountId) -> Option<Arc<str>> {
         None
     }
 }

@@ -80,14 +80,15 @@ fn written_by(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Written> {
     let writer = cx.principal.account.clone();
     let owner = Subject::Object { owner: &writer, bucket_owner: &bucket.owner };
     let acl = grants::from_headers(head, cx.directory.as_ref(), owner)?;
-    let gives_away =
-        grants::value(head, "x-amz-acl").is_some_and(|name| name == CannedAcl::BucketOwnerFullControl.as_str());
+    let named = grants::value(head, "x-amz-acl");
+    let gives_away = named.as_deref() == Some(CannedAcl::BucketOwnerFullControl.as_str());
     let is_bucket_owners = match bucket.limits.ownership {
         ObjectOwnership::ObjectWriter => false,
         ObjectOwnership::BucketOwnerPreferred => gives_away,
         ObjectOwnership::BucketOwnerEnforced => {
             let full = Grant { grantee: Grantee::Account(bucket.owner.clone()), permission: Permission::FullControl };
-            let harmless = acl.as_ref().is_none_or(|acl| gives_away || acl.grants == [full]);
+            // Of the lists by name only this one is taken, though others would mean the same.
+            let harmless = acl.as_ref().is_none_or(|acl| gives_away || (named.is_none() && acl.grants == [full]));
             if !harmless {
                 return Err(S3Code::AccessControlListNotSupported.into());
             }

@@ -130,7 +130,7 @@ impl Operator {
     }
 
     /// Reads the values that the key is compared with; `None` where one is of another kind, or there are none.
-    pub(super) fn test(&self, values: &[&str], variables: bool) -> Option<Test> {
+    pub(super) fn test(self, values: &[&str], variables: bool) -> Option<Test> {
         fn all<T>(values: &[&str], read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
             values.iter().map(|value| read(value)).collect()
         }

@@ -1,6 +1,6 @@
 //! What a policy says of a request.
 
-use super::{Effect, Policy, Statement, keys::Facts, names};
+use super::{Effect, Policy, Statement, keys::Facts, names, pattern::Template};
 use crate::auth::{Action, Principal, Resource};
 
 /// What a policy is asked.
@@ -68,8 +68,7 @@ impl Statement {
     }
 
     fn names(&self, resource: &str, facts: &dyn Facts) -> bool {
-        let mut names = self.resources.names.iter();
-        let named = names.any(|name| name.expand(facts).is_some_and(|pattern| pattern.matches(resource)));
-        named != self.resources.negated
+        let matches = |name: &Template| name.expand(facts).is_some_and(|pattern| pattern.matches(resource));
+        self.resources.names.iter().any(matches) != self.resources.negated
     }
 }

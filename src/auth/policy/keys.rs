@@ -10,8 +10,7 @@ pub trait Facts: fmt::Debug + Sync {
 
     /// Whether a key was judged when the upload began that this request adds to: such conditions are met in an Allow
     /// and not met in a Deny.
-    fn settled(&self, key: &ConditionKey) -> bool {
-        let _ = key;
+    fn settled(&self, _key: &ConditionKey) -> bool {
         false
     }
 }
@@ -151,8 +150,11 @@ const ABSENT: &[&str] = &[
     "s3:isReplicationPauseRequest",
 ];
 
+/// Makes the key of a tag.
+type MakeKey = fn(String) -> ConditionKey;
+
 /// Keys with a name of the client's choice behind a slash.
-const TAG_KEYS: &[(&str, fn(String) -> ConditionKey)] = &[
+const TAG_KEYS: &[(&str, MakeKey)] = &[
     ("s3:existingobjecttag", ConditionKey::ExistingObjectTag),
     ("s3:requestobjecttag", ConditionKey::RequestObjectTag),
     ("s3:buckettag", ConditionKey::BucketTag),

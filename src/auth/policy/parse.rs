@@ -126,19 +126,19 @@ impl Reader<'_> {
             Some("Deny") => Effect::Deny,
             _ => return Err(PolicyError::Effect),
         };
-        let (names, negated) = either(elements, "Principal", "NotPrincipal")?;
-        if negated && effect == Effect::Allow {
+        let (principal, but_them) = either(elements, "Principal", "NotPrincipal")?;
+        if but_them && effect == Effect::Allow {
             return Err(PolicyError::AllowNotPrincipal);
         }
-        let principals = Principals::parse(names, negated).ok_or(PolicyError::Principal)?;
-        let (named, but) = either(elements, "Action", "NotAction")?;
+        let principals = Principals::parse(principal, but_them).ok_or(PolicyError::Principal)?;
+        let (action, all_but) = either(elements, "Action", "NotAction")?;
         let mut actions = 0;
-        for name in texts(named).ok_or(PolicyError::Action)? {
+        for name in texts(action).ok_or(PolicyError::Action)? {
             actions |= names::actions(&name).ok_or(PolicyError::Action)?;
         }
-        let (named, negated) = either(elements, "Resource", "NotResource")?;
-        let names = texts(named).ok_or(PolicyError::Resource)?;
-        let names: Result<_, _> = names.iter().map(|name| self.resource(name)).collect();
+        let (resource, negated) = either(elements, "Resource", "NotResource")?;
+        let resources = texts(resource).ok_or(PolicyError::Resource)?;
+        let names: Result<_, _> = resources.iter().map(|name| self.resource(name)).collect();
         let resources = Resources { names: names?, negated };
         let conditions = match find(elements, "Condition") {
             None => Vec::new(),
@@ -147,7 +147,7 @@ impl Reader<'_> {
         };
         let templates = conditions.iter().flat_map(Condition::templates).chain(&resources.names);
         let variables = templates.flat_map(Template::variables).cloned().collect();
-        let actions = if but { !actions } else { actions };
+        let actions = if all_but { !actions } else { actions };
         Ok(Statement { effect, principals, actions, resources, conditions, variables })
     }
 

@@ -1,6 +1,7 @@
 //! Settings of a bucket about who may get in.
 
 /// What keeps a bucket from being public (S3 reference, "`PublicAccessBlockConfiguration`").
+#[expect(clippy::struct_excessive_bools, reason = "the four switches of S3")]
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct PublicAccessBlockRecord {
     /// Lists that grant to everybody are refused.

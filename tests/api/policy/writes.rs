@@ -6,6 +6,9 @@ use crate::{
     support::{client::Call, world::World},
 };
 
+const OWNER: &str = "x-amz-expected-bucket-owner";
+const SOURCE: &str = "x-amz-source-expected-bucket-owner";
+
 /// A form without credentials, with these fields.
 fn form(world: &World, bucket: &str, fields: &[(&str, &str)]) -> Call {
     let mut body = String::new();
@@ -127,8 +130,6 @@ async fn the_expected_owner_is_asked_of_every_bucket_by_its_own_header() {
     policy(&bart, "barts", &statement("Allow", LISA, "s3:*", "barts")).expect(204).await;
     let lisa = world.lisa();
     lisa.put("/lisas", "").expect(200).await;
-    const OWNER: &str = "x-amz-expected-bucket-owner";
-    const SOURCE: &str = "x-amz-source-expected-bucket-owner";
     // Another's number, which the caller cannot know from its own credentials.
     lisa.get("/barts/a").header(OWNER, "123456789012").expect(200).await;
     lisa.get("/barts/a").header(OWNER, crate::support::world::BART).expect(200).await;

@@ -75,7 +75,7 @@ fn says(policy: &Policy, principal: &Principal, action: Action, key: &str, facts
 }
 
 /// Whether an Allow under this condition holds.
-fn met(condition: Value, facts: &[(&str, &[&str])]) -> bool {
+fn met(condition: &Value, facts: &[(&str, &[&str])]) -> bool {
     let policy = parse(&statement(json!({"Condition": condition}))).unwrap();
     says(&policy, &account(LISA), Action::GetObject, "a", &told(facts)) == Verdict::Allow
 }

@@ -258,7 +258,7 @@ impl Request {
 }
 
 proptest! {
-    #![proptest_config(proptest::test_runner::Config::with_cases(3000))]
+    #![proptest_config(proptest::test_runner::Config::with_cases(1000))]
 
     #[test]
     fn policy_and_naive_reading_agree(

@@ -51,7 +51,7 @@ fn each_operator_compares_as_its_name_says() {
     for (operator, key, values, value, expected) in CASES {
         for name in [(*operator).to_owned(), format!("{operator}IfExists"), format!("ForAnyValue:{operator}")] {
             let condition = json!({&name: {*key: values}});
-            assert_eq!(met(condition, &[(key, &[value])]), *expected, "{name} {values:?} {value}");
+            assert_eq!(met(&condition, &[(key, &[value])]), *expected, "{name} {values:?} {value}");
         }
     }
     let negations = CASES.iter().filter(|(operator, ..)| operator.contains("Not")).count();
@@ -61,7 +61,7 @@ fn each_operator_compares_as_its_name_says() {
 #[test]
 fn without_a_value_positive_operators_fail_and_negated_ones_hold() {
     for (operator, key, values, ..) in CASES {
-        let with = |name: String| met(json!({name: {*key: values}}), &[]);
+        let with = |name: String| met(&json!({name: {*key: values}}), &[]);
         assert_eq!(with((*operator).to_owned()), operator.contains("Not"), "{operator}");
         assert!(with(format!("{operator}IfExists")), "{operator}");
         assert!(with(format!("ForAllValues:{operator}")), "{operator}");
@@ -74,8 +74,8 @@ fn without_a_value_positive_operators_fail_and_negated_ones_hold() {
 fn null_asks_whether_there_is_a_value() {
     let null = |text: &str| json!({"Null": {"s3:x-amz-server-side-encryption": text}});
     let there: &[(&str, &[&str])] = &[("s3:x-amz-server-side-encryption", &["AES256"])];
-    assert!(met(null("true"), &[]) && !met(null("false"), &[]));
-    assert!(!met(null("true"), there) && met(null("false"), there));
+    assert!(met(&null("true"), &[]) && !met(&null("false"), &[]));
+    assert!(!met(&null("true"), there) && met(&null("false"), there));
 }
 
 /// Partly overlapping sets, where all, some and none differ, and negation differs from both.
@@ -90,7 +90,7 @@ fn quantifiers_count_the_values_of_the_request() {
         (&["c", "d"], false, false, true, true),
         (&[], true, false, true, false),
     ] {
-        let with = |name: &str| met(json!({name: {key: allowed}}), &[(key, given)]);
+        let with = |name: &str| met(&json!({name: {key: allowed}}), &[(key, given)]);
         assert_eq!(with("ForAllValues:StringEquals"), all, "{given:?}");
         assert_eq!(with("ForAnyValue:StringEquals"), any, "{given:?}");
         assert_eq!(with("ForAllValues:StringNotEquals"), none, "{given:?}");
@@ -134,7 +134,7 @@ fn all_lines_of_a_condition_must_hold() {
         "NumericLessThan": {"s3:max-keys": 100},
     });
     let with = |prefix, delimiter, keys| {
-        met(condition.clone(), &[("s3:prefix", &[prefix]), ("s3:delimiter", &[delimiter]), ("s3:max-keys", &[keys])])
+        met(&condition, &[("s3:prefix", &[prefix]), ("s3:delimiter", &[delimiter]), ("s3:max-keys", &[keys])])
     };
     assert!(with("home/a", "/", "99"));
     assert!(!with("home", "/", "99") && !with("home/a", "-", "99") && !with("home/a", "/", "100"));
@@ -142,8 +142,8 @@ fn all_lines_of_a_condition_must_hold() {
 
 #[test]
 fn keys_have_no_case_but_tags_do() {
-    assert!(met(json!({"StringEquals": {"S3:PREFIX": "a"}}), &[("s3:prefix", &["a"])]));
-    assert!(!met(json!({"StringEquals": {"s3:ExistingObjectTag/A": "x"}}), &[("s3:existingobjecttag/a", &["x"])]));
+    assert!(met(&json!({"StringEquals": {"S3:PREFIX": "a"}}), &[("s3:prefix", &["a"])]));
+    assert!(!met(&json!({"StringEquals": {"s3:ExistingObjectTag/A": "x"}}), &[("s3:existingobjecttag/a", &["x"])]));
 }
 
 #[test]
