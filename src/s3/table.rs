@@ -28,6 +28,7 @@ use super::{
             PutObjectTagging,
         },
         versioning::{GetBucketVersioning, PutBucketVersioning},
+        website::{DeleteBucketWebsite, GetBucketWebsite, PutBucketWebsite},
     },
 };
 
@@ -44,6 +45,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<DeleteBucketOwnershipControls>(),
     route::<DeleteBucketPolicy>(),
     route::<DeleteBucketTagging>(),
+    route::<DeleteBucketWebsite>(),
     route::<DeleteObject>(),
     route::<DeleteObjectTagging>(),
     route::<DeleteObjects>(),
@@ -58,6 +60,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<GetBucketRequestPayment>(),
     route::<GetBucketTagging>(),
     route::<GetBucketVersioning>(),
+    route::<GetBucketWebsite>(),
     route::<GetObject>(),
     route::<GetObjectAcl>(),
     route::<GetObjectAttributes>(),
@@ -80,6 +83,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<PutBucketRequestPayment>(),
     route::<PutBucketTagging>(),
     route::<PutBucketVersioning>(),
+    route::<PutBucketWebsite>(),
     route::<PutObject>(),
     route::<PutObjectAcl>(),
     route::<PutObjectTagging>(),

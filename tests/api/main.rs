@@ -35,3 +35,4 @@ mod ranges;
 mod support;
 mod tagging;
 mod versioning;
+mod websites;

@@ -19,3 +19,4 @@ pub mod put_object;
 pub mod request_payment;
 pub mod tagging;
 pub mod versioning;
+pub mod website;

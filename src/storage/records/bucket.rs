@@ -4,6 +4,7 @@ use super::{
     access::PublicAccessBlockRecord,
     configuration::{CorsRule, LifecycleRecord},
     object::{AclRecord, Pair},
+    website::WebsiteRecord,
 };
 
 /// The three states of versioning (S3 reference, "Using versioning in S3 buckets").
@@ -63,6 +64,9 @@ pub struct BucketRecord {
     /// What keeps lists and policies from making the bucket public, where it is set.
     #[prost(message, optional, tag = "14")]
     pub public_access_block: Option<PublicAccessBlockRecord>,
+    /// The website, where the bucket has one.
+    #[prost(message, optional, tag = "17")]
+    pub website: Option<WebsiteRecord>,
     /// Whether whoever asks pays (`RequestPaymentConfiguration`).
     #[prost(bool, tag = "19")]
     pub requester_pays: bool,

@@ -49,6 +49,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("DeleteBucketOwnershipControls", "s3:PutBucketOwnershipControls bucket"),
     ("DeleteBucketPolicy", "s3:DeleteBucketPolicy bucket"),
     ("DeleteBucketTagging", "s3:PutBucketTagging bucket"),
+    ("DeleteBucketWebsite", "s3:DeleteBucketWebsite bucket"),
     ("DeletePublicAccessBlock", "s3:PutBucketPublicAccessBlock bucket"),
     ("GetBucketAcl", "s3:GetBucketAcl bucket"),
     ("GetBucketCors", "s3:GetBucketCORS bucket"),
@@ -60,6 +61,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("GetBucketRequestPayment", "s3:GetBucketRequestPayment bucket"),
     ("GetBucketTagging", "s3:GetBucketTagging bucket"),
     ("GetBucketVersioning", "s3:GetBucketVersioning bucket"),
+    ("GetBucketWebsite", "s3:GetBucketWebsite bucket"),
     ("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock bucket"),
     ("HeadBucket", "s3:ListBucket bucket"),
     ("ListBuckets", "s3:ListAllMyBuckets service"),
@@ -76,6 +78,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("PutBucketRequestPayment", "s3:PutBucketRequestPayment bucket"),
     ("PutBucketTagging", "s3:PutBucketTagging bucket"),
     ("PutBucketVersioning", "s3:PutBucketVersioning bucket"),
+    ("PutBucketWebsite", "s3:PutBucketWebsite bucket"),
     ("PutObject", "s3:PutObject object"),
     ("PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock bucket"),
     ("UploadPart", "s3:PutObject upload"),
@@ -150,8 +153,8 @@ fn head(route: &Route, query: &str, headers: &[(&str, &str)]) -> Head {
         set(name, value);
     }
     let mut head = Head::new(pattern.method.clone(), map, &parts.join("&")).unwrap();
-    head.bucket = "box".to_owned();
-    head.key = "key".to_owned();
+    "box".clone_into(&mut head.bucket);
+    "key".clone_into(&mut head.key);
     head
 }
 

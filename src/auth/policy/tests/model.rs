@@ -125,9 +125,8 @@ fn glob(pattern: &[char], text: &[char]) -> bool {
     match (pattern.first(), text.first()) {
         (None, None) => true,
         (Some('*'), _) => glob(&pattern[1..], text) || (!text.is_empty() && glob(pattern, &text[1..])),
-        (Some('?'), Some(_)) => glob(&pattern[1..], &text[1..]),
-        // A star that a variable brought along.
-        (Some('\u{1}'), Some('*')) => glob(&pattern[1..], &text[1..]),
+        // A star that a variable brought along is one of the text.
+        (Some('?'), Some(_)) | (Some('\u{1}'), Some('*')) => glob(&pattern[1..], &text[1..]),
         (Some(a), Some(b)) if a == b => glob(&pattern[1..], &text[1..]),
         _ => false,
     }
