@@ -287,3 +287,19 @@ async fn a_denial_holds_for_the_owner_who_can_always_mend_the_policy() {
     policy(&bart, "mine", &statement("Deny", LISA, "s3:*", "mine")).expect(204).await;
     lisa.get("/mine?policy").refused(403, "AccessDenied").await;
 }
+
+#[tokio::test]
+async fn a_website_is_shown_to_visitors_from_where_the_policy_says() {
+    let world = World::new().await;
+    let bart = world.bucket("site").await;
+    let index = "<IndexDocument><Suffix>index.html</Suffix></IndexDocument>";
+    let document = format!("<WebsiteConfiguration>{index}</WebsiteConfiguration>");
+    bart.put("/site?website", document).expect(200).await;
+    bart.put("/site/index.html", "page").expect(200).await;
+    let from = r#"{"StringLike":{"aws:Referer":"http://a/*"}}"#;
+    policy(&bart, "site", &on("Allow", ALL, "s3:GetObject", &["site/*"], from)).expect(204).await;
+    let visit = world.nobody().get("/").host("site.s3-website.localhost");
+    visit.expect(403).await;
+    visit.clone().header("referer", "http://b/").expect(403).await;
+    visit.header("referer", "http://a/b").expect(200).await.body_is("page");
+}
