@@ -36,12 +36,6 @@ pub(super) fn write_needs(object: &ObjectRef, head: &Head) -> Vec<Need> {
     if super::grants::HEADERS.iter().any(|name| lists(name)) {
         needs.push(written(Action::PutObjectAcl));
     }
-    if says("x-amz-object-lock-mode") || says("x-amz-object-lock-retain-until-date") {
-        needs.push(object.need(Action::PutObjectRetention));
-    }
-    if says("x-amz-object-lock-legal-hold") {
-        needs.push(object.need(Action::PutObjectLegalHold));
-    }
     needs
 }
 

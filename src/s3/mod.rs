@@ -1,5 +1,6 @@
 //! The S3 protocol: one operation is one type and one row of a table.
 
+mod absent;
 mod auth_error;
 mod authorize;
 pub mod body;
@@ -11,6 +12,7 @@ pub mod error;
 mod facts;
 pub mod grants;
 pub mod head;
+pub mod lock_headers;
 pub mod object_headers;
 pub mod operation;
 pub mod ops;
@@ -19,6 +21,8 @@ pub mod pipeline;
 pub mod reply;
 pub mod request_body;
 pub mod resolve;
+mod server_log;
+pub mod shape;
 pub mod table;
 pub mod tags;
 pub mod token;

@@ -43,6 +43,8 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
             .clone()
             .map(|proxies| TrustedProxies { networks: proxies.networks, header: proxies.header }),
         public_read: Arc::new(config.allow_public_read_buckets.clone()),
+        replication_sites: Arc::new(config.replication_sites.clone()),
+        notification_targets: Arc::new(config.notification_targets.clone()),
     };
     Snapshot { credentials: Arc::<AccountBook>::clone(&book), directory: book, settings: Arc::new(settings) }
 }

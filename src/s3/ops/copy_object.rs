@@ -15,9 +15,10 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::{self, Head},
+        lock_headers,
         object_headers::{attributes, storage_class},
         operation::{Need, ObjectRef, Operation, Pattern, Scope, Target},
-        ops::{get_object::missing, put_object::written},
+        ops::{get_object::missing, lifecycle::show_expiration, put_object::written},
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -198,6 +199,7 @@ impl Operation for CopyObject {
         let (object, source) = (head.object_without_version()?, CopySource::read(head)?);
         let mut needs = write_needs(&object, head);
         needs.push(source.need());
+        needs.extend(lock_headers::needs(head, &object)?);
         Ok(Self {
             object,
             source,
@@ -228,9 +230,10 @@ impl Operation for CopyObject {
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
         let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         let body = self.source.body(&cx, &source, 0..source.record.size, checksum).await?;
+        let key = self.object.key;
         let put = Put {
             bucket: Arc::clone(&bucket),
-            key: self.object.key,
+            key: key.clone(),
             location: cx.location(&bucket)?,
             attributes,
             condition: self.condition,
@@ -246,6 +249,7 @@ impl Operation for CopyObject {
         ));
         reply.headers = written(&cx, &bucket, &record);
         reply.headers.remove(http::header::ETAG);
+        show_expiration(&mut reply.headers, &bucket, &key, &record);
         Ok(source_version(&cx, &source, reply))
     }
 }
@@ -258,7 +262,7 @@ impl CopyObject {
         cx.authorize(&Need { action: Action::PutObjectTagging, target }).await
     }
 
-    /// What is said of the copy. Lists, storage class and redirect are never taken from the source.
+    /// What is said of the copy. Lists, storage class, redirect and locks are never taken from the source.
     ///
     /// # Errors
     /// `InvalidRequest` for a copy of a version onto itself that changes nothing.

@@ -10,8 +10,10 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::Head,
+        lock_headers,
         object_headers::{attributes, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        ops::lifecycle::show_expiration,
         reply::{Plain, set},
         request_body::RequestBody,
     },
@@ -41,7 +43,9 @@ impl Operation for PutObject {
             return Err(S3Error::from(S3Code::NotImplemented).with("Header", "x-amz-write-offset-bytes"));
         }
         let object = head.object_without_version()?;
-        Ok(Self { needs: write_needs(&object, head), condition: write_condition(head)?, object })
+        let mut needs = write_needs(&object, head);
+        needs.extend(lock_headers::needs_of_put(head, &object)?);
+        Ok(Self { needs, condition: write_condition(head)?, object })
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -55,9 +59,10 @@ impl Operation for PutObject {
         let location = cx.location(&bucket)?;
         let body = body.object(&head, &cx.intake, None)?;
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
+        let key = self.object.key;
         let put = Put {
             bucket: std::sync::Arc::clone(&bucket),
-            key: self.object.key,
+            key: key.clone(),
             location,
             attributes,
             condition: self.condition,
@@ -65,7 +70,9 @@ impl Operation for PutObject {
             op: JournalOp::ObjectPut,
         };
         let record = cx.storage.put_object(put).await?;
-        Ok(Plain { headers: written(&cx, &bucket, &record), ..Plain::ok() })
+        let mut headers = written(&cx, &bucket, &record);
+        show_expiration(&mut headers, &bucket, &key, &record);
+        Ok(Plain { headers, ..Plain::ok() })
     }
 }
 

@@ -76,6 +76,7 @@ impl Storage {
     /// Opens an upload.
     pub async fn create_upload(&self, new: NewUpload) -> StorageResult<UploadId> {
         let NewUpload { bucket, key, location, attributes, checksum, initiator, initiator_display_name } = new;
+        self.check_new_lock(&bucket, &attributes.lock).await?;
         let id = self.inner.ids.upload_id();
         let mut record = UploadRecord {
             initiated_ms: self.inner.clock.now().as_millis(),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::lock::PeriodRecord;
 use crate::types::{
     AccountId, Acl, Checksum, ChecksumAlgorithm, ChecksumType, ETag, Grant, Grantee, Permission, Timestamp, VersionId,
 };
@@ -190,6 +191,21 @@ pub struct ObjectRecord {
     /// Display name of the owner when the object was written.
     #[prost(string, tag = "22")]
     pub owner_display_name: String,
+    /// Mode of retention: 0 for none; see [`crate::storage::lock`], which alone reads and writes these five fields.
+    #[prost(uint32, tag = "30")]
+    pub retention_mode: u32,
+    /// End of retention, in milliseconds since the epoch; 0 for none.
+    #[prost(uint64, tag = "31")]
+    pub retain_until_ms: u64,
+    /// Legal hold: 0 never set, 1 on, 2 off.
+    #[prost(uint32, tag = "32")]
+    pub legal_hold: u32,
+    /// Event hold: 0 never set, 1 on, 2 off.
+    #[prost(uint32, tag = "33")]
+    pub event_hold: u32,
+    /// How long the version is retained once its event hold is released.
+    #[prost(message, optional, tag = "34")]
+    pub event_hold_duration: Option<PeriodRecord>,
 }
 
 /// The fields a listing shows; decoding skips the others.

@@ -6,6 +6,7 @@ mod conditions;
 mod dropped;
 mod listing;
 mod listing_cost;
+mod lock;
 mod multipart;
 mod probe;
 mod readers;

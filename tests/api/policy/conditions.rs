@@ -59,7 +59,7 @@ async fn what_is_so_is_so() {
     let bart = world.versioned("true").await;
     bart.put("/true/a", "body").header("x-amz-tagging", "security=public").expect(200).await;
     bart.put("/true?tagging", "<Tagging><TagSet><Tag><Key>team</Key><Value>x</Value></Tag></TagSet></Tagging>")
-        .expect(204)
+        .expect(200)
         .await;
     let lisa = world.lisa();
     for condition in [

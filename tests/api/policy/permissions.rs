@@ -14,9 +14,12 @@ type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'
 const TAGGED: &[(&str, &str)] = &[("x-amz-tagging", "a=b")];
 const LISTED: &[(&str, &str)] = &[("x-amz-acl", "public-read")];
 const GRANTED: &[(&str, &str)] = &[("x-amz-grant-read", "id=\"a\"")];
-const KEPT: &[(&str, &str)] =
-    &[("x-amz-object-lock-mode", "GOVERNANCE"), ("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z")];
-const HELD: &[(&str, &str)] = &[("x-amz-object-lock-legal-hold", "ON")];
+const KEPT: &[(&str, &str)] = &[
+    ("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
+    ("x-amz-object-lock-mode", "GOVERNANCE"),
+    ("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z"),
+];
+const HELD: &[(&str, &str)] = &[("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="), ("x-amz-object-lock-legal-hold", "ON")];
 const VERSION: &str = "versionId=null";
 const OF_VERSION: &[(&str, &str)] = &[("x-amz-copy-source", "from/key?versionId=null")];
 
@@ -39,6 +42,39 @@ enum Entry {
 
 /// One need, whatever the request says.
 const PLAIN: &[(&str, &str)] = &[
+    ("ListBucketMetricsConfigurations", "s3:GetMetricsConfiguration bucket"),
+    ("DeleteBucketMetricsConfiguration", "s3:PutMetricsConfiguration bucket"),
+    ("PutBucketMetricsConfiguration", "s3:PutMetricsConfiguration bucket"),
+    ("GetBucketMetricsConfiguration", "s3:GetMetricsConfiguration bucket"),
+    ("ListBucketInventoryConfigurations", "s3:GetInventoryConfiguration bucket"),
+    ("DeleteBucketInventoryConfiguration", "s3:PutInventoryConfiguration bucket"),
+    ("PutBucketInventoryConfiguration", "s3:PutInventoryConfiguration bucket"),
+    ("GetBucketInventoryConfiguration", "s3:GetInventoryConfiguration bucket"),
+    ("ListBucketIntelligentTieringConfigurations", "s3:GetIntelligentTieringConfiguration bucket"),
+    ("DeleteBucketIntelligentTieringConfiguration", "s3:PutIntelligentTieringConfiguration bucket"),
+    ("PutBucketIntelligentTieringConfiguration", "s3:PutIntelligentTieringConfiguration bucket"),
+    ("GetBucketIntelligentTieringConfiguration", "s3:GetIntelligentTieringConfiguration bucket"),
+    ("ListBucketAnalyticsConfigurations", "s3:GetAnalyticsConfiguration bucket"),
+    ("DeleteBucketAnalyticsConfiguration", "s3:PutAnalyticsConfiguration bucket"),
+    ("PutBucketAnalyticsConfiguration", "s3:PutAnalyticsConfiguration bucket"),
+    ("GetBucketAnalyticsConfiguration", "s3:GetAnalyticsConfiguration bucket"),
+    ("PutObjectRetention", "s3:PutObjectRetention object"),
+    ("GetObjectRetention", "s3:GetObjectRetention object"),
+    ("PutObjectLegalHold", "s3:PutObjectLegalHold object"),
+    ("GetObjectLegalHold", "s3:GetObjectLegalHold object"),
+    ("PutBucketAccelerateConfiguration", "s3:PutAccelerateConfiguration bucket"),
+    ("GetBucketAccelerateConfiguration", "s3:GetAccelerateConfiguration bucket"),
+    ("PutBucketAbac", "s3:PutBucketAbac bucket"),
+    ("GetBucketAbac", "s3:GetBucketAbac bucket"),
+    ("PutObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration bucket"),
+    ("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration bucket"),
+    ("DeleteBucketReplication", "s3:PutReplicationConfiguration bucket"),
+    ("PutBucketReplication", "s3:PutReplicationConfiguration bucket"),
+    ("GetBucketReplication", "s3:GetReplicationConfiguration bucket"),
+    ("PutBucketNotificationConfiguration", "s3:PutBucketNotification bucket"),
+    ("GetBucketNotificationConfiguration", "s3:GetBucketNotification bucket"),
+    ("PutBucketLogging", "s3:PutBucketLogging bucket"),
+    ("GetBucketLogging", "s3:GetBucketLogging bucket"),
     ("AbortMultipartUpload", "s3:AbortMultipartUpload upload"),
     ("CompleteMultipartUpload", "s3:PutObject upload"),
     ("CreateBucket", "s3:CreateBucket new"),
@@ -117,7 +153,7 @@ fn entry(name: &str) -> Option<Entry> {
             ("", OF_VERSION, &["s3:PutObject object", "s3:GetObjectVersion source"]),
             ("", TAGGED, &["s3:PutObject object", "s3:PutObjectTagging written", "s3:GetObject source"]),
             ("", LISTED, &["s3:PutObject object", "s3:PutObjectAcl written", "s3:GetObject source"]),
-            ("", KEPT, &["s3:PutObject object", "s3:PutObjectRetention object", "s3:GetObject source"]),
+            ("", KEPT, &["s3:PutObject object", "s3:GetObject source", "s3:PutObjectRetention object"]),
         ])),
         "UploadPartCopy" => Some(Entry::Cases(vec![
             ("", &[], &["s3:PutObject upload", "s3:GetObject source"]),

@@ -8,8 +8,10 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::Head,
+        lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        ops::lifecycle::show_abort,
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -34,7 +36,9 @@ impl Operation for CreateMultipartUpload {
 
     fn parse(head: &Head) -> S3Result<Self> {
         let object = head.object_without_version()?;
-        Ok(Self { needs: write_needs(&object, head), checksum: declared(head)?, object })
+        let mut needs = write_needs(&object, head);
+        needs.extend(lock_headers::needs(head, &object)?);
+        Ok(Self { needs, checksum: declared(head)?, object })
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -58,6 +62,7 @@ impl Operation for CreateMultipartUpload {
         xml.text("Key", self.object.key.as_str());
         xml.text("UploadId", &id.to_string());
         let mut reply = Document::new(xml.finish());
+        show_abort(&mut reply.headers, &bucket, &self.object.key, cx.now);
         if let Some((algorithm, kind)) = self.checksum {
             reply = reply
                 .with(HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name())

@@ -30,9 +30,10 @@ use crate::{
         context::{Context, Transport},
         error::{S3Error, S3Result},
         head::{self, Head},
+        lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope, Target},
-        ops::put_object::written,
+        ops::{lifecycle::show_expiration, put_object::written},
         request_body::{Declared, RequestBody},
         tags,
         xml::read,
@@ -82,6 +83,7 @@ impl Operation for PostObject {
         cx.transport = Transport { scheme: scheme(&form), form: true, ..cx.transport };
         cx.head = Arc::new(head_of(&form, &cx.head)?);
         let mut needs = write_needs(&object, &cx.head);
+        needs.extend(lock_headers::needs(&cx.head, &object)?);
         let tags = form_field(&form.fields, "tagging").map(|document| {
             tags::parse_document(&read::read(document.as_bytes())?, cx.settings.max_object_tags, "Object")
         });
@@ -107,8 +109,10 @@ impl Operation for PostObject {
             op: JournalOp::ObjectPut,
         };
         let record = cx.storage.put_object(put).await?;
+        let mut headers = written(&cx, &bucket, &record);
+        show_expiration(&mut headers, &bucket, &object.key, &record);
         Ok(Posted {
-            headers: written(&cx, &bucket, &record),
+            headers,
             address: format!("{}/{}/{}", cx.head.base_url, bucket.name, answer::encoded_path(object.key.as_str())),
             bucket: bucket.name.to_string(),
             key: object.key.as_str().to_owned(),
