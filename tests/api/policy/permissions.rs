@@ -172,6 +172,7 @@ fn head(route: &Route, query: &str, headers: &[(&str, &str)]) -> Head {
         .map(|name| match *name {
             "uploadId" => format!("uploadId={}", "ab".repeat(16)),
             "partNumber" => "partNumber=1".to_owned(),
+            "id" => "id=a".to_owned(),
             other => other.to_owned(),
         })
         .collect();
