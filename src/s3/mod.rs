@@ -2,12 +2,14 @@
 
 mod absent;
 mod auth_error;
+mod authorize;
 pub mod body;
 pub mod codes;
 pub mod conditional;
 pub mod context;
 pub mod cors;
 pub mod error;
+mod facts;
 pub mod grants;
 pub mod head;
 pub mod lock_headers;
