@@ -217,6 +217,7 @@ impl Scene {
             (_, Scope::Service) => "/",
             (_, Scope::Bucket) => "/box",
             (_, Scope::Object) if of_upload => "/box/upload",
+            ("RenameObject", _) => "/box/renamed",
             (_, Scope::Object) => "/box/object",
         };
         let mut query: Vec<String> = pattern
@@ -226,12 +227,17 @@ impl Scene {
                 "uploadId" => format!("uploadId={}", self.upload.id),
                 "partNumber" => "partNumber=2".to_owned(),
                 "id" => "id=x".to_owned(),
+                "annotationName" => "annotationName=note".to_owned(),
+                "search" => "search=tags.a%3D1".to_owned(),
                 other => other.to_owned(),
             })
             .collect();
         // Whoever lists these needs no id; whoever sets or deletes one does, though it does not tell them apart.
         if pattern.method != "GET" && pattern.query.first().is_some_and(|name| WITH_ID.contains(name)) {
             query.push("id=x".to_owned());
+        }
+        if matches!(route.name, "PutObjectAnnotation" | "DeleteObjectAnnotation") {
+            query.push("annotationName=note".to_owned());
         }
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
         let body = self.body(route);
@@ -242,6 +248,7 @@ impl Scene {
         call = match route.name {
             "CopyObject" => call.header("x-amz-metadata-directive", "REPLACE"),
             "PostObject" => call.header("content-type", "multipart/form-data; boundary=line"),
+            "RenameObject" => call.header("x-amz-rename-source", "object"),
             "GetObjectAttributes" => call.header("x-amz-object-attributes", "ETag"),
             "DeleteObjects" | "PutObjectLegalHold" | "PutObjectLockConfiguration" | "PutObjectRetention" => {
                 call.header("content-md5", content_md5(body.as_bytes()))
@@ -256,8 +263,9 @@ impl Scene {
 
     /// Whether the request is known to be one that succeeds.
     fn knows(&self, route: &Route) -> bool {
-        // Nobody ever put the hold of the object on or off.
-        route.name != "GetObjectLegalHold" && self.knows_document(route)
+        // Nobody ever put the hold of the object on or off, or annotated it, and a bucket with versions renames nothing.
+        let lacking = ["GetObjectLegalHold", "GetObjectAnnotation", "RenameObject"];
+        !lacking.contains(&route.name) && self.knows_document(route)
     }
 
     fn knows_document(&self, route: &Route) -> bool {
@@ -277,7 +285,8 @@ impl Scene {
             "PutObjectLockConfiguration" => LOCK.replace("<Days>1<", "<Days>2<"),
             "PutObjectRetention" => RETENTION.to_owned(),
             "PostObject" => FORM.to_owned(),
-            "PutObject" | "UploadPart" => "new".to_owned(),
+            "PutObject" | "PutObjectAnnotation" | "UploadPart" => "new".to_owned(),
+            "UpdateBucketQuota" => "<quota>1000000</quota>".to_owned(),
             _ => String::new(),
         }
     }
