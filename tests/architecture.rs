@@ -23,7 +23,7 @@ const ROWS: &[&[&str]] = &[
     &["http", "admin"],
     &["s3"],
     &["storage"],
-    &["auth", "location"],
+    &["auth", "location", "kms"],
     &["metadata", "data"],
     &["config", "telemetry", "tasks", "clock"],
     &["types"],

@@ -31,6 +31,8 @@ pub struct Settings {
     pub delete_concurrency: usize,
     /// Buckets that anybody may read (`ALLOW_PUBLIC_READ_BUCKETS`).
     pub public_read: Arc<Vec<String>>,
+    /// Whether clients' keys are taken over TLS only (`requireTlsForSseC`).
+    pub require_tls_for_sse_c: bool,
 }
 
 /// Looks accounts up by canonical id or e-mail address, for display and grants.

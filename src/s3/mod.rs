@@ -6,6 +6,7 @@ pub mod codes;
 pub mod conditional;
 pub mod context;
 pub mod cors;
+pub mod encryption;
 pub mod error;
 pub mod grants;
 pub mod head;

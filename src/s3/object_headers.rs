@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::{
     codes::S3Code,
     context::Context,
+    encryption,
     error::{S3Error, S3Result},
     grants::{self, Subject},
     head::Head,
@@ -41,7 +42,7 @@ const USER_PREFIX: &str = "x-amz-meta-";
 ///
 /// # Errors
 /// `MetadataTooLarge`, `InvalidStorageClass`, `InvalidRedirectLocation`, `InvalidTag`, `InvalidArgument`, those of
-/// [`grants::from_headers`], and `NotImplemented` for what a later release brings.
+/// [`grants::from_headers`] and [`encryption::request`], and `NotImplemented` for what a later release brings.
 pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attributes> {
     refuse_missing_features(head)?;
     let owner = cx.principal.account.clone();
@@ -60,15 +61,15 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
         )?,
         storage_class: storage_class(head)?,
         redirect: redirect(head)?,
+        encryption: encryption::request(head, &cx.settings, bucket)?,
         owner: Some(owner),
     })
 }
 
 /// Headers whose features are not here: pretending would lose what the client asked for.
 fn refuse_missing_features(head: &Head) -> S3Result<()> {
-    let encryption = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
     let lock = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-object-lock-"));
-    match encryption.or(lock) {
+    match lock {
         Some(name) => Err(S3Error::from(S3Code::NotImplemented).with("Header", name.as_str())),
         None => Ok(()),
     }
@@ -184,6 +185,7 @@ pub fn describe(cx: &Context, bucket: &Bucket, record: &ObjectRecord, checksum: 
     if !record.tags.is_empty() {
         headers.insert("x-amz-tagging-count", HeaderValue::from(record.tags.len()));
     }
+    encryption::show(&mut headers, record.encryption.as_ref(), &cx.head);
     if checksum == ShowChecksum::Yes {
         show_checksum(&mut headers, record.checksum.as_ref());
     }

@@ -1,4 +1,4 @@
-//! What SIGHUP reads anew: accounts, locations, endpoints, certificates.
+//! What SIGHUP reads anew: accounts, locations, endpoints, certificates, master keys.
 
 use std::sync::Arc;
 
@@ -38,6 +38,7 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
         max_object_tags: config.compat.max_object_tags,
         delete_concurrency: config.multi_object_delete_concurrency,
         public_read: Arc::new(config.allow_public_read_buckets.clone()),
+        require_tls_for_sse_c: config.require_tls_for_sse_c,
     };
     Snapshot { credentials: Arc::<AccountBook>::clone(&book), directory: book, settings: Arc::new(settings) }
 }
@@ -50,6 +51,10 @@ impl Reloader {
         if let Some(tls) = &self.tls {
             // Logged by itself.
             drop(tls.reload());
+        }
+        match self.storage.kms().reload() {
+            Ok(()) => tracing::info!("master keys reloaded"),
+            Err(error) => tracing::error!(%error, "the master keys cannot be read again, the old ones stay"),
         }
         let mut current = self.current.lock();
         match self.config.reload(&current) {

@@ -2,9 +2,10 @@
 
 use thiserror::Error;
 
-use super::records::{ObjectRecord, RecordError};
+use super::records::{EncryptionMode, ObjectRecord, RecordError};
 use crate::{
     data::DataError,
+    kms::KmsError,
     metadata::MetadataError,
     types::{BodyError, ChecksumAlgorithm, ChecksumType, ETag},
 };
@@ -125,6 +126,21 @@ pub enum StorageError {
     /// The completion of an upload contradicts the upload.
     #[error(transparent)]
     InvalidCompletion(#[from] CompletionFault),
+    /// The object is encrypted with its client's key, and the client has not sent it.
+    #[error("the object is encrypted with a key that the request lacks")]
+    KeyRequired,
+    /// The client has sent a key for an object that is not encrypted with one.
+    #[error("the object is not encrypted with a client's key")]
+    KeyNotApplicable,
+    /// The object is encrypted with another key of its client.
+    #[error("the object is encrypted with another key")]
+    WrongKey,
+    /// The key of a version encrypted so, or not at all, cannot be sealed anew.
+    #[error("the key of a version in mode {0:?} cannot be sealed anew")]
+    NotReencryptable(EncryptionMode),
+    /// The key manager could not do it.
+    #[error(transparent)]
+    Kms(#[from] KmsError),
     /// A location named by a record is not configured.
     #[error("location {0} is not configured")]
     UnknownLocation(String),

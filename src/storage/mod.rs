@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     clock::{Clock, Identifiers},
+    kms::Kms,
     location::{Location, LocationTable},
     metadata::MetadataStore,
 };
@@ -20,6 +21,7 @@ use crate::{
 mod buckets;
 mod change;
 mod delete;
+mod encryption;
 mod error;
 mod garbage;
 pub mod keys;
@@ -36,6 +38,7 @@ mod write;
 
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};
+pub use encryption::{EncryptionRequest, KmsRequest, Unlocked};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
 pub use garbage::GarbageReport;
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
@@ -51,11 +54,18 @@ pub struct Settings {
     pub min_part_size: u64,
     /// Entries the journal keeps.
     pub journal_max_entries: u64,
+    /// Whether new buckets encrypt their objects (SSE-S3) until somebody sets otherwise.
+    pub encrypt_new_buckets: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { inline_threshold: 64 << 10, min_part_size: 5 << 20, journal_max_entries: 1_000_000 }
+        Self {
+            inline_threshold: 64 << 10,
+            min_part_size: 5 << 20,
+            journal_max_entries: 1_000_000,
+            encrypt_new_buckets: false,
+        }
     }
 }
 
@@ -70,6 +80,7 @@ struct Inner {
     locations: ArcSwap<LocationTable>,
     clock: Arc<dyn Clock>,
     ids: Identifiers,
+    kms: Arc<dyn Kms>,
     settings: Settings,
     buckets: buckets::BucketCache,
     locks: locks::KeyLocks,
@@ -93,7 +104,7 @@ impl Storage {
         locations: LocationTable,
         clock: Arc<dyn Clock>,
         ids: Identifiers,
-        settings: Settings,
+        (kms, settings): (Arc<dyn Kms>, Settings),
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -101,6 +112,7 @@ impl Storage {
                 locations: ArcSwap::from_pointee(locations),
                 clock,
                 ids,
+                kms,
                 settings,
                 buckets: buckets::BucketCache::default(),
                 locks: locks::KeyLocks::default(),
@@ -123,6 +135,11 @@ impl Storage {
     /// The metadata store, for health and metrics.
     pub fn metadata(&self) -> &Arc<dyn MetadataStore> {
         &self.inner.metadata
+    }
+
+    /// The key manager, to tell it of a reload.
+    pub fn kms(&self) -> &Arc<dyn Kms> {
+        &self.inner.kms
     }
 
     /// The clock that dates versions.

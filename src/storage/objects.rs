@@ -6,9 +6,10 @@ use super::{
     FailedCondition, Storage, StorageError, StorageResult,
     buckets::Bucket,
     change::Change,
+    encryption::EncryptionRequest,
     keys,
     multipart::Completion,
-    records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
+    records::{AclRecord, ChecksumRecord, ContentHeaders, EncryptionMode, JournalOp, ObjectRecord, Pair},
     versions::{self, Head},
     write::Stored,
 };
@@ -40,6 +41,8 @@ pub struct Attributes {
     pub storage_class: String,
     /// `x-amz-website-redirect-location`; empty for none.
     pub redirect: String,
+    /// How the bytes are to be encrypted.
+    pub encryption: EncryptionRequest,
 }
 
 /// What must hold of the key for a write to happen.
@@ -129,14 +132,22 @@ impl Storage {
     /// moment of commit; [`StorageError::Body`] where the bytes are not what was promised. Nothing changes then.
     pub async fn put_object(&self, put: PutObject) -> StorageResult<ObjectRecord> {
         let PutObject { bucket, key, location, attributes, condition, body, op } = put;
-        let mut stored = self.receive(&location, body).await?;
+        // Before the body is asked for: a key manager that is away costs the client nothing.
+        let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
+        let mut stored = self.receive(&location, body, encryption.as_ref().map(|made| &made.key)).await?;
         let mut record = attributes.into_record(&location);
         record.size = stored.digests.size;
-        ETag::from_md5(stored.digests.md5).as_str().clone_into(&mut record.etag);
+        record.encryption = encryption.map(|made| made.record);
+        self.tag_of(record.encryption_mode(), stored.digests.md5).as_str().clone_into(&mut record.etag);
         record.checksum = Some(ChecksumRecord::new(&stored.digests.checksum, ChecksumType::FullObject, 0));
         record.segments = stored.segments();
         let publication = Publication { condition: &condition, op, stored: Some(&mut stored), completion: None };
         self.publish(&bucket, &key, record, publication).await
+    }
+
+    /// The entity tag of bytes with this MD5: the MD5, unless it would tell something of encrypted text.
+    pub(super) fn tag_of(&self, mode: EncryptionMode, md5: [u8; 16]) -> ETag {
+        ETag::from_md5(if mode.has_opaque_tags() { self.inner.ids.random() } else { md5 })
     }
 
     /// Makes `record` the newest version of its key, as versioning says.

@@ -24,6 +24,9 @@ mod conditional_reads;
 mod conditional_writes;
 mod copy;
 mod delete_objects;
+mod encryption;
+#[cfg(feature = "rocksdb")]
+mod encryption_on_disk;
 mod hostile;
 mod listings;
 mod matrix;

@@ -8,6 +8,7 @@ use crate::{
         codes::S3Code,
         conditional::write_condition,
         context::Context,
+        encryption::show_written,
         error::{S3Error, S3Result},
         head::Head,
         object_headers::{attributes, show_checksum},
@@ -72,6 +73,7 @@ pub fn written(cx: &Context, bucket: &Bucket, record: &ObjectRecord) -> HeaderMa
     let mut headers = HeaderMap::new();
     set(&mut headers, header::ETAG, &record.etag().quoted());
     show_checksum(&mut headers, record.checksum.as_ref());
+    show_written(&mut headers, record.encryption.as_ref(), &cx.head);
     // While suspended, a write makes a null version, and its answer has no id (S3 reference).
     if bucket.is_versioned() && !record.is_null {
         set(&mut headers, HeaderName::from_static("x-amz-version-id"), &cx.version_text(record));

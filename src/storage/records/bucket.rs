@@ -2,6 +2,7 @@
 
 use super::{
     configuration::{CorsRule, LifecycleRecord},
+    encryption::BucketEncryption,
     object::{AclRecord, Pair},
 };
 
@@ -56,4 +57,7 @@ pub struct BucketRecord {
     /// The lifecycle configuration, where one is set.
     #[prost(message, optional, tag = "12")]
     pub lifecycle: Option<LifecycleRecord>,
+    /// How new objects are encrypted, where that is configured.
+    #[prost(message, optional, tag = "16")]
+    pub encryption: Option<BucketEncryption>,
 }

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 mod bucket;
 mod configuration;
+mod encryption;
 mod journal;
 mod object;
 mod upload;
@@ -18,6 +19,7 @@ pub use configuration::{
     CorsRule, ExpirationRecord, LifecycleRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord,
     NoncurrentTransitionRecord, TransitionRecord,
 };
+pub use encryption::{BucketEncryption, EncryptionMode, EncryptionRecord};
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
 pub use object::{
     AclRecord, ChecksumRecord, ContentHeaders, GrantRecord, Layout, LayoutRow, ListRecord, ObjectRecord, Pair, Segment,

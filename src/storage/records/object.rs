@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::encryption::EncryptionRecord;
 use crate::types::{
     AccountId, Acl, Checksum, ChecksumAlgorithm, ChecksumType, ETag, Grant, Grantee, Permission, Timestamp, VersionId,
 };
@@ -100,6 +101,9 @@ pub struct Segment {
     /// Checksum of a part.
     #[prost(message, optional, tag = "7")]
     pub checksum: Option<ChecksumRecord>,
+    /// Where the bytes are encrypted: tells this segment's key from those of others (16 random bytes).
+    #[prost(bytes = "bytes", tag = "10")]
+    pub seal: Bytes,
 }
 
 /// Where the segments of an object of many parts are: in rows of their own, so that listings stay light.
@@ -190,6 +194,9 @@ pub struct ObjectRecord {
     /// Display name of the owner when the object was written.
     #[prost(string, tag = "22")]
     pub owner_display_name: String,
+    /// How the bytes are encrypted; absent where they are not.
+    #[prost(message, optional, tag = "36")]
+    pub encryption: Option<EncryptionRecord>,
 }
 
 /// The fields a listing shows; decoding skips the others.

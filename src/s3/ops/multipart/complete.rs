@@ -9,6 +9,7 @@ use crate::{
         codes::S3Code,
         conditional::write_condition,
         context::Context,
+        encryption::show,
         error::{S3Error, S3Result},
         head::{Head, parse_number},
         operation::{Need, Operation, Pattern, Scope},
@@ -93,7 +94,8 @@ impl Operation for CompleteMultipartUpload {
             xml.optional(algorithm.xml_element(), checksum.to_text().as_deref());
             xml.text("ChecksumType", if checksum.composite { "COMPOSITE" } else { "FULL_OBJECT" });
         }
-        let reply = Document::new(xml.finish());
+        let mut reply = Document::new(xml.finish());
+        show(&mut reply.headers, record.encryption.as_ref(), &cx.head);
         if bucket.is_versioned() && !record.is_null {
             return Ok(reply.with(HeaderName::from_static("x-amz-version-id"), &cx.version_text(&record)));
         }

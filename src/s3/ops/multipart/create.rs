@@ -6,6 +6,7 @@ use crate::{
     auth::Action,
     s3::{
         context::Context,
+        encryption::show_written,
         error::{S3Error, S3Result},
         head::Head,
         object_headers::attributes,
@@ -50,12 +51,14 @@ impl Operation for CreateMultipartUpload {
             initiator: cx.principal.account.clone(),
             initiator_display_name: cx.principal.display_name.to_string(),
         };
-        let id = cx.storage.create_upload(upload).await?;
+        let (id, begun) = cx.storage.begin_upload(upload).await?;
         let mut xml = XmlWriter::document("InitiateMultipartUploadResult", 512);
         xml.text("Bucket", bucket.name.as_str());
         xml.text("Key", self.object.key.as_str());
         xml.text("UploadId", &id.to_string());
         let mut reply = Document::new(xml.finish());
+        let encryption = begun.object.as_ref().and_then(|object| object.encryption.as_ref());
+        show_written(&mut reply.headers, encryption, &cx.head);
         if let Some((algorithm, kind)) = self.checksum {
             reply = reply
                 .with(HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name())
