@@ -6,14 +6,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::{Batch, Direction, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs};
+use super::{Batch, Direction, Jump, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs};
 
 /// A kind of call. Scans of a view count as scans of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// [`MetadataStore::get`].
     Get,
-    /// [`MetadataStore::scan`] and [`MetadataView::scan`].
+    /// [`MetadataStore::scan`], [`MetadataStore::scan_jumping`] and [`MetadataView::scan`].
     Scan,
     /// [`MetadataStore::snapshot`].
     Snapshot,
@@ -117,6 +117,16 @@ impl MetadataStore for Faulty {
         limit: usize,
     ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
         Box::pin(self.pass(Call::Scan, self.inner.scan(ns, range, direction, limit)))
+    }
+
+    fn scan_jumping(
+        &self,
+        ns: Namespace,
+        range: Range<Bytes>,
+        jump: Arc<dyn Jump>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
+        Box::pin(self.pass(Call::Scan, self.inner.scan_jumping(ns, range, jump, limit)))
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn MetadataView>, MetadataError>> {

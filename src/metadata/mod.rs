@@ -238,6 +238,12 @@ impl Batch {
     }
 }
 
+/// Where a walk goes on.
+pub trait Jump: fmt::Debug + Send + Sync {
+    /// The least key of interest behind `key`; `None` for the next one, whichever that is. Never goes back.
+    fn behind(&self, key: &[u8]) -> Option<Bytes>;
+}
+
 /// Why the store could not do it.
 #[derive(Debug, Error)]
 pub enum MetadataError {
@@ -288,6 +294,16 @@ pub trait MetadataStore: fmt::Debug + Send + Sync {
         ns: Namespace,
         range: Range<Bytes>,
         direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pairs, MetadataError>>;
+
+    /// As a forward [`MetadataStore::scan`] that goes on behind each pair where `jump` says, so that what it leaves out
+    /// costs a seek and not a step each. One consistent view.
+    fn scan_jumping(
+        &self,
+        ns: Namespace,
+        range: Range<Bytes>,
+        jump: Arc<dyn Jump>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Pairs, MetadataError>>;
 

@@ -119,10 +119,10 @@ impl RequestBody {
         }
     }
 
-    /// A document whose checksum headers speak of something else; only the payload hash is checked.
-    pub async fn unchecked_document(self, intake: &Intake, limit: usize) -> S3Result<Bytes> {
+    /// A document whose checksum headers speak of something else; the payload hash and `Content-MD5` are checked.
+    pub async fn document_about_checksums(self, head: &Head, intake: &Intake, limit: usize) -> S3Result<Bytes> {
         let sha256 = if let Payload::Sha256(digest) = &self.payload { Some(*digest) } else { None };
-        let plan = Plan { sha256, ..Plan::default() };
+        let plan = Plan { md5: content_md5(head)?, sha256, ..Plan::default() };
         intake.collect_document(self.incoming, plan, limit).await.map_err(|e| match e {
             BodyError::TooLarge { .. } => S3Code::MaxMessageLengthExceeded.into(),
             other => other.into(),

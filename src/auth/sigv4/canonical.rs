@@ -1,5 +1,7 @@
 //! The canonical request: what both sides sign.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderValue};
 
 use super::Claim;
@@ -47,12 +49,29 @@ const fn is_name_byte(byte: u8) -> bool {
         || matches!(byte, b'-' | b'0'..=b'9' | b'_' | b'.' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' | b'~')
 }
 
+/// How the path is spelled in what was signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PathSpelling {
+    /// Escapes undone and made again: what the SDKs sign, however a proxy spelled it on the way.
+    Normal,
+    /// The bytes of the request line: what clients sign that escape a slash within a key.
+    AsSent,
+}
+
+/// Whether the two spellings of a path may both be somebody's: a slash has two.
+pub(super) fn has_escaped_slash(path: &str) -> bool {
+    path.as_bytes().array_windows().any(|[a, b, c]| *a == b'%' && *b == b'2' && c.eq_ignore_ascii_case(&b'f'))
+}
+
 /// Builds the canonical request. Header values may hold bytes beyond ASCII, hence no text.
-pub(super) fn request(head: &RequestHead<'_>, claim: &Claim<'_>) -> Result<Vec<u8>, AuthError> {
+pub(super) fn request(head: &RequestHead<'_>, claim: &Claim<'_>, spelling: PathSpelling) -> Result<Vec<u8>, AuthError> {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b'\n');
-    let path = canonical(head.path, Part::Path)?;
+    let path = match spelling {
+        PathSpelling::Normal => canonical(head.path, Part::Path)?,
+        PathSpelling::AsSent => Cow::Borrowed(head.path),
+    };
     out.extend_from_slice(if path.is_empty() { b"/" } else { path.as_bytes() });
     out.push(b'\n');
     push_query(&mut out, head.query, claim.presigned)?;

@@ -13,6 +13,7 @@ pub use key::SigningKeys;
 pub(super) use canonical::SignedHeaders;
 pub(super) use scope::Scope;
 
+use canonical::PathSpelling;
 use key::SigningKey;
 
 use super::{
@@ -102,7 +103,16 @@ impl Claim<'_> {
         if !unsigned.is_empty() {
             return Err(AuthError::HeadersNotSigned(unsigned));
         }
-        let canonical = canonical::request(gate.head, self)?;
+        match self.verify_spelled(gate, PathSpelling::Normal) {
+            Err(mismatch @ AuthError::SignatureMismatch(_)) if canonical::has_escaped_slash(gate.head.path) => {
+                self.verify_spelled(gate, PathSpelling::AsSent).map_err(|_| mismatch)
+            }
+            done => done,
+        }
+    }
+
+    fn verify_spelled(&self, gate: &Gate<'_>, spelling: PathSpelling) -> Result<(Principal, SigningKey), AuthError> {
+        let canonical = canonical::request(gate.head, self, spelling)?;
         let digest = key::lower_hex(&Sha256::digest(&canonical).into());
         let signed_text = [ALGORITHM, self.date.as_bytes(), b"\n", self.scope.text.as_bytes(), b"\n", &digest];
 

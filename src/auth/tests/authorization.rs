@@ -111,7 +111,7 @@ fn may(caller: Caller, action: &str, bucket: CannedAcl, object: Option<(Caller, 
 fn every_action_caller_and_canned_list_is_decided_by_the_rules() {
     let owner = id(Caller::Owner);
     let mut seen = [0_u32; 2];
-    for action in Action::ALL {
+    for action in Action::ALL.iter().copied() {
         for caller in CALLERS {
             for bucket_acl in CANNED {
                 for readable in [false, true] {
@@ -147,7 +147,7 @@ fn every_action_caller_and_canned_list_is_decided_by_the_rules() {
 #[test]
 fn accounts_list_and_create_buckets_and_nobody_else_does() {
     for caller in CALLERS {
-        for action in Action::ALL {
+        for action in Action::ALL.iter().copied() {
             let expected =
                 matches!(action, Action::ListAllMyBuckets | Action::CreateBucket) && caller != Caller::Nobody;
             assert_eq!(authorize_account(&principal(caller), action).is_allowed(), expected, "{action} {caller:?}");

@@ -152,6 +152,19 @@ proptest! {
         prop_assert!(sent.at(day()).is_ok());
     }
 
+    /// Clients that escape slashes within a key send what they sign.
+    #[test]
+    fn an_escaped_slash_may_be_signed_as_it_is_sent(
+        before in text(), after in text(), escape in prop_oneof![Just("%2F"), Just("%2f")], presign in any::<bool>()
+    ) {
+        let sent = Sent::new("GET", &format!("/b/{}{escape}{}", encoded(before.as_bytes()), encoded(after.as_bytes())));
+        let signed = signed_by_aws(&sent, SignableBody::UnsignedPayload, day(), "us-east-1", presign);
+        prop_assert!(signed.at(day()).is_ok());
+        let mut forged = signed;
+        forged.path.push_str("%2Fx");
+        prop_assert!(matches!(forged.at(day()), Err(AuthError::SignatureMismatch(_))));
+    }
+
     #[test]
     fn nothing_that_is_signed_can_be_changed(sent in request(), change in 0..8_u8, presign in any::<bool>()) {
         let signer = Signer::now();

@@ -32,6 +32,7 @@ const CASES: &[(&str, Case)] = cases![
     reads::an_empty_or_backward_range_has_no_pairs,
     reads::keys_hold_any_byte_and_values_may_be_empty,
     reads::long_scans_are_complete_both_ways,
+    reads::a_jumping_scan_visits_what_its_jump_names_and_nothing_else,
     reads::large_values_come_back_whole,
     reads::buckets_and_tables_do_not_leak_into_each_other,
     reads::a_snapshot_does_not_see_later_commits,

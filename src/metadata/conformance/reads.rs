@@ -1,10 +1,12 @@
 //! Order, bounds, limits, name spaces and snapshots.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Store, bucket, bytes, done, everything, fill, get, keys, names, range, scan, view_keys};
 use crate::{
-    metadata::{Direction, Namespace, Table},
+    metadata::{Direction, Jump, Namespace, Table},
     types::BucketId,
 };
 
@@ -89,6 +91,39 @@ pub(super) async fn long_scans_are_complete_both_ways(store: Store) {
             expected.reverse();
         }
         assert_eq!(pairs, expected);
+    }
+}
+
+/// Goes on behind all keys with the same first byte, but steps through those of `m`.
+#[derive(Debug)]
+struct FirstBytes;
+
+impl Jump for FirstBytes {
+    fn behind(&self, key: &[u8]) -> Option<Bytes> {
+        let first = *key.first()?;
+        (first != b'm').then(|| Bytes::copy_from_slice(&[first + 1]))
+    }
+}
+
+pub(super) async fn a_jumping_scan_visits_what_its_jump_names_and_nothing_else(store: Store) {
+    let ns = bucket(1);
+    // Groups of one, of a few and of many keys, for a store may step or seek.
+    let all: Vec<String> =
+        ('a'..='z').flat_map(|c| (0..u32::from(c) % 7 * 3).map(move |n| format!("{c}{n:02}"))).collect();
+    fill(&store, ns, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fill(&store, bucket(2), &["a0", "zz"]).await;
+    let expected = |from: &str, to: &str| -> Vec<String> {
+        let mut last = None;
+        let mut seen = all.iter().filter(|key| key.as_str() >= from && key.as_str() < to).cloned().collect::<Vec<_>>();
+        seen.retain(|key| key.starts_with('m') || last.replace(key.as_bytes()[0]) != Some(key.as_bytes()[0]));
+        seen
+    };
+    for (from, to) in [("", "~"), ("b", "y"), ("m01", "m04"), ("c02", "d"), ("q", "q"), ("z", "a")] {
+        let wanted = expected(from, to);
+        for limit in [0, 1, 5, usize::MAX] {
+            let pairs = store.scan_jumping(ns, range(from, to), Arc::new(FirstBytes), limit).await.expect("a scan");
+            assert_eq!(names(&pairs), wanted[..limit.min(wanted.len())], "{from:?}..{to:?} limit {limit}");
+        }
     }
 }
 

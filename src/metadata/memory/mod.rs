@@ -2,15 +2,19 @@
 //!
 //! Nothing survives the process. A snapshot shares the maps; a writer copies a map only while a snapshot holds it.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, Range},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::RwLock;
 
 use super::{
-    Batch, Condition, Direction, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs, Write,
-    counters,
+    Batch, Condition, Direction, Jump, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs,
+    Write, counters,
 };
 
 type Space = BTreeMap<Bytes, Bytes>;
@@ -138,6 +142,28 @@ fn scan(
     }
 }
 
+fn scan_jumping(
+    spaces: &BTreeMap<Namespace, Arc<Space>>,
+    ns: Namespace,
+    range: Range<Bytes>,
+    jump: &dyn Jump,
+    limit: usize,
+) -> Pairs {
+    let mut pairs = Pairs::new();
+    let Some(space) = spaces.get(&ns) else { return pairs };
+    let mut from = Bound::Included(range.start.clone());
+    while pairs.len() < limit {
+        let next = match &from {
+            Bound::Included(key) | Bound::Excluded(key) if *key >= range.end => None,
+            _ => space.range((from.clone(), Bound::Excluded(range.end.clone()))).next(),
+        };
+        let Some((key, value)) = next else { break };
+        from = jump.behind(key).map_or_else(|| Bound::Excluded(key.clone()), Bound::Included);
+        pairs.push((key.clone(), value.clone()));
+    }
+    pairs
+}
+
 impl MetadataStore for MemoryStore {
     fn get<'a>(&'a self, ns: Namespace, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>, MetadataError>> {
         Box::pin(async move { Ok(self.state.read().get(ns, key).cloned()) })
@@ -151,6 +177,16 @@ impl MetadataStore for MemoryStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
         Box::pin(async move { Ok(scan(&self.state.read().spaces, ns, &range, direction, limit)) })
+    }
+
+    fn scan_jumping(
+        &self,
+        ns: Namespace,
+        range: Range<Bytes>,
+        jump: Arc<dyn Jump>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
+        Box::pin(async move { Ok(scan_jumping(&self.state.read().spaces, ns, range, jump.as_ref(), limit)) })
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn MetadataView>, MetadataError>> {

@@ -34,7 +34,7 @@ use self::{
     open::Database,
     read::{Query, RocksView, Source},
 };
-use super::{Batch, Direction, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs};
+use super::{Batch, Direction, Jump, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs};
 
 /// A metadata store in a directory of its own.
 pub struct RocksStore {
@@ -74,7 +74,18 @@ impl MetadataStore for RocksStore {
         direction: Direction,
         limit: usize,
     ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
-        let query = Query { ns, range, direction, limit };
+        let query = Query { ns, range, direction, limit, jump: None };
+        Box::pin(async move { Source::Latest(Arc::clone(&self.db)).scan(query).await })
+    }
+
+    fn scan_jumping(
+        &self,
+        ns: Namespace,
+        range: Range<Bytes>,
+        jump: Arc<dyn Jump>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
+        let query = Query { ns, range, direction: Direction::Forward, limit, jump: Some(jump) };
         Box::pin(async move { Source::Latest(Arc::clone(&self.db)).scan(query).await })
     }
 

@@ -5,27 +5,22 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
-    metadata::{Direction, MetadataStore, MetadataView, Namespace, Pairs},
+    metadata::{Direction, MetadataView, Namespace, Pairs},
     storage::StorageResult,
 };
 
 /// Fewest pairs of a scan. The second pair behind a jump tells whether the next group is a large one, too.
 const LEAST: usize = 2;
 
-/// Where a cursor reads.
+/// One state for all scans of a walk.
 #[derive(Clone, Debug)]
-pub(super) enum Source<'a> {
-    /// The latest state: right only where one scan is enough.
-    Latest(&'a dyn MetadataStore),
-    /// One state for all scans.
-    View(Arc<dyn MetadataView>),
-}
+pub(super) struct Source(pub(super) Arc<dyn MetadataView>);
 
 /// A walk through a range, forwards. It reads in batches that grow while all of their pairs are used, and shrink to
 /// almost nothing where most are jumped over: a jump costs a scan, a pair read in vain costs a part of one.
 #[derive(Debug)]
-pub(super) struct Cursor<'a> {
-    source: Source<'a>,
+pub(super) struct Cursor {
+    source: Source,
     ns: Namespace,
     /// What no scan has read yet.
     rest: Range<Bytes>,
@@ -36,23 +31,19 @@ pub(super) struct Cursor<'a> {
     skipped: usize,
 }
 
-impl Source<'_> {
+impl Source {
     /// A scan of this source.
     pub(super) async fn scan(&self, ns: Namespace, range: Range<Bytes>, limit: usize) -> StorageResult<Pairs> {
         if range.start >= range.end {
             return Ok(Pairs::new());
         }
-        let scan = match self {
-            Self::Latest(store) => store.scan(ns, range, Direction::Forward, limit),
-            Self::View(view) => view.scan(ns, range, Direction::Forward, limit),
-        };
-        Ok(scan.await?)
+        Ok(self.0.scan(ns, range, Direction::Forward, limit).await?)
     }
 }
 
-impl<'a> Cursor<'a> {
+impl Cursor {
     /// A cursor at the start of `range` whose first scan reads at most `batch` pairs.
-    pub(super) fn new(source: Source<'a>, ns: Namespace, range: Range<Bytes>, batch: usize) -> Self {
+    pub(super) fn new(source: Source, ns: Namespace, range: Range<Bytes>, batch: usize) -> Self {
         Self { source, ns, rest: range, read: VecDeque::new(), batch: batch.max(LEAST), used: 0, skipped: 0 }
     }
 

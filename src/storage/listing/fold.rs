@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{ListQuery, ListStart};
-use crate::storage::keys;
+use crate::{metadata::Jump, storage::keys};
 
 /// How a query folds keys.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,28 @@ pub(super) enum Start<'a> {
     After(&'a str),
     /// Behind all keys that begin with this.
     Past(&'a str),
+}
+
+/// A walk that visits the first key of each common prefix only.
+#[derive(Debug)]
+pub(super) struct CommonPrefixes {
+    prefix: String,
+    delimiter: String,
+}
+
+impl CommonPrefixes {
+    pub(super) fn of(query: &ListQuery) -> Self {
+        Self { prefix: query.prefix.clone(), delimiter: query.delimiter.clone() }
+    }
+}
+
+impl Jump for CommonPrefixes {
+    fn behind(&self, key: &[u8]) -> Option<Bytes> {
+        let fold = Fold { prefix: &self.prefix, delimiter: &self.delimiter };
+        // A key that is no text is refused by whoever reads the page.
+        let common = fold.common_prefix(std::str::from_utf8(key).ok()?)?;
+        Some(keys::successor(common.as_bytes()))
+    }
 }
 
 impl<'a> Fold<'a> {

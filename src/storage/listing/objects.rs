@@ -1,21 +1,19 @@
 //! Current objects: `ListObjects`, both versions.
 
+use std::sync::Arc;
+
 use super::{
     Entry, Item, ListPage, ListQuery, ListStart, Page,
-    cursor::{Cursor, Source},
-    fold::Fold,
+    fold::{CommonPrefixes, Fold},
     is_full,
 };
 use crate::{
-    metadata::{Namespace, Table},
+    metadata::{Direction, Namespace, Pairs, Table},
     storage::{
-        Bucket, Storage, StorageError, StorageResult, keys,
+        Bucket, Storage, StorageError, StorageResult,
         records::{ListRecord, Record},
     },
 };
-
-/// First batch where keys are folded: nobody knows how many are.
-const FOLDED_BATCH: usize = 16;
 
 /// A current object.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,23 +38,25 @@ impl Storage {
             return Ok(page);
         }
         let fold = Fold::of(query);
-        let (source, batch) = if fold.is_flat() {
-            (Source::Latest(&*self.inner.metadata), query.limit.saturating_add(1))
+        let (ns, range) = (Namespace::of(Table::Current, bucket.id), fold.plain(fold.start(&query.start)));
+        // One more than fits, to know whether more follows.
+        let wanted = query.limit.saturating_add(1);
+        let metadata = &self.inner.metadata;
+        let pairs = if range.start >= range.end {
+            Pairs::new()
+        } else if fold.is_flat() {
+            metadata.scan(ns, range, Direction::Forward, wanted).await?
         } else {
-            (Source::View(self.inner.metadata.snapshot().await?), FOLDED_BATCH)
+            metadata.scan_jumping(ns, range, Arc::new(CommonPrefixes::of(query)), wanted).await?
         };
-        let range = fold.plain(fold.start(&query.start));
-        let mut cursor = Cursor::new(source, Namespace::of(Table::Current, bucket.id), range, batch);
-        while let Some((key, value)) = cursor.next(page.wanted(query.limit)).await? {
+        for (key, value) in &pairs {
             if is_full(&mut page, query.limit) {
                 break;
             }
-            let key = text(&key)?;
-            page.entries.push(if let Some(prefix) = fold.common_prefix(key) {
-                cursor.seek(keys::successor(prefix.as_bytes()));
-                Entry::Prefix(prefix.to_owned())
-            } else {
-                Entry::Item(ObjectEntry { key: key.to_owned(), record: ListRecord::from_bytes(&value)? })
+            let key = text(key)?;
+            page.entries.push(match fold.common_prefix(key) {
+                Some(prefix) => Entry::Prefix(prefix.to_owned()),
+                None => Entry::Item(ObjectEntry { key: key.to_owned(), record: ListRecord::from_bytes(value)? }),
             });
         }
         Ok(page)

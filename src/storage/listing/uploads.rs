@@ -64,7 +64,7 @@ impl Storage {
             range.start = range.start.min(behind).max(fold.escaped(Start::First).start);
         }
         range.start = range.start.max(keys::open_uploads());
-        let source = Source::View(self.inner.metadata.snapshot().await?);
+        let source = Source(self.inner.metadata.snapshot().await?);
         let mut cursor = Cursor::new(source, Namespace::of(Table::Uploads, bucket.id), range, BATCH);
         while let Some((row, value)) = cursor.next(page.wanted(query.limit)).await? {
             if is_full(&mut page, query.limit) {

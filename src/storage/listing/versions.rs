@@ -53,9 +53,9 @@ struct Row {
 }
 
 /// The two walks, merged.
-struct Walk<'a> {
-    current: Cursor<'a>,
-    older: Cursor<'a>,
+struct Walk {
+    current: Cursor,
+    older: Cursor,
     /// The key whose newest version has been passed.
     passed: Option<Vec<u8>>,
 }
@@ -87,14 +87,14 @@ impl Storage {
     }
 }
 
-impl<'a> Walk<'a> {
+impl Walk {
     async fn new(
         view: Arc<dyn MetadataView>,
         bucket: BucketId,
-        fold: &Fold<'a>,
-        start: &'a ListStart,
+        fold: &Fold<'_>,
+        start: &ListStart,
     ) -> StorageResult<Self> {
-        let source = Source::View(view);
+        let source = Source(view);
         let (current, versions) = (Namespace::of(Table::Current, bucket), Namespace::of(Table::Versions, bucket));
         let at = fold.start(start);
         let (mut plain, mut escaped) = (fold.plain(at), fold.escaped(at));
@@ -149,7 +149,7 @@ impl Within {
     /// Behind the version that `selector` names. Where it is gone meanwhile, its id still tells its place; a `null`
     /// version that is gone tells none, and the key is listed again rather than lost.
     async fn find(
-        source: &Source<'_>,
+        source: &Source,
         (current, versions): (Namespace, Namespace),
         key: &[u8],
         selector: VersionSelector,

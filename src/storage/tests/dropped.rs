@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     metadata::{
-        Batch, Direction, MemoryStore, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs,
+        Batch, Direction, Jump, MemoryStore, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace,
+        Pairs,
     },
     storage::{StorageError, WriteCondition, records::Versioning},
 };
@@ -52,6 +53,16 @@ impl MetadataStore for Late {
         limit: usize,
     ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
         self.inner.scan(ns, range, direction, limit)
+    }
+
+    fn scan_jumping(
+        &self,
+        ns: Namespace,
+        range: Range<Bytes>,
+        jump: Arc<dyn Jump>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
+        self.inner.scan_jumping(ns, range, jump, limit)
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn MetadataView>, MetadataError>> {

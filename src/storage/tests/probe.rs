@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::metadata::{
-    Batch, Direction, MemoryStore, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs,
+    Batch, Direction, Jump, MemoryStore, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs,
 };
 
 /// What was read.
@@ -107,6 +107,20 @@ impl MetadataStore for Probe {
     ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
         Box::pin(async move {
             let pairs = self.inner.scan(ns, range, direction, limit).await?;
+            self.meter.step().await;
+            Ok(self.meter.count(pairs))
+        })
+    }
+
+    fn scan_jumping(
+        &self,
+        ns: Namespace,
+        range: Range<Bytes>,
+        jump: Arc<dyn Jump>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
+        Box::pin(async move {
+            let pairs = self.inner.scan_jumping(ns, range, jump, limit).await?;
             self.meter.step().await;
             Ok(self.meter.count(pairs))
         })

@@ -135,6 +135,9 @@ async fn lists_that_contradict_the_upload_complete_nothing() {
         let call = upload.complete(&[(1, one), (2, two)]).header("x-amz-mp-object-size", size);
         refused(&world, call, 400, "InvalidRequest").await;
     }
+    for (md5, code) in [("AAAAAAAAAAAAAAAAAAAAAA==", "BadDigest"), ("AAAA", "InvalidDigest")] {
+        refused(&world, upload.complete(&[(1, one), (2, two)]).header("content-md5", md5), 400, code).await;
+    }
     let good = upload.complete(&[(1, one), (2, two)]).header("x-amz-mp-object-size", "6");
     good.expect(200).await;
     bart.get("/uploads/a").expect(200).await.body_is("onetwo");

@@ -73,7 +73,7 @@ impl Operation for CompleteMultipartUpload {
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.upload.object.bucket).await?;
         // The checksum headers speak of the object here, not of this document.
-        let document = body.unchecked_document(&cx.intake, DOCUMENT).await?;
+        let document = body.document_about_checksums(&cx.head, &cx.intake, DOCUMENT).await?;
         let parts = parse_parts(&document)?;
         let request = CompleteRequest {
             parts,
