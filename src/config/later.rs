@@ -73,6 +73,7 @@ pub(super) fn global_encryption(fields: &mut Fields) -> Result<bool, ConfigError
 /// each object has a key of its own.
 fn key_managers(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     type Check = fn(&Value) -> Result<(), Rule>;
+    const PER_ACCOUNT: &str = "defaultEncryptionKeyPerAccount";
     const MANAGERS: [(&str, Check); 3] = [("kms", object), ("kmip", kmip), ("kmsAWS", kms_aws)];
     for (key, check) in MANAGERS {
         let Some(value) = fields.raw(key) else { continue };
@@ -84,7 +85,6 @@ fn key_managers(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(), C
             ));
         }
     }
-    const PER_ACCOUNT: &str = "defaultEncryptionKeyPerAccount";
     fields.raw(PER_ACCOUNT).map_or(Ok(()), |value| flag(&value)).map_err(|rule| fields.refuse(PER_ACCOUNT, rule))
 }
 

@@ -131,8 +131,7 @@ impl KeyFile {
             Err(KeyFileError::Missing(_)) => {}
             other => return other,
         }
-        let id = SecretKey::random()?;
-        let id = id.expose().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let id = hex::encode(SecretKey::random()?.expose());
         let mut file = Self { path: path.to_owned(), id, keys: Keyring::default() };
         for name in names {
             file.keys.add_version(name)?;

@@ -87,7 +87,7 @@ const MAX_NAME: usize = 256;
 /// [`KmsError::NoSuchKey`] for what can be no name: letters, digits, `.`, `_` and `-`, at most 256.
 pub fn key_name(id: &str) -> Result<&str, KmsError> {
     let name = if let Some(arn) = id.strip_prefix("arn:") {
-        arn.split_once("/").map(|(_, name)| name)
+        arn.split_once('/').map(|(_, name)| name)
     } else {
         Some(id.strip_prefix("alias/").unwrap_or(id))
     };

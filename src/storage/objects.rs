@@ -9,7 +9,7 @@ use super::{
     encryption::EncryptionRequest,
     keys,
     multipart::Completion,
-    records::{AclRecord, ChecksumRecord, ContentHeaders, EncryptionMode, JournalOp, ObjectRecord, Pair},
+    records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
     versions::{self, Head},
     write::Stored,
 };
@@ -137,17 +137,14 @@ impl Storage {
         let mut stored = self.receive(&location, body, encryption.as_ref().map(|made| &made.key)).await?;
         let mut record = attributes.into_record(&location);
         record.size = stored.digests.size;
+        let md5 = stored.digests.md5;
+        let opaque = encryption.as_ref().filter(|made| made.record.mode().has_opaque_tags());
+        ETag::from_md5(opaque.map_or(md5, |made| made.key.tag(md5))).as_str().clone_into(&mut record.etag);
         record.encryption = encryption.map(|made| made.record);
-        self.tag_of(record.encryption_mode(), stored.digests.md5).as_str().clone_into(&mut record.etag);
         record.checksum = Some(ChecksumRecord::new(&stored.digests.checksum, ChecksumType::FullObject, 0));
         record.segments = stored.segments();
         let publication = Publication { condition: &condition, op, stored: Some(&mut stored), completion: None };
         self.publish(&bucket, &key, record, publication).await
-    }
-
-    /// The entity tag of bytes with this MD5: the MD5, unless it would tell something of encrypted text.
-    pub(super) fn tag_of(&self, mode: EncryptionMode, md5: [u8; 16]) -> ETag {
-        ETag::from_md5(if mode.has_opaque_tags() { self.inner.ids.random() } else { md5 })
     }
 
     /// Makes `record` the newest version of its key, as versioning says.

@@ -336,6 +336,43 @@ async fn each_part_comes_with_the_key_that_its_upload_began_with() {
 }
 
 #[tokio::test]
+async fn a_completion_with_a_key_brings_the_right_one_and_with_checksums_must_bring_it() {
+    let world = World::small_parts().await;
+    let bart = world.bucket("sealed").await;
+    for declared in [false, true] {
+        let begin = sse_c(bart.post("/sealed/key?uploads", ""), 1);
+        let begin = if declared { begin.header("x-amz-checksum-algorithm", "CRC32") } else { begin };
+        let id = begin.expect(200).await.tag("UploadId").unwrap();
+        let part = || sse_c(bart.put(&format!("/sealed/key?partNumber=1&uploadId={id}"), text(1000)), 1);
+        let mut etags = Vec::new();
+        for _ in 0..2 {
+            let put = if declared { part().header("x-amz-checksum-crc32", crc32(&text(1000))) } else { part() };
+            etags.push(put.expect(200).await.etag());
+        }
+        assert_eq!(etags[0], etags[1], "a part sent again has the same tag");
+        let checksum = format!("<ChecksumCRC32>{}</ChecksumCRC32>", crc32(&text(1000)));
+        let checksum = if declared { checksum.as_str() } else { "" };
+        let part = format!("<Part><PartNumber>1</PartNumber><ETag>{}</ETag>{checksum}</Part>", etags[0]);
+        let body = format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>");
+        let done = bart.post(&format!("/sealed/key?uploadId={id}"), body);
+        refused(&world, sse_c(done.clone(), 2), 400, "InvalidRequest").await;
+        if declared {
+            refused(&world, done.clone(), 400, "InvalidRequest").await;
+        }
+        let done = if declared { sse_c(done, 1) } else { done };
+        done.expect(200).await;
+        done.expect(200).await;
+        sse_c(bart.get("/sealed/key"), 1).expect(200).await.body_is(text(1000));
+    }
+    world.sound().await;
+}
+
+fn crc32(bytes: &[u8]) -> String {
+    use cloudserver::types::{Checksum, ChecksumAlgorithm};
+    Checksum::of(ChecksumAlgorithm::Crc32, bytes).to_base64()
+}
+
+#[tokio::test]
 async fn copies_change_from_any_encryption_to_any_other() {
     type Dress = fn(Call) -> Call;
     let world = World::new().await;

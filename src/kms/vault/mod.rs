@@ -1,4 +1,4 @@
-//! An external key manager: the transit engine of HashiCorp Vault, or of what speaks like it (OpenBao).
+//! An external key manager: the transit engine of `HashiCorp` Vault, or of what speaks like it (`OpenBao`).
 //!
 //! | call | request |
 //! |---|---|

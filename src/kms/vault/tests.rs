@@ -79,7 +79,7 @@ impl Fake {
     }
 }
 
-async fn serve(mut socket: TcpStream, mood: Mood, keys: &Mutex<Keyring>, heard: &Mutex<Vec<String>>) {
+async fn serve(mut socket: TcpStream, mood: Mood, keys: &Mutex<Keyring>, asked: &Mutex<Vec<String>>) {
     let mut text = Vec::new();
     let body = loop {
         let mut piece = [0; 4096];
@@ -99,7 +99,7 @@ async fn serve(mut socket: TcpStream, mood: Mood, keys: &Mutex<Keyring>, heard: 
         }
     };
     let request = String::from_utf8_lossy(&text).into_owned();
-    heard.lock().push(request.clone());
+    asked.lock().push(request.clone());
     let (status, answer) = match mood {
         Mood::Hangs => return,
         Mood::Says(status, answer) => (status, answer.to_owned()),
@@ -170,7 +170,7 @@ async fn what_may_pass_is_tried_again() {
         Mood::Says(429, ""),
     ];
     for mood in passing {
-        fake.then(&[mood.clone()]);
+        fake.then(std::slice::from_ref(&mood));
         assert!(fake.kms(3).generate("k").await.is_ok(), "{mood:?}");
     }
 }

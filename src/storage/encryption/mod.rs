@@ -80,6 +80,13 @@ pub(super) struct Encryption {
 }
 
 impl Unlocked {
+    /// An entity tag for text with this MD5: the same for the same text under one key, so that a part sent twice has one
+    /// tag, and of no use to those without the key.
+    pub(super) fn tag(&self, md5: [u8; 16]) -> [u8; 16] {
+        let tag = derive(&self.key, "cloudserver tag 1", &[&md5]);
+        tag.expose().first_chunk::<16>().copied().unwrap_or(md5)
+    }
+
     /// The key of the segment with this id.
     fn segment(&self, seal: &[u8]) -> SecretKey {
         derive(&self.key, "cloudserver segment 1", &[&self.bucket.get().to_be_bytes(), seal])
@@ -246,9 +253,9 @@ impl Storage {
         }
         let unlocked = self.unlock(bucket.id, record, None).await?;
         let unlocked = unlocked.ok_or(StorageError::Broken("an encrypted object has a key"))?;
-        let made = self.inner.kms.generate(key_name(&new.key_id)?).await?;
-        let new = EncryptionRecord { wrapped: made.wrapped, ..new };
-        Ok(seal_object_key(bucket.id, new, &made.key, unlocked.key)?.record)
+        let fresh = self.inner.kms.generate(key_name(&new.key_id)?).await?;
+        let new = EncryptionRecord { wrapped: fresh.wrapped, ..new };
+        Ok(seal_object_key(bucket.id, new, &fresh.key, unlocked.key)?.record)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
         Storage, StorageError, StorageResult,
         buckets::Bucket,
         change::{self, Change},
+        encryption::Unlocked,
         keys,
         objects::ATTEMPTS,
         records::{ChecksumRecord, EncryptionMode, ObjectRecord, PartRecord, Record, Segment, UploadRecord},
@@ -56,7 +57,7 @@ impl Storage {
         let location = self.location(&object.location)?;
         let unlocked = self.unlock(bucket.id, object, customer).await?;
         let mut stored = self.receive(&location, body, unlocked.as_ref()).await?;
-        let part = self.part_of(&upload, number, &stored)?;
+        let part = self.part_of((&upload, number), &stored, unlocked.as_ref())?;
         let row = keys::part(id, number);
         let mut queue = None;
         for attempt in 0..ATTEMPTS {
@@ -81,15 +82,20 @@ impl Storage {
         Err(StorageError::Contention)
     }
 
-    fn part_of(&self, upload: &UploadRecord, number: u16, stored: &Stored) -> StorageResult<PartRecord> {
+    fn part_of(
+        &self,
+        (upload, number): (&UploadRecord, u16),
+        stored: &Stored,
+        unlocked: Option<&Unlocked>,
+    ) -> StorageResult<PartRecord> {
         let digests = &stored.digests;
         if upload.checksum().is_some_and(|(declared, _)| declared != digests.checksum.algorithm) {
             return Err(StorageError::Broken("parts have the checksum that their upload declares"));
         }
         let mode = upload.object.as_ref().map(ObjectRecord::encryption_mode);
-        let opaque = mode.is_some_and(EncryptionMode::has_opaque_tags);
         // The tag of the object is made of those of its parts: opaque ones make an opaque one.
-        let md5 = if opaque { self.inner.ids.random() } else { digests.md5 };
+        let opaque = unlocked.filter(|_| mode.is_some_and(EncryptionMode::has_opaque_tags));
+        let md5 = opaque.map_or(digests.md5, |key| key.tag(digests.md5));
         // A part of no bytes is stored nowhere, yet it is a part.
         let place = stored.segments().pop().unwrap_or_default();
         Ok(PartRecord {
