@@ -284,11 +284,12 @@ async fn upload(bart: &Client, headers: &[(&str, &str)], key: Option<u8>, parts:
 
 #[tokio::test]
 async fn parts_are_encrypted_as_their_upload_says() {
+    type Headers = &'static [(&'static str, &'static str)];
     let world = World::small_parts().await;
     let bart = world.bucket("sealed").await;
     let body = text(500_000);
     let parts: Vec<&[u8]> = vec![&body[..10], &body[10..200_000], &body[200_000..200_001], &body[200_001..]];
-    let cases: [(&[(&str, &str)], Option<u8>); 3] =
+    let cases: [(Headers, Option<u8>); 3] =
         [(&[(METHOD, "AES256")], None), (&[(METHOD, "aws:kms"), (KEY_ID, "key-1")], None), (&[], Some(1))];
     for (headers, key) in cases {
         let created = upload(&bart, headers, key, &parts).await;
