@@ -22,7 +22,7 @@ STEP = @.ci/step
 JOBS ?= $(shell nproc)
 PYTEST = "$$(tests/compat/install)/venv/bin/python" -m pytest -c tests/compat/pytest.ini
 
-.PHONY: help run setup rocksdb build release test check unit memory clients compat s3-tests soak bench
+.PHONY: help run setup rocksdb build release test check unit memory clients compat s3-tests mint soak bench
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ compat: clients build ## Runs the client tests against the development binary (C
 
 s3-tests: build ## Runs ceph/s3-tests: S3TESTS_DIR=<checkout or mirror>; UPDATE=1 records what passes newly.
 	@python3 tests/compat/s3tests/run_s3tests.py --jobs $(JOBS) $(if $(UPDATE),--update) $(TESTS)
+
+mint: build ## Runs suites of minio/mint: MINT_DIR, MINIO_PY_DIR, MINIO_JS_DIR=<repositories>; UPDATE=1 records the figures.
+	@python3 tests/compat/mint/run_mint.py $(if $(UPDATE),--update) $(SUITES)
 
 soak: setup ## Runs the long tests: kills, huge objects, a million keys (release build; an hour or more, 30 GiB of disk).
 	$(CARGO) $(NEXTEST) --release --locked --no-fail-fast $(SOAK)

@@ -21,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use cloudserver::{
-    metadata::{Batch, Condition, Direction, MetadataStore, Namespace, RocksOptions, RocksStore, Table},
+    metadata::{Batch, Condition, Direction, Jump, MetadataStore, Namespace, RocksOptions, RocksStore, Table},
     types::BucketId,
 };
 use tokio::task::JoinSet;
@@ -214,6 +214,26 @@ async fn reads() {
             })
             .await;
         }
+        timed(&format!("1,000 jumps over 99 records each, {pass} pass"), 200, |_| {
+            let (store, range) = (&store, Range { start: key(0, 0), end: key(1, 0) });
+            async move {
+                let pairs = store.scan_jumping(CURRENT, range, Arc::new(Hundreds), 1000).await.expect("a scan");
+                assert!(pairs.len() == 1000);
+            }
+        })
+        .await;
+    }
+}
+
+/// Goes on behind each hundred of keys, as a listing does that folds them into a common prefix.
+#[derive(Debug)]
+struct Hundreds;
+
+impl Jump for Hundreds {
+    fn behind(&self, at: &[u8]) -> Option<Bytes> {
+        let digits = at.get(at.len().checked_sub(10)?..)?;
+        let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        Some(key(0, (number / 100 + 1) * 100))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pages that are made from the code stay true to it. `UPDATE_DOCS=1 cargo test --test documents` writes them anew.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests")]
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -9,8 +9,12 @@ use cloudserver::s3::{
     table::OPERATIONS,
 };
 
-const BEGIN: &str = "<!-- operations: made from the table in src/s3/table.rs -->\n";
-const END: &str = "<!-- end of operations -->\n";
+/// Where a made part of the page begins and ends.
+struct Marks(&'static str, &'static str);
+
+const OPERATIONS_PART: Marks =
+    Marks("<!-- operations: made from the table in src/s3/table.rs -->\n", "<!-- end of operations -->\n");
+const MINT_PART: Marks = Marks("<!-- mint: made from tests/compat/mint/ledger.tsv -->\n", "<!-- end of mint -->\n");
 
 fn target(pattern: &Pattern) -> String {
     let path = match pattern.scope {
@@ -38,15 +42,44 @@ fn operations() -> String {
     table
 }
 
-#[test]
-fn the_compatibility_page_lists_the_operations_of_the_table() {
+/// The figures of minio/mint's suites, and each test that does not pass.
+fn mint() -> String {
+    let ledger = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/compat/mint/ledger.tsv");
+    let ledger = fs::read_to_string(ledger).unwrap();
+    let rows: Vec<Vec<&str>> = ledger.lines().map(|line| line.split('\t').collect()).collect();
+    let mut text = String::from("| Suite | Tests | Pass |\n|---|---|---|\n");
+    let mut open = String::new();
+    for row in &rows {
+        match row.as_slice() {
+            ["suite", suite, ran, passed] => writeln!(text, "| {suite} | {ran} | {passed} |").unwrap(),
+            ["open", suite, name, reason] => writeln!(open, "| {suite} | {} | {reason} |", cell(name)).unwrap(),
+            other => assert!(other.first().is_none_or(|first| first.starts_with('#')), "{other:?}"),
+        }
+    }
+    write!(text, "\n| Suite | Test that does not pass | Why |\n|---|---|---|\n{open}").unwrap();
+    text
+}
+
+/// A text as a cell of a table shows it.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;").replace('*', "\\*").replace('_', "\\_")
+}
+
+/// Compares a part of the page with what it is made from, or writes it anew.
+fn check(Marks(begin, end): &Marks, made: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/compatibility.md");
     let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).expect("the page has the opening mark");
-    let (listed, after) = rest.split_once(END).expect("the page has the closing mark");
+    let (before, rest) = page.split_once(begin).expect("the page has the opening mark");
+    let (listed, after) = rest.split_once(end).expect("the page has the closing mark");
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, format!("{before}{BEGIN}{}{END}{after}", operations())).unwrap();
+        fs::write(&path, format!("{before}{begin}{made}{end}{after}")).unwrap();
         return;
     }
-    assert_eq!(listed, operations(), "run UPDATE_DOCS=1 cargo test --test documents");
+    assert_eq!(listed, made, "run UPDATE_DOCS=1 cargo test --test documents");
+}
+
+#[test]
+fn the_compatibility_page_is_what_the_table_and_the_ledger_say() {
+    check(&OPERATIONS_PART, &operations());
+    check(&MINT_PART, &mint());
 }

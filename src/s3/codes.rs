@@ -90,6 +90,7 @@ s3_codes! {
     NoSuchTagSet = 404, "The TagSet does not exist";
     NoSuchUpload = 404, "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     NoSuchVersion = 404, "The specified version does not exist.";
+    NoSuchWebsiteConfiguration = 404, "The specified bucket does not have a website configuration";
     NotImplemented = 501, "A header or query you provided implies functionality that is not implemented.";
     OperationAborted = 409, "A conflicting conditional operation is currently in progress against this resource. Please try again.";
     PreconditionFailed = 412, "At least one of the pre-conditions you specified did not hold";

@@ -21,6 +21,8 @@ use crate::{
 pub struct Settings {
     /// Endpoint host names and the location of buckets created there.
     pub endpoints: Arc<BTreeMap<String, String>>,
+    /// Host names under which buckets are websites, in small letters.
+    pub website_endpoints: Arc<Vec<String>>,
     /// The region shown to clients.
     pub region: String,
     /// How version ids are spelled.
@@ -141,6 +143,17 @@ impl Context {
     pub fn take_authorized(&mut self, object: &ObjectRef) -> Option<ObjectRecord> {
         let (judged, record) = Arc::into_inner(self.authorized.take()?)?;
         (judged == *object).then_some(record)
+    }
+
+    /// The same caller and snapshots, for another request that follows from this one.
+    #[must_use]
+    pub fn with_head(&self, head: Arc<Head>) -> Self {
+        Self { head, authorized: None, ..self.clone() }
+    }
+
+    /// The version that was read to judge the request; it stays for whoever takes it.
+    pub fn authorized(&self, object: &ObjectRef) -> Option<&ObjectRecord> {
+        self.authorized.as_deref().filter(|(judged, _)| judged == object).map(|(_, record)| record)
     }
 
     /// The version that an operation addresses: as it was judged, or read now.

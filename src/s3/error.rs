@@ -101,6 +101,16 @@ impl S3Error {
         self.detail.message.as_deref().unwrap_or(self.code.message())
     }
 
+    /// The status of the answer.
+    pub fn status(&self) -> http::StatusCode {
+        if self.detail.not_modified { http::StatusCode::NOT_MODIFIED } else { self.code.status() }
+    }
+
+    /// The elements of the document besides code and message.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.detail.fields.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// Whether the document has this element already.
     pub fn has(&self, element: &str) -> bool {
         self.detail.fields.iter().any(|(name, _)| *name == element)
@@ -119,7 +129,7 @@ impl S3Error {
 
     /// The answer: the document, or nothing for HEAD and 304.
     pub fn render(&self, resource: &str, id: &RequestId, with_body: bool) -> Response<ResponseBody> {
-        let status = if self.detail.not_modified { http::StatusCode::NOT_MODIFIED } else { self.code.status() };
+        let status = self.status();
         let with_body = with_body && !self.detail.not_modified;
         let mut response = if with_body {
             let mut response = Response::new(reply::full(self.document(resource, id)));

@@ -21,6 +21,7 @@ pub mod resolve;
 pub mod table;
 pub mod tags;
 pub mod token;
+pub mod website;
 pub mod xml;
 
 use std::net::SocketAddr;

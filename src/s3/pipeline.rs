@@ -20,9 +20,10 @@ use super::{
     reply,
     request_body::RequestBody,
     resolve::{self, Address},
+    website,
 };
 use crate::{
-    auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, RequestHead, authenticate},
+    auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, Principal, RequestHead, authenticate},
     storage::Storage,
     telemetry::{
         AccessFacts, RequestId,
@@ -109,15 +110,24 @@ impl S3Service {
         };
         let is_preflight = parts.method == Method::OPTIONS;
         let origin = if is_preflight { None } else { CrossOrigin::read(&parts.method, &parts.headers) };
-        let result = self.dispatch(parts, body, connection, &mut outcome).await;
-        let mut response = match result {
-            Ok(response) => response,
-            Err(error) => {
-                error.log();
-                outcome.facts.error = Some(error.code.name());
-                let error = outcome.explain(error);
-                error.render(&outcome.resource, &id, !outcome.head_only)
-            }
+        let snapshot = self.inner.snapshot.load_full();
+        let mut response = match Target::website(&parts, connection, &snapshot.settings) {
+            Some(page) => match self.visit(parts, page, &snapshot, &mut outcome).await {
+                Ok(response) => response,
+                Err(failure) => {
+                    outcome.note_error(&failure.error);
+                    let failure = failure.map(|error| outcome.explain(error));
+                    failure.render(&id, !outcome.head_only)
+                }
+            },
+            None => match self.dispatch((parts, body), connection, &snapshot, &mut outcome).await {
+                Ok(response) => response,
+                Err(error) => {
+                    outcome.note_error(&error);
+                    let error = outcome.explain(error);
+                    error.render(&outcome.resource, &id, !outcome.head_only)
+                }
+            },
         };
         if let Some(origin) = origin {
             self.allow_origin(&origin, outcome.facts.bucket.as_deref(), response.headers_mut()).await;
@@ -131,12 +141,11 @@ impl S3Service {
 
     async fn dispatch(
         &self,
-        parts: RequestParts,
-        body: Incoming,
+        (parts, body): (RequestParts, Incoming),
         connection: Connection,
+        snapshot: &Snapshot,
         outcome: &mut Outcome,
     ) -> S3Result<Response<ResponseBody>> {
-        let snapshot = self.inner.snapshot.load_full();
         let target = Target::read(&parts, connection, &snapshot.settings.endpoints)?;
         outcome.note_address(&target.address);
         let scope = target.address.scope();
@@ -149,7 +158,7 @@ impl S3Service {
         head.host.clone_from(&target.address.endpoint);
         head.base_url.clone_from(&target.base_url);
 
-        let authenticated = self.authenticate(&head, &parts.uri, &target, &snapshot, connection)?;
+        let authenticated = self.authenticate(&head, &parts.uri, &target, snapshot, connection)?;
         outcome.facts.requester = Some(Arc::from(authenticated.principal.account.as_str()));
         if scope == Scope::Bucket && head.method == Method::HEAD {
             outcome.bucket_region = Some(snapshot.settings.region.clone());
@@ -160,18 +169,42 @@ impl S3Service {
         check_payload(route, &authenticated.payload)?;
 
         let head = Arc::new(head);
-        let forms = FormGate { credentials: Arc::clone(&snapshot.credentials), settings: Arc::clone(&self.inner.auth) };
-        let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
         let permit = match &authenticated.principal.access_key {
             Some(key) => Some(self.inner.permits.take(key).ok_or_else(|| S3Error::from(S3Code::SlowDown))?),
             None => None,
         };
-        let cx = Context::new(self.inner.storage.clone(), authenticated.principal, shared, Arc::clone(&head), forms);
+        let cx = self.context(snapshot, authenticated.principal, Arc::clone(&head));
         let response = (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await?;
         Ok(match permit {
             Some(permit) => response.map(|body| permits::hold(body, permit)),
             None => response,
         })
+    }
+
+    fn context(&self, snapshot: &Snapshot, principal: Principal, head: Arc<Head>) -> Context {
+        let forms = FormGate { credentials: Arc::clone(&snapshot.credentials), settings: Arc::clone(&self.inner.auth) };
+        let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
+        Context::new(self.inner.storage.clone(), principal, shared, head, forms)
+    }
+
+    /// Shows a page of a website. Nobody is asked who he is.
+    async fn visit(
+        &self,
+        parts: RequestParts,
+        page: S3Result<Target>,
+        snapshot: &Snapshot,
+        outcome: &mut Outcome,
+    ) -> Result<Response<ResponseBody>, website::Failure> {
+        let page = page?;
+        outcome.note_address(&page.address);
+        if parts.method == Method::OPTIONS {
+            return Ok(self.preflight(&parts, &page.address, outcome).await?);
+        }
+        let is_head = parts.method == Method::HEAD;
+        (outcome.facts.operation, outcome.facts.action) =
+            if is_head { ("WebsiteHead", "websiteHead") } else { ("WebsiteGet", "websiteGet") };
+        let head = website::head(parts, &page.address, &page.base_url)?;
+        website::visit(&self.context(snapshot, Principal::anonymous(), Arc::new(head))).await
     }
 
     /// Answers a browser that asks before it sends. Never authenticated: browsers send no credentials then.
@@ -270,15 +303,28 @@ impl Target {
     fn read(parts: &RequestParts, connection: Connection, endpoints: &BTreeMap<String, String>) -> S3Result<Self> {
         let host = resolve::host_of(&parts.headers, &parts.uri);
         let address = resolve::address(host, parts.uri.path(), endpoints)?;
-        let scheme = if connection.secure { "https" } else { "http" };
-        let authority = parts
-            .headers
-            .get(header::HOST)
-            .and_then(|value| value.to_str().ok())
-            .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
-            .unwrap_or_default();
-        Ok(Self { address, base_url: format!("{scheme}://{authority}") })
+        Ok(Self { address, base_url: base_url(parts, connection) })
     }
+
+    /// The page that is asked for, where the host is a website's.
+    fn website(parts: &RequestParts, connection: Connection, settings: &Settings) -> Option<S3Result<Self>> {
+        let host = resolve::host_of(&parts.headers, &parts.uri);
+        let hosts = (settings.website_endpoints.as_slice(), settings.endpoints.as_ref());
+        let address = resolve::website(host, parts.uri.path(), hosts)?;
+        Some(address.map(|address| Self { address, base_url: base_url(parts, connection) }))
+    }
+}
+
+/// `scheme://host` as the client wrote it.
+fn base_url(parts: &RequestParts, connection: Connection) -> String {
+    let scheme = if connection.secure { "https" } else { "http" };
+    let authority = parts
+        .headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
+        .unwrap_or_default();
+    format!("{scheme}://{authority}")
 }
 
 /// Chunked bodies are for objects only.
@@ -302,6 +348,11 @@ impl Outcome {
             (bucket, "") => format!("/{bucket}"),
             (bucket, key) => format!("/{bucket}/{key}"),
         };
+    }
+
+    fn note_error(&mut self, error: &S3Error) {
+        error.log();
+        self.facts.error = Some(error.code.name());
     }
 
     /// Adds the elements that follow from what was addressed.

@@ -127,6 +127,39 @@ pub fn address(host: &str, path: &str, endpoints: &BTreeMap<String, String>) -> 
     Ok(Address { bucket, key, endpoint: host, virtual_bucket: None })
 }
 
+/// The page that a request is for, where its host is a website's: a bucket's name before a website endpoint, or an
+/// endpoint that is a bucket's name itself, as where a site has a domain of its own. An endpoint of the API that fits
+/// as well goes first where it is the longer one.
+pub fn website(
+    host: &str,
+    path: &str,
+    (websites, endpoints): (&[String], &BTreeMap<String, String>),
+) -> Option<S3Result<Address>> {
+    let host = host.to_ascii_lowercase();
+    if endpoints.contains_key(&host) {
+        return None;
+    }
+    let of_bucket = |endpoint: &&String| host.strip_suffix(endpoint.as_str()).is_some_and(|rest| rest.ends_with('.'));
+    let named = websites.iter().find(|endpoint| **endpoint == host);
+    let (bucket, endpoint) = if let Some(endpoint) = named {
+        (host.as_str(), endpoint)
+    } else {
+        let endpoint = websites.iter().filter(of_bucket).max_by_key(|endpoint| endpoint.len())?;
+        (host.strip_suffix(endpoint.as_str())?.strip_suffix('.')?, endpoint)
+    };
+    let api = virtual_bucket(&host, endpoints);
+    if bucket.is_empty() || api.is_some_and(|(_, api)| api.len() > endpoint.len()) {
+        return None;
+    }
+    let key = super::head::decode(path.strip_prefix('/').unwrap_or(path));
+    Some(key.map(|key| Address {
+        bucket: bucket.to_owned(),
+        key,
+        endpoint: endpoint.clone(),
+        virtual_bucket: Some(bucket.to_owned()),
+    }))
+}
+
 /// The longest configured endpoint that `host` ends with, and what stands before it.
 fn virtual_bucket<'a>(host: &'a str, endpoints: &'a BTreeMap<String, String>) -> Option<(&'a str, &'a str)> {
     endpoints
@@ -249,6 +282,30 @@ mod tests {
         assert_eq!(at("a.b.s3.example.com", "/"), ("a.b".into(), String::new(), true));
         assert_eq!(at("unknown.org", "/b/k"), ("b".into(), "k".into(), false));
         assert_eq!(at("B.LOCALHOST", "/k"), ("b".into(), "k".into(), true));
+    }
+
+    #[test]
+    fn a_host_under_a_website_endpoint_is_a_website() {
+        let websites = ["s3-website.localhost", "www.shop.org", "eu.s3.example.com"].map(str::to_owned);
+        let at = |host: &str, path: &str| {
+            let address = website(host, path, (&websites, &endpoints()))?.unwrap();
+            Some((address.bucket, address.key))
+        };
+        assert_eq!(at("b.s3-website.localhost", "/"), Some(("b".into(), String::new())));
+        assert_eq!(at("A.B.S3-Website.Localhost", "/x//y%20z/"), Some(("a.b".into(), "x//y z/".into())));
+        assert_eq!(at("www.shop.org", "/a"), Some(("www.shop.org".into(), "a".into())));
+        assert_eq!(at("x.www.shop.org", "/a"), Some(("x".into(), "a".into())));
+        assert_eq!(at("b.eu.s3.example.com", "/a"), Some(("b".into(), "a".into())));
+        for host in
+            ["localhost", "b.localhost", "b.s3.example.com", "xs3-website.localhost", ".s3-website.localhost", ""]
+        {
+            assert_eq!(at(host, "/a"), None, "{host}");
+        }
+        assert!(website("b.www.shop.org", "/%zz", (&websites, &endpoints())).unwrap().is_err());
+        // Named as both, a host is the API's.
+        let both = ["localhost".to_owned(), "example.com".to_owned()];
+        assert!(website("localhost", "/", (&both, &endpoints())).is_none());
+        assert!(website("b.s3.example.com", "/", (&both, &endpoints())).is_none());
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::{
             PutObjectTagging,
         },
         versioning::{GetBucketVersioning, PutBucketVersioning},
+        website::{DeleteBucketWebsite, GetBucketWebsite, PutBucketWebsite},
     },
 };
 
@@ -40,6 +41,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<DeleteBucketEncryption>(),
     route::<DeleteBucketLifecycle>(),
     route::<DeleteBucketTagging>(),
+    route::<DeleteBucketWebsite>(),
     route::<DeleteObject>(),
     route::<DeleteObjectTagging>(),
     route::<DeleteObjects>(),
@@ -50,6 +52,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<GetBucketLocation>(),
     route::<GetBucketTagging>(),
     route::<GetBucketVersioning>(),
+    route::<GetBucketWebsite>(),
     route::<GetObject>(),
     route::<GetObjectAcl>(),
     route::<GetObjectAttributes>(),
@@ -69,6 +72,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<PutBucketLifecycleConfiguration>(),
     route::<PutBucketTagging>(),
     route::<PutBucketVersioning>(),
+    route::<PutBucketWebsite>(),
     route::<PutObject>(),
     route::<PutObjectAcl>(),
     route::<PutObjectTagging>(),

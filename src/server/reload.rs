@@ -33,6 +33,7 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
     let book = Arc::new(AccountBook::new(Arc::clone(&set.accounts)));
     let settings = Settings {
         endpoints: Arc::clone(&set.rest_endpoints),
+        website_endpoints: Arc::new(config.website_endpoints.clone()),
         region: config.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
         version_ids: config.version_id_encoding,
         max_object_tags: config.compat.max_object_tags,

@@ -37,3 +37,4 @@ mod ranges;
 mod support;
 mod tagging;
 mod versioning;
+mod websites;

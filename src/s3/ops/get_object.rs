@@ -98,7 +98,14 @@ impl Operation for GetObject {
         vec![self.0.need()]
     }
 
-    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<ObjectReply> {
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<ObjectReply> {
+        self.answer(cx).await
+    }
+}
+
+impl GetObject {
+    /// What [`Operation::run`] answers: a GET has no body.
+    pub async fn answer(self, mut cx: Context) -> S3Result<ObjectReply> {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
         for _ in 0..ATTEMPTS {
             let record = self.0.find(&mut cx, &bucket).await?;
@@ -129,7 +136,14 @@ impl Operation for HeadObject {
         vec![self.0.need()]
     }
 
-    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<ObjectReply> {
+    async fn run(self, cx: Context, _: RequestBody) -> S3Result<ObjectReply> {
+        self.answer(cx).await
+    }
+}
+
+impl HeadObject {
+    /// What [`Operation::run`] answers: a HEAD has no body.
+    pub async fn answer(self, mut cx: Context) -> S3Result<ObjectReply> {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
         let record = self.0.find(&mut cx, &bucket).await?;
         let selection = self.0.select(&cx, &bucket, &record).await?;

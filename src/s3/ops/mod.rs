@@ -16,3 +16,4 @@ pub mod post_object;
 pub mod put_object;
 pub mod tagging;
 pub mod versioning;
+pub mod website;

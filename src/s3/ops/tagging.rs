@@ -182,7 +182,8 @@ impl Operation for PutBucketTagging {
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
         let tags = tags::parse_document(&read::read(&document)?, tags::MAX_BUCKET_TAGS, "Bucket")?;
         cx.storage.update_bucket(&self.name, |record| record.tags.clone_from(&tags)).await?;
-        Ok(Plain::no_content())
+        // The reference says 200, its example 204; minio-js takes only 200, as the original answers.
+        Ok(Plain::ok())
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     configuration::{CorsRule, LifecycleRecord},
     encryption::BucketEncryption,
     object::{AclRecord, Pair},
+    website::WebsiteRecord,
 };
 
 /// The three states of versioning (S3 reference, "Using versioning in S3 buckets").
@@ -60,4 +61,7 @@ pub struct BucketRecord {
     /// How new objects are encrypted, where that is configured.
     #[prost(message, optional, tag = "16")]
     pub encryption: Option<BucketEncryption>,
+    /// The website, where the bucket has one.
+    #[prost(message, optional, tag = "17")]
+    pub website: Option<WebsiteRecord>,
 }

@@ -13,6 +13,7 @@ mod encryption;
 mod journal;
 mod object;
 mod upload;
+mod website;
 
 pub use bucket::{BucketRecord, Versioning};
 pub use configuration::{
@@ -25,6 +26,7 @@ pub use object::{
     AclRecord, ChecksumRecord, ContentHeaders, GrantRecord, Layout, LayoutRow, ListRecord, ObjectRecord, Pair, Segment,
 };
 pub use upload::{PartRecord, UploadRecord};
+pub use website::{RedirectRecord, RoutingRuleRecord, WebsiteRecord};
 
 /// The version byte of every record written today.
 const VERSION: u8 = 1;
