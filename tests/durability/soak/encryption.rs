@@ -46,7 +46,8 @@ async fn cost(client: &Client, process: Process, path: &str, (size, count): (u64
 #[ignore = "a minute and 3 GiB of disk, and a figure of the release build; run by `make soak`"]
 fn ranges_of_an_encrypted_gibibyte_cost_what_they_cost_of_a_plain_one() {
     run(async {
-        let server = World::new(json!({})).start().await;
+        let world = World::new(json!({}));
+        let server = world.start().await;
         let (client, process) = (server.client(), server.process());
         client.create_bucket("large").await;
         for (name, method) in [("plain", None), ("sealed", Some("AES256"))] {
