@@ -22,6 +22,7 @@ const ROWS: &[&[&str]] = &[
     &["server"],
     &["http", "admin"],
     &["s3"],
+    &["logging"],
     &["storage"],
     &["auth", "location", "kms"],
     &["metadata", "data"],

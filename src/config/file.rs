@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    num::{NonZeroU16, NonZeroU64},
+    num::{NonZeroU16, NonZeroU32, NonZeroU64},
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -20,7 +20,7 @@ use super::{
     later,
     limits::Limits,
     listen,
-    settings::{Compat, LogFormat, LogLevel, RecordLog, TrustedProxies},
+    settings::{AccessLogDelivery, Compat, LogFormat, LogLevel, RecordLog, TrustedProxies},
 };
 
 /// What `config.json` says; names as there, absent settings with their defaults.
@@ -56,6 +56,10 @@ pub(super) struct ConfigFile {
     pub(super) location_metrics: bool,
     /// `globalEncryptionEnabled`: false.
     pub(super) global_encryption: bool,
+    /// Names in `replicationEndpoints`.
+    pub(super) replication_sites: Vec<String>,
+    /// Names in `bucketNotificationDestinations`.
+    pub(super) notification_targets: Vec<String>,
     /// `cloudserver`: this server's own settings.
     pub(super) own: Own,
 }
@@ -87,6 +91,8 @@ pub(super) struct Own {
     pub(super) log_format: LogFormat,
     /// `compat`.
     pub(super) compat: Compat,
+    /// `accessLogs`.
+    pub(super) access_logs: AccessLogDelivery,
     /// `limits`.
     pub(super) limits: Limits,
     /// `kms`.
@@ -122,6 +128,8 @@ impl ConfigFile {
             location_metrics: later::has_location_metrics(&fields),
             global_encryption: later::global_encryption(&mut fields)?,
             own: Own::read(fields.section("cloudserver")?, environment, warnings)?,
+            replication_sites: later::names(&fields, "replicationEndpoints", "site"),
+            notification_targets: later::names(&fields, "bucketNotificationDestinations", "resource"),
         };
         later::check(&mut fields, warnings)?;
         fields.finish(warnings);
@@ -142,6 +150,7 @@ impl Own {
             journal_max_entries: fields.take("journalMaxEntries", ENTRIES)?.map_or(1_000_000, NonZeroU64::get),
             log_format: word(&mut fields, "logFormat", LOG_FORMAT)?.unwrap_or_default(),
             compat: compat(fields.section("compat")?, warnings)?,
+            access_logs: access_logs(fields.section("accessLogs")?, warnings)?,
             limits: Limits::read(fields.section("limits")?, warnings)?,
             kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,
             require_tls_for_sse_c: fields.take("requireTlsForSseC", SWITCH)?.unwrap_or(false),
@@ -161,6 +170,8 @@ const SWITCH: Rule = rule("a switch must be a boolean", "write true or false");
 const SECONDS: Rule = rule("a time must be a whole number of seconds", "remove the key for the default");
 const ENTRIES: Rule = rule("journalMaxEntries must be a positive integer", "remove it for 1000000");
 const INLINE: Rule = rule("inlineThresholdBytes must be an integer from 0 to 1048576", "remove it for 65536");
+const DELIVERY: Rule = rule("deliverySeconds must be a positive integer", "remove it for 300");
+const LINES: Rule = rule("linesPerObject must be an integer from 1 to 100000", "remove it for 10000");
 const LEVEL: Rule = rule("log levels must be one of trace, debug, info, warn, error, fatal", "write \"info\"");
 const LOG_FORMAT: Rule = rule("logFormat must be one of auto, json, pretty", "remove it for auto");
 const TAGS: Rule = rule("maxObjectTags must be 10 or 50", "remove it for 10");
@@ -277,6 +288,18 @@ fn delete_concurrency(fields: &mut Fields) -> usize {
 fn inline_threshold(fields: &mut Fields) -> Result<u64, ConfigError> {
     let bytes: u64 = fields.take("inlineThresholdBytes", INLINE)?.unwrap_or(64 << 10);
     if bytes > INLINE_MAX { Err(fields.refuse("inlineThresholdBytes", INLINE)) } else { Ok(bytes) }
+}
+
+fn access_logs(mut fields: Fields, warnings: &mut Vec<String>) -> Result<AccessLogDelivery, ConfigError> {
+    let default = AccessLogDelivery::default();
+    let seconds = fields.take::<NonZeroU32>("deliverySeconds", DELIVERY)?;
+    let lines = fields.take("linesPerObject", LINES)?.unwrap_or(default.lines);
+    if !(1..=100_000).contains(&lines) {
+        return Err(fields.refuse("linesPerObject", LINES));
+    }
+    fields.finish(warnings);
+    let interval = seconds.map_or(default.interval, |seconds| Duration::from_secs(u64::from(seconds.get())));
+    Ok(AccessLogDelivery { interval, lines })
 }
 
 fn compat(mut fields: Fields, warnings: &mut Vec<String>) -> Result<Compat, ConfigError> {

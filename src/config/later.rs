@@ -137,6 +137,12 @@ pub(super) fn has_location_metrics(fields: &Fields) -> bool {
     metrics.and_then(Value::as_array).is_some_and(|metrics| metrics.iter().any(|metric| metric == "location"))
 }
 
+/// The values of `field` in a list of objects that is accepted without effect: other settings may name them.
+pub(super) fn names(fields: &Fields, key: &str, field: &str) -> Vec<String> {
+    let list = fields.peek(key).and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(|item| item.get(field)?.as_str().map(str::to_owned)).collect()
+}
+
 fn object(value: &Value) -> Result<(), Rule> {
     if value.is_object() { Ok(()) } else { Err(rule("the setting must be an object", "write {…}, or remove it")) }
 }

@@ -175,6 +175,21 @@ pub enum ListenOrigin {
     Loopback,
 }
 
+/// How access logs of buckets are delivered; key `cloudserver.accessLogs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessLogDelivery {
+    /// `deliverySeconds`: the time between deliveries, at least 1 second. Default 300 seconds.
+    pub interval: Duration,
+    /// `linesPerObject`: most lines of a log object; so many are delivered at once. Default 10000.
+    pub lines: usize,
+}
+
+impl Default for AccessLogDelivery {
+    fn default() -> Self {
+        Self { interval: Duration::from_mins(5), lines: 10_000 }
+    }
+}
+
 /// Deviations that clients of the original may need; key `cloudserver.compat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compat {
@@ -256,6 +271,12 @@ pub struct Config {
     pub inline_threshold: u64,
     /// `cloudserver.journalMaxEntries`: entries that the journal keeps. Default 1000000.
     pub journal_max_entries: u64,
+    /// `replicationEndpoints`: the sites that replication rules may name. Default none.
+    pub replication_sites: Vec<String>,
+    /// `bucketNotificationDestinations`: the targets that notification configurations may name. Default none.
+    pub notification_targets: Vec<String>,
+    /// `cloudserver.accessLogs`.
+    pub access_logs: AccessLogDelivery,
     /// `cloudserver.limits`.
     pub limits: Limits,
     /// `cloudserver.kms`: who keeps the keys of encrypted objects.

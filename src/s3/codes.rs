@@ -55,6 +55,7 @@ s3_codes! {
     InvalidArgument = 400, "Invalid Argument";
     InvalidBucketAclWithObjectOwnership = 400, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
     InvalidBucketName = 400, "The specified bucket is not valid.";
+    InvalidBucketState = 409, "The request is not valid for the current state of the bucket.";
     InvalidChunkSizeError = 400, "Only the last chunk is allowed to have a size less than 8192 bytes";
     InvalidDigest = 400, "The Content-MD5 you specified is not valid.";
     InvalidEncryptionAlgorithmError = 400, "The encryption request you specified is not valid. Supported value: AES256.";
@@ -68,6 +69,7 @@ s3_codes! {
     InvalidRequest = 400, "Invalid Request";
     InvalidStorageClass = 400, "The storage class you specified is not valid";
     InvalidTag = 400, "The tag provided was not a valid tag.";
+    InvalidTargetBucketForLogging = 400, "The target bucket for logging does not exist, is not owned by you, or does not have the appropriate grants for the log-delivery group.";
     InvalidToken = 400, "The provided token is malformed or otherwise invalid.";
     InvalidURI = 400, "Could not parse the specified URI. Check your restEndpoints configuration.";
     KeyTooLongError = 400, "Your key is too long";
@@ -85,15 +87,19 @@ s3_codes! {
     MissingSecurityHeader = 400, "Your request was missing a required header.";
     NoSuchBucket = 404, "The specified bucket does not exist";
     NoSuchCORSConfiguration = 404, "The CORS configuration does not exist";
+    NoSuchConfiguration = 404, "The specified configuration does not exist.";
     NoSuchKey = 404, "The specified key does not exist.";
     NoSuchLifecycleConfiguration = 404, "The lifecycle configuration does not exist";
     NoSuchTagSet = 404, "The TagSet does not exist";
+    NoSuchObjectLockConfiguration = 404, "The specified object does not have a ObjectLock configuration";
     NoSuchUpload = 404, "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     NoSuchVersion = 404, "The specified version does not exist.";
     NoSuchWebsiteConfiguration = 404, "The specified bucket does not have a website configuration";
     NotImplemented = 501, "A header or query you provided implies functionality that is not implemented.";
     OperationAborted = 409, "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    ObjectLockConfigurationNotFoundError = 404, "Object Lock configuration does not exist for this bucket";
     PreconditionFailed = 412, "At least one of the pre-conditions you specified did not hold";
+    ReplicationConfigurationNotFoundError = 404, "The replication configuration was not found";
     RequestHeaderSectionTooLarge = 400, "Your request header section exceeds the maximum allowed request header section size.";
     RequestTimeout = 400, "Your socket connection to the server was not read from or written to within the timeout period.";
     RequestTimeTooSkewed = 403, "The difference between the request time and the server's time is too large.";
@@ -101,6 +107,7 @@ s3_codes! {
     ServiceUnavailable = 503, "Service is unable to handle request.";
     SignatureDoesNotMatch = 403, "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown = 503, "Please reduce your request rate.";
+    TooManyConfigurations = 400, "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
     UnresolvableGrantByEmailAddress = 400, "The e-mail address you provided does not match any account on record.";
     XAmzContentSHA256Mismatch = 400, "The provided 'x-amz-content-sha256' header does not match what was computed.";
 }

@@ -35,6 +35,10 @@ pub struct Settings {
     pub public_read: Arc<Vec<String>>,
     /// Whether clients' keys are taken over TLS only (`requireTlsForSseC`).
     pub require_tls_for_sse_c: bool,
+    /// Places that replication may copy to, besides locations (`replicationEndpoints`).
+    pub replication_sites: Arc<Vec<String>>,
+    /// Targets of notifications (`bucketNotificationDestinations`).
+    pub notification_targets: Arc<Vec<String>>,
 }
 
 /// Looks accounts up by canonical id or e-mail address, for display and grants.

@@ -15,7 +15,7 @@ use crate::{
     data::DataError,
     kms::KmsError,
     metadata::MetadataError,
-    storage::{CompletionFault, FailedCondition, StorageError, records::EncryptionMode},
+    storage::{CompletionFault, FailedCondition, StorageError, lock::LockError, records::EncryptionMode},
     telemetry::RequestId,
     types::BodyError,
 };
@@ -262,9 +262,18 @@ impl From<StorageError> for S3Error {
             StorageError::BucketAlreadyOwnedByYou => S3Code::BucketAlreadyOwnedByYou.into(),
             StorageError::BucketAlreadyExists => S3Code::BucketAlreadyExists.into(),
             StorageError::BucketNotEmpty => S3Code::BucketNotEmpty.into(),
+            StorageError::TooManySettings => S3Code::TooManyConfigurations.into(),
+            StorageError::VersioningNotEnabled => {
+                Self::request("Versioning must be 'Enabled' on the bucket to apply a replication configuration")
+            }
+            StorageError::VersioningNeeded => Self::new(
+                S3Code::InvalidBucketState,
+                "A replication configuration is present on this bucket, so the versioning state cannot be changed.",
+            ),
             StorageError::NoSuchKey(_) => S3Code::NoSuchKey.into(),
             StorageError::NoSuchVersion => S3Code::NoSuchVersion.into(),
             StorageError::IsDeleteMarker(_) => S3Code::MethodNotAllowed.into(),
+            StorageError::Lock(e) => e.into(),
             StorageError::PreconditionFailed(condition) => {
                 Self::from(S3Code::PreconditionFailed).with("Condition", condition_name(condition))
             }
@@ -298,6 +307,23 @@ impl From<StorageError> for S3Error {
             | StorageError::UnknownLocation(_)
             | StorageError::Broken(_)
             | StorageError::Record(_) => Self::from(S3Code::InternalError).because(e),
+        }
+    }
+}
+
+impl From<LockError> for S3Error {
+    fn from(e: LockError) -> Self {
+        match e {
+            LockError::Protected => {
+                Self::new(S3Code::AccessDenied, "Access Denied because object protected by object lock.")
+            }
+            LockError::NotConfigured => Self::request("Bucket is missing Object Lock Configuration"),
+            LockError::PastDate => Self::new(S3Code::InvalidArgument, "The retain until date must be in the future!"),
+            LockError::Incomplete => Self::new(
+                S3Code::InvalidArgument,
+                "Mode and retain until date, event hold and event hold duration must be supplied together.",
+            ),
+            LockError::BucketState => S3Code::InvalidBucketState.into(),
         }
     }
 }

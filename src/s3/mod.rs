@@ -1,5 +1,6 @@
 //! The S3 protocol: one operation is one type and one row of a table.
 
+mod absent;
 mod auth_error;
 pub mod body;
 pub mod codes;
@@ -10,6 +11,7 @@ pub mod encryption;
 pub mod error;
 pub mod grants;
 pub mod head;
+pub mod lock_headers;
 pub mod object_headers;
 pub mod operation;
 pub mod ops;
@@ -18,6 +20,8 @@ pub mod pipeline;
 pub mod reply;
 pub mod request_body;
 pub mod resolve;
+mod server_log;
+pub mod shape;
 pub mod table;
 pub mod tags;
 pub mod token;

@@ -10,6 +10,7 @@ use super::{
     error::{S3Error, S3Result},
     grants::{self, Subject},
     head::Head,
+    lock_headers,
     reply::set,
     tags,
 };
@@ -42,9 +43,8 @@ const USER_PREFIX: &str = "x-amz-meta-";
 ///
 /// # Errors
 /// `MetadataTooLarge`, `InvalidStorageClass`, `InvalidRedirectLocation`, `InvalidTag`, `InvalidArgument`, those of
-/// [`grants::from_headers`] and [`encryption::request`], and `NotImplemented` for what a later release brings.
+/// [`grants::from_headers`], [`encryption::request`] and [`lock_headers::read`].
 pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attributes> {
-    refuse_missing_features(head)?;
     let owner = cx.principal.account.clone();
     Ok(Attributes {
         owner_display_name: cx.principal.display_name.to_string(),
@@ -62,17 +62,9 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
         storage_class: storage_class(head)?,
         redirect: redirect(head)?,
         encryption: encryption::request(head, &cx.settings, bucket)?,
+        lock: lock_headers::read(head)?,
         owner: Some(owner),
     })
-}
-
-/// Headers whose features are not here: pretending would lose what the client asked for.
-fn refuse_missing_features(head: &Head) -> S3Result<()> {
-    let lock = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-object-lock-"));
-    match lock {
-        Some(name) => Err(S3Error::from(S3Code::NotImplemented).with("Header", name.as_str())),
-        None => Ok(()),
-    }
 }
 
 fn content(head: &Head) -> ContentHeaders {

@@ -20,10 +20,12 @@ use super::{
     reply,
     request_body::RequestBody,
     resolve::{self, Address},
+    server_log::Draft,
     website,
 };
 use crate::{
     auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, Principal, RequestHead, authenticate},
+    logging::AccessLogs,
     storage::Storage,
     telemetry::{
         AccessFacts, RequestId,
@@ -57,6 +59,7 @@ struct Inner {
     intake: Intake,
     permits: KeyPermits,
     probe: Option<Probe>,
+    access_logs: Option<AccessLogs>,
 }
 
 /// What a service is made of, besides what may be replaced.
@@ -72,6 +75,8 @@ pub struct Parts {
     pub requests_per_key: usize,
     /// Answers the health paths of this port.
     pub probe: Option<Probe>,
+    /// Takes the lines of buckets that keep a log.
+    pub access_logs: Option<AccessLogs>,
 }
 
 /// What is known of a request when its answer is made.
@@ -80,16 +85,17 @@ struct Outcome {
     resource: String,
     head_only: bool,
     bucket_region: Option<String>,
+    draft: Option<Box<Draft>>,
 }
 
 impl S3Service {
     /// A service of these parts.
     pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
-        let Parts { storage, auth, intake, requests_per_key, probe } = parts;
+        let Parts { storage, auth, intake, requests_per_key, probe, access_logs } = parts;
         let auth = Arc::new(auth);
         let permits = KeyPermits::new(requests_per_key);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe }) }
+        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe, access_logs }) }
     }
 
     /// Puts other accounts and settings in force; requests under way keep theirs.
@@ -107,12 +113,13 @@ impl S3Service {
             resource: parts.uri.path().to_owned(),
             head_only: parts.method == Method::HEAD,
             bucket_region: None,
+            draft: None,
         };
         let is_preflight = parts.method == Method::OPTIONS;
         let origin = if is_preflight { None } else { CrossOrigin::read(&parts.method, &parts.headers) };
         let snapshot = self.inner.snapshot.load_full();
         let mut response = match Target::website(&parts, connection, &snapshot.settings) {
-            Some(page) => match self.visit(parts, page, &snapshot, &mut outcome).await {
+            Some(page) => match self.visit(parts, (page, connection), &snapshot, &mut outcome).await {
                 Ok(response) => response,
                 Err(failure) => {
                     outcome.note_error(&failure.error);
@@ -135,6 +142,9 @@ impl S3Service {
         if let Some(region) = outcome.bucket_region {
             reply::set(response.headers_mut(), http::HeaderName::from_static("x-amz-bucket-region"), &region);
         }
+        if let Some(draft) = outcome.draft {
+            response = draft.attach(response, &outcome.facts, &id);
+        }
         response.extensions_mut().insert(outcome.facts);
         response
     }
@@ -149,6 +159,7 @@ impl S3Service {
         let target = Target::read(&parts, connection, &snapshot.settings.endpoints)?;
         outcome.note_address(&target.address);
         let scope = target.address.scope();
+        outcome.draft = self.draft(&parts, connection, &target.address).await;
         if parts.method == Method::OPTIONS && scope != Scope::Service {
             return self.preflight(&parts, &target.address, outcome).await;
         }
@@ -159,6 +170,9 @@ impl S3Service {
         head.base_url.clone_from(&target.base_url);
 
         let authenticated = self.authenticate(&head, &parts.uri, &target, snapshot, connection)?;
+        if let Some(draft) = &mut outcome.draft {
+            draft.identify(&authenticated.principal);
+        }
         outcome.facts.requester = Some(Arc::from(authenticated.principal.account.as_str()));
         if scope == Scope::Bucket && head.method == Method::HEAD {
             outcome.bucket_region = Some(snapshot.settings.region.clone());
@@ -181,6 +195,16 @@ impl S3Service {
         })
     }
 
+    /// Begins the line of a request to a bucket that keeps a log.
+    async fn draft(&self, parts: &RequestParts, connection: Connection, address: &Address) -> Option<Box<Draft>> {
+        let logs = self.inner.access_logs.as_ref()?;
+        let name = BucketName::new(&address.bucket).ok()?;
+        let bucket = self.inner.storage.bucket(&name).await.ok()?;
+        bucket.record.logging.as_ref()?;
+        let now = self.inner.storage.clock().now();
+        Some(Box::new(Draft::begin(logs.clone(), bucket, address.scope(), (parts, connection), now)))
+    }
+
     fn context(&self, snapshot: &Snapshot, principal: Principal, head: Arc<Head>) -> Context {
         let forms = FormGate { credentials: Arc::clone(&snapshot.credentials), settings: Arc::clone(&self.inner.auth) };
         let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
@@ -191,12 +215,13 @@ impl S3Service {
     async fn visit(
         &self,
         parts: RequestParts,
-        page: S3Result<Target>,
+        (page, connection): (S3Result<Target>, Connection),
         snapshot: &Snapshot,
         outcome: &mut Outcome,
     ) -> Result<Response<ResponseBody>, website::Failure> {
         let page = page?;
         outcome.note_address(&page.address);
+        outcome.draft = self.draft(&parts, connection, &page.address).await;
         if parts.method == Method::OPTIONS {
             return Ok(self.preflight(&parts, &page.address, outcome).await?);
         }

@@ -40,6 +40,8 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
         delete_concurrency: config.multi_object_delete_concurrency,
         public_read: Arc::new(config.allow_public_read_buckets.clone()),
         require_tls_for_sse_c: config.require_tls_for_sse_c,
+        replication_sites: Arc::new(config.replication_sites.clone()),
+        notification_targets: Arc::new(config.notification_targets.clone()),
     };
     Snapshot { credentials: Arc::<AccountBook>::clone(&book), directory: book, settings: Arc::new(settings) }
 }

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use super::{
     Storage, StorageError, StorageResult,
     change::Change,
-    keys,
+    keys, lock,
     records::{AclRecord, BucketEncryption, BucketRecord, JournalOp, Record, Versioning},
 };
 use crate::{
@@ -196,6 +196,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::BucketAlreadyOwnedByYou`], [`StorageError::BucketAlreadyExists`].
     pub async fn create_bucket(&self, new: NewBucket) -> StorageResult<Arc<Bucket>> {
+        lock::check_bucket(None, &new.record)?;
         let now = self.inner.clock.now();
         let mut record = new.record;
         record.id = u64::from_be_bytes(self.inner.ids.random());
@@ -231,16 +232,36 @@ impl Storage {
     }
 
     /// Changes a bucket's settings. `edit` may run several times.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSuchBucket`]; [`lock::LockError::BucketState`] for a change that object lock rules out.
     pub async fn update_bucket(
         &self,
         name: &BucketName,
         edit: impl Fn(&mut BucketRecord) + Send,
     ) -> StorageResult<Arc<Bucket>> {
+        let always = move |record: &mut BucketRecord| {
+            edit(record);
+            Ok(())
+        };
+        self.try_update_bucket(name, always).await
+    }
+
+    /// As [`Storage::update_bucket`], unless `edit` finds that the settings do not allow it.
+    ///
+    /// # Errors
+    /// That of `edit`; nothing is changed then.
+    pub async fn try_update_bucket(
+        &self,
+        name: &BucketName,
+        edit: impl Fn(&mut BucketRecord) -> StorageResult<()> + Send,
+    ) -> StorageResult<Arc<Bucket>> {
         let _guard = self.inner.locks.lock_bucket(name).await;
         for _ in 0..ATTEMPTS {
             let (bucket, stored) = self.read_bucket(name).await?;
             let mut record = bucket.record.clone();
-            edit(&mut record);
+            edit(&mut record)?;
+            lock::check_bucket(Some(&bucket.record), &record)?;
             let changed = Arc::new(Bucket::new(name.clone(), record));
             let mut change = Change::new(&changed);
             change.batch.unchanged(BUCKETS, name.as_str().as_bytes().to_vec(), Some(&stored));

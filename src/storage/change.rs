@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{
     buckets::Bucket,
     keys,
+    lock::Removable,
     records::{Garbage, GarbageKind, JournalEntry, JournalOp, ObjectRecord, Record, Segment},
 };
 use crate::{
@@ -82,7 +83,8 @@ impl<'a> Change<'a> {
     }
 
     /// Frees the data of a version that is gone, and uncounts it.
-    pub(super) fn free(&mut self, record: &ObjectRecord) {
+    pub(super) fn free(&mut self, removable: &Removable<'_>) {
+        let record = removable.record();
         if record.delete_marker {
             return;
         }

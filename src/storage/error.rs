@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use super::records::{EncryptionMode, ObjectRecord, RecordError};
+use super::{
+    lock::LockError,
+    records::{EncryptionMode, ObjectRecord, RecordError},
+};
 use crate::{
     data::DataError,
     kms::KmsError,
@@ -82,6 +85,15 @@ pub enum StorageError {
     /// Versions or markers are left in the bucket.
     #[error("the bucket is not empty")]
     BucketNotEmpty,
+    /// The bucket has as many settings of the kind as it may have.
+    #[error("the bucket has too many settings of this kind")]
+    TooManySettings,
+    /// What was asked for works in buckets only that keep versions.
+    #[error("versioning is not enabled")]
+    VersioningNotEnabled,
+    /// Something in force in the bucket needs its versions.
+    #[error("a replication configuration needs versioning")]
+    VersioningNeeded,
     /// No current version; holds the delete marker that hides older ones.
     #[error("no such key")]
     NoSuchKey(Option<Box<ObjectRecord>>),
@@ -91,6 +103,9 @@ pub enum StorageError {
     /// The version is a delete marker.
     #[error("the version is a delete marker")]
     IsDeleteMarker(Box<ObjectRecord>),
+    /// Object lock forbids it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// A condition of the write does not hold.
     #[error("condition {0:?} does not hold")]
     PreconditionFailed(FailedCondition),

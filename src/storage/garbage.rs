@@ -92,6 +92,9 @@ impl Storage {
     /// Works until the server stops.
     pub async fn run_garbage(&self, mut stop: StopSignal) {
         while !stop.is_stopping() {
+            if let Err(e) = self.keep_lock_time().await {
+                tracing::warn!(error = %e, "the time that locks count from is not kept");
+            }
             let pause = match self.collect_garbage().await {
                 Ok(report) if report.in_use + report.failed == 0 => IDLE,
                 Ok(_) => RETRY,
@@ -211,7 +214,7 @@ impl Storage {
             GarbageKind::Bucket => {
                 let all = Bytes::new()..keys::end_of_all();
                 self.remove_parts(bucket, all.clone()).await?;
-                for table in [Table::Uploads, Table::Bodies] {
+                for table in [Table::Uploads, Table::Bodies, Table::Settings] {
                     batch.delete_range(Namespace::of(table, bucket), all.clone());
                 }
                 Ok(())

@@ -8,6 +8,7 @@ use super::{
     change::Change,
     encryption::EncryptionRequest,
     keys,
+    lock::{Bypass, Leave, Lock},
     multipart::Completion,
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
     versions::{self, Head},
@@ -43,6 +44,8 @@ pub struct Attributes {
     pub redirect: String,
     /// How the bytes are to be encrypted.
     pub encryption: EncryptionRequest,
+    /// Retention and holds that the client asks for; the bucket's default is added by the write.
+    pub lock: Lock,
 }
 
 /// What must hold of the key for a write to happen.
@@ -96,7 +99,7 @@ impl WriteCondition {
 impl Attributes {
     /// The record of an object with these attributes; bytes, tags of identity and version come later.
     pub(super) fn into_record(self, location: &Location) -> ObjectRecord {
-        ObjectRecord {
+        let mut record = ObjectRecord {
             owner: self.owner.as_ref().map(AccountId::as_str).unwrap_or_default().to_owned(),
             owner_display_name: self.owner_display_name,
             content: (self.content != ContentHeaders::default()).then_some(self.content),
@@ -107,7 +110,9 @@ impl Attributes {
             redirect: self.redirect,
             location: (*location.name).to_owned(),
             ..ObjectRecord::default()
-        }
+        };
+        self.lock.write(&mut record);
+        record
     }
 }
 
@@ -129,9 +134,11 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError::PreconditionFailed`] or [`StorageError::NoSuchKey`] where the condition does not hold at the
-    /// moment of commit; [`StorageError::Body`] where the bytes are not what was promised. Nothing changes then.
+    /// moment of commit; [`StorageError::Body`] where the bytes are not what was promised; [`StorageError::Lock`] for
+    /// a lock that cannot be, and where a locked version would give way. Nothing changes then.
     pub async fn put_object(&self, put: PutObject) -> StorageResult<ObjectRecord> {
         let PutObject { bucket, key, location, attributes, condition, body, op } = put;
+        self.check_new_lock(&bucket, &attributes.lock).await?;
         // Before the body is asked for: a key manager that is away costs the client nothing.
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
         let mut stored = self.receive(&location, body, encryption.as_ref().map(|made| &made.key)).await?;
@@ -182,9 +189,11 @@ impl Storage {
         let previous = head.record.as_ref().map(ObjectRecord::version_id);
         record.set_version_id(self.inner.ids.version_id(previous));
         record.modified_ms = now.as_millis();
+        self.lock_new(&bucket, record).await?;
 
         let mut change = Change::new(&bucket);
-        versions::publish(&mut change, key, &head, null.as_ref(), record);
+        let leave = Leave { now, bypass: Bypass::No };
+        versions::publish(&mut change, key, (&head, null.as_ref()), record, leave)?;
         if let Some(stored) = &publication.stored {
             stored.name_in(&mut change);
         }
@@ -269,7 +278,8 @@ impl Storage {
         Ok(found.filter(|older| older.record.is_null == (selector == VersionSelector::Null)))
     }
 
-    /// Changes what is known of a version (tags, list); its bytes and identity stay. `edit` may run several times.
+    /// Changes what is known of a version (tags, list); its bytes, identity and lock stay. `edit` may run several
+    /// times.
     ///
     /// # Errors
     /// As [`Storage::version`].
@@ -279,6 +289,23 @@ impl Storage {
         key: &ObjectKey,
         selector: Option<VersionSelector>,
         edit: impl Fn(&mut ObjectRecord) + Send,
+    ) -> StorageResult<ObjectRecord> {
+        let keeping_lock = move |record: &mut ObjectRecord| {
+            let before = Lock::fields(record);
+            edit(record);
+            let kept = before == Lock::fields(record);
+            kept.then_some(()).ok_or(StorageError::Broken("only the rules of object lock change a lock"))
+        };
+        self.edit_version(bucket, key, selector, keeping_lock).await
+    }
+
+    /// As [`Storage::update_version`], for a change that may be refused.
+    pub(super) async fn edit_version(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        selector: Option<VersionSelector>,
+        edit: impl Fn(&mut ObjectRecord) -> StorageResult<()> + Send,
     ) -> StorageResult<ObjectRecord> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
         for _ in 0..ATTEMPTS {
@@ -295,7 +322,7 @@ impl Storage {
             if record.delete_marker {
                 return Err(StorageError::IsDeleteMarker(Box::new(record)));
             }
-            edit(&mut record);
+            edit(&mut record)?;
             let mut change = Change::new(bucket);
             head.require(&mut change, key);
             if let Some(older) = &older {

@@ -14,26 +14,34 @@
     reason = "a broken expectation is a failure, told best where it happens; documents are put together from texts"
 )]
 
+mod access_logs;
 mod addressing;
 mod attributes;
 mod authentication;
+mod bucket_settings;
 mod buckets;
 mod checksums;
 mod chunked;
 mod conditional_reads;
 mod conditional_writes;
+mod configurations;
 mod copy;
 mod delete_objects;
 mod encryption;
 #[cfg(feature = "rocksdb")]
 mod encryption_on_disk;
 mod hostile;
+mod lifecycle;
 mod listings;
 mod matrix;
 mod multipart;
+mod notification;
+mod object_lock;
+mod object_lock_random;
 mod objects;
 mod promises;
 mod ranges;
+mod replication;
 mod support;
 mod tagging;
 mod versioning;

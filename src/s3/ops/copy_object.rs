@@ -16,9 +16,10 @@ use crate::{
         encryption::{self, KeyOf},
         error::{S3Error, S3Result},
         head::{self, Head},
+        lock_headers,
         object_headers::{attributes, storage_class},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::{get_object::missing, put_object::written},
+        ops::{get_object::missing, lifecycle::show_expiration, put_object::written},
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -42,6 +43,7 @@ pub struct CopyObject {
     metadata: Directive,
     tagging: Directive,
     checksum: Option<ChecksumAlgorithm>,
+    lock: Vec<Need>,
 }
 
 /// What a copy reads.
@@ -196,8 +198,10 @@ impl Operation for CopyObject {
             ),
         };
         storage_class(head)?;
+        let object = head.object_without_version()?;
         Ok(Self {
-            object: head.object_without_version()?,
+            lock: lock_headers::needs(head, &object)?,
+            object,
             source: CopySource::read(head)?,
             condition: write_condition(head)?,
             metadata: Directive::read(head, "x-amz-metadata-directive")?,
@@ -207,7 +211,7 @@ impl Operation for CopyObject {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject), self.source.need()]
+        [vec![self.object.need(Action::PutObject), self.source.need()], self.lock.clone()].concat()
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
@@ -222,9 +226,10 @@ impl Operation for CopyObject {
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
         let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         let body = self.source.body(&cx, &source, 0..source.record.size, checksum).await?;
+        let key = self.object.key;
         let put = Put {
             bucket: Arc::clone(&bucket),
-            key: self.object.key,
+            key: key.clone(),
             location: cx.location(&bucket)?,
             attributes,
             condition: self.condition,
@@ -240,12 +245,13 @@ impl Operation for CopyObject {
         ));
         reply.headers = written(&cx, &bucket, &record);
         reply.headers.remove(http::header::ETAG);
+        show_expiration(&mut reply.headers, &bucket, &key, &record);
         Ok(source_version(&cx, &source, reply))
     }
 }
 
 impl CopyObject {
-    /// What is said of the copy. Lists, storage class and redirect are never taken from the source.
+    /// What is said of the copy. Lists, storage class, redirect and locks are never taken from the source.
     ///
     /// # Errors
     /// `InvalidRequest` for a copy of a version onto itself that changes nothing.

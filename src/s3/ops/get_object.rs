@@ -15,8 +15,10 @@ use crate::{
         encryption::{KeyOf, customer_key, guarded_key, refuse_on_read},
         error::{S3Error, S3Result},
         head::{Head, parse_number},
+        lock_headers,
         object_headers::{ShowChecksum, describe, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
+        ops::lifecycle::show_expiration,
         reply,
         request_body::RequestBody,
     },
@@ -115,7 +117,10 @@ impl GetObject {
             match opened {
                 Err(StorageError::Vanished) => {}
                 Err(e) => return Err(e.into()),
-                Ok(stream) => return Ok(self.0.reply(&cx, &bucket, &record, (selection, Some(stream)))),
+                Ok(stream) => {
+                    let lock = lock_headers::show(&mut cx, &bucket, &self.0.object, &record).await;
+                    return Ok(self.0.reply(&cx, &bucket, &record, (selection, Some(stream))).with(lock));
+                }
             }
         }
         Err(S3Error::from(S3Code::InternalError).because(StorageError::Vanished))
@@ -147,7 +152,8 @@ impl HeadObject {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
         let record = self.0.find(&mut cx, &bucket).await?;
         let selection = self.0.select(&cx, &bucket, &record).await?;
-        Ok(self.0.reply(&cx, &bucket, &record, (selection, None)))
+        let lock = lock_headers::show(&mut cx, &bucket, &self.0.object, &record).await;
+        Ok(self.0.reply(&cx, &bucket, &record, (selection, None)).with(lock))
     }
 }
 
@@ -220,6 +226,10 @@ impl Read {
     ) -> ObjectReply {
         let checksum = if selection.partial || selection.parts.is_some() { ShowChecksum::No } else { self.checksum };
         let mut headers = describe(cx, bucket, record, checksum);
+        // Rules speak of current versions; whoever names a version asks for that one, current or not.
+        if self.object.version.is_none() {
+            show_expiration(&mut headers, bucket, &self.object.key, record);
+        }
         if self.checksum == ShowChecksum::Yes && selection.checksum.is_some() {
             show_checksum(&mut headers, selection.checksum.as_ref());
             // The value is the part's, the type the object's.
@@ -241,6 +251,13 @@ impl Read {
         }
         let status = if selection.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         ObjectReply { status, headers, body: stream.map(Bytes) }
+    }
+}
+
+impl ObjectReply {
+    fn with(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
     }
 }
 

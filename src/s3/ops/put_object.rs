@@ -11,8 +11,10 @@ use crate::{
         encryption::show_written,
         error::{S3Error, S3Result},
         head::Head,
+        lock_headers,
         object_headers::{attributes, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        ops::lifecycle::show_expiration,
         reply::{Plain, set},
         request_body::RequestBody,
     },
@@ -27,6 +29,7 @@ use crate::{
 pub struct PutObject {
     object: ObjectRef,
     condition: WriteCondition,
+    lock: Vec<Need>,
 }
 
 impl Operation for PutObject {
@@ -40,11 +43,13 @@ impl Operation for PutObject {
         if head.header("x-amz-write-offset-bytes").is_some() {
             return Err(S3Error::from(S3Code::NotImplemented).with("Header", "x-amz-write-offset-bytes"));
         }
-        Ok(Self { object: head.object_without_version()?, condition: write_condition(head)? })
+        let object = head.object_without_version()?;
+        let lock = lock_headers::needs_of_put(head, &object)?;
+        Ok(Self { object, condition: write_condition(head)?, lock })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject)]
+        [vec![self.object.need(Action::PutObject)], self.lock.clone()].concat()
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
@@ -54,9 +59,10 @@ impl Operation for PutObject {
         let location = cx.location(&bucket)?;
         let body = body.object(&head, &cx.intake, None)?;
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
+        let key = self.object.key;
         let put = Put {
             bucket: std::sync::Arc::clone(&bucket),
-            key: self.object.key,
+            key: key.clone(),
             location,
             attributes,
             condition: self.condition,
@@ -64,7 +70,9 @@ impl Operation for PutObject {
             op: JournalOp::ObjectPut,
         };
         let record = cx.storage.put_object(put).await?;
-        Ok(Plain { headers: written(&cx, &bucket, &record), ..Plain::ok() })
+        let mut headers = written(&cx, &bucket, &record);
+        show_expiration(&mut headers, &bucket, &key, &record);
+        Ok(Plain { headers, ..Plain::ok() })
     }
 }
 

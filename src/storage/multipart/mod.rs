@@ -81,6 +81,7 @@ impl Storage {
     /// As [`Storage::create_upload`]; tells what was opened, too.
     pub async fn begin_upload(&self, new: NewUpload) -> StorageResult<(UploadId, UploadRecord)> {
         let NewUpload { bucket, key, location, attributes, checksum, initiator, initiator_display_name } = new;
+        self.check_new_lock(&bucket, &attributes.lock).await?;
         let id = self.inner.ids.upload_id();
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
         let object =

@@ -3,7 +3,9 @@
 use super::{
     configuration::{CorsRule, LifecycleRecord},
     encryption::BucketEncryption,
+    lock::ObjectLockRecord,
     object::{AclRecord, Pair},
+    settings::{LoggingRecord, NotificationRecord, ReplicationRecord},
     website::WebsiteRecord,
 };
 
@@ -61,6 +63,24 @@ pub struct BucketRecord {
     /// How new objects are encrypted, where that is configured.
     #[prost(message, optional, tag = "16")]
     pub encryption: Option<BucketEncryption>,
+    /// Object lock: there once it is enabled, and then for good.
+    #[prost(message, optional, tag = "15")]
+    pub object_lock: Option<ObjectLockRecord>,
+    /// Where this bucket's access log goes, where it is kept.
+    #[prost(message, optional, tag = "18")]
+    pub logging: Option<LoggingRecord>,
+    /// Transfer acceleration: `Enabled`, `Suspended`, or empty where it was never set.
+    #[prost(string, tag = "20")]
+    pub accelerate: String,
+    /// Who is told of events.
+    #[prost(message, optional, tag = "23")]
+    pub notification: Option<NotificationRecord>,
+    /// Where objects are copied to.
+    #[prost(message, optional, tag = "24")]
+    pub replication: Option<ReplicationRecord>,
+    /// Whether access control by attributes is switched on (S3 reference, "`AbacStatus`").
+    #[prost(bool, tag = "25")]
+    pub abac: bool,
     /// The website, where the bucket has one.
     #[prost(message, optional, tag = "17")]
     pub website: Option<WebsiteRecord>,

@@ -11,7 +11,9 @@ mod bucket;
 mod configuration;
 mod encryption;
 mod journal;
+mod lock;
 mod object;
+mod settings;
 mod upload;
 mod website;
 
@@ -22,8 +24,13 @@ pub use configuration::{
 };
 pub use encryption::{BucketEncryption, EncryptionMode, EncryptionRecord};
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
+pub use lock::{ObjectLockRecord, PeriodRecord};
 pub use object::{
     AclRecord, ChecksumRecord, ContentHeaders, GrantRecord, Layout, LayoutRow, ListRecord, ObjectRecord, Pair, Segment,
+};
+pub use settings::{
+    AccessLines, LogPartition, LoggingRecord, NotificationFilter, NotificationKind, NotificationRecord,
+    NotificationTarget, ReplicationDestination, ReplicationRecord, ReplicationRule, SettingNode, SettingRecord,
 };
 pub use upload::{PartRecord, UploadRecord};
 pub use website::{RedirectRecord, RoutingRuleRecord, WebsiteRecord};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::encryption::EncryptionRecord;
+use super::{encryption::EncryptionRecord, lock::PeriodRecord};
 use crate::types::{
     AccountId, Acl, Checksum, ChecksumAlgorithm, ChecksumType, ETag, Grant, Grantee, Permission, Timestamp, VersionId,
 };
@@ -197,6 +197,21 @@ pub struct ObjectRecord {
     /// How the bytes are encrypted; absent where they are not.
     #[prost(message, optional, tag = "36")]
     pub encryption: Option<EncryptionRecord>,
+    /// Mode of retention: 0 for none; see [`crate::storage::lock`], which alone reads and writes these five fields.
+    #[prost(uint32, tag = "30")]
+    pub retention_mode: u32,
+    /// End of retention, in milliseconds since the epoch; 0 for none.
+    #[prost(uint64, tag = "31")]
+    pub retain_until_ms: u64,
+    /// Legal hold: 0 never set, 1 on, 2 off.
+    #[prost(uint32, tag = "32")]
+    pub legal_hold: u32,
+    /// Event hold: 0 never set, 1 on, 2 off.
+    #[prost(uint32, tag = "33")]
+    pub event_hold: u32,
+    /// How long the version is retained once its event hold is released.
+    #[prost(message, optional, tag = "34")]
+    pub event_hold_duration: Option<PeriodRecord>,
 }
 
 /// The fields a listing shows; decoding skips the others.

@@ -7,6 +7,7 @@ mod dropped;
 mod encryption;
 mod listing;
 mod listing_cost;
+mod lock;
 mod multipart;
 mod probe;
 mod readers;

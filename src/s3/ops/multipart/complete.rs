@@ -13,6 +13,7 @@ use crate::{
         error::{S3Error, S3Result},
         head::{Head, parse_number},
         operation::{Need, Operation, Pattern, Scope},
+        ops::lifecycle::show_expiration,
         reply::{Document, Plain},
         request_body::RequestBody,
         xml::{read, read::Element, write::XmlWriter},
@@ -97,6 +98,7 @@ impl Operation for CompleteMultipartUpload {
         }
         let mut reply = Document::new(xml.finish());
         show(&mut reply.headers, record.encryption.as_ref(), &cx.head);
+        show_expiration(&mut reply.headers, &bucket, &self.upload.object.key, &record);
         if bucket.is_versioned() && !record.is_null {
             return Ok(reply.with(HeaderName::from_static("x-amz-version-id"), &cx.version_text(&record)));
         }

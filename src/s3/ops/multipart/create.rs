@@ -9,8 +9,10 @@ use crate::{
         encryption::show_written,
         error::{S3Error, S3Result},
         head::Head,
+        lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        ops::lifecycle::show_abort,
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -24,6 +26,7 @@ use crate::{
 pub struct CreateMultipartUpload {
     object: ObjectRef,
     checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+    lock: Vec<Need>,
 }
 
 impl Operation for CreateMultipartUpload {
@@ -33,11 +36,12 @@ impl Operation for CreateMultipartUpload {
     type Reply = Document;
 
     fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { object: head.object_without_version()?, checksum: declared(head)? })
+        let object = head.object_without_version()?;
+        Ok(Self { checksum: declared(head)?, lock: lock_headers::needs(head, &object)?, object })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject)]
+        [vec![self.object.need(Action::PutObject)], self.lock.clone()].concat()
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
@@ -59,6 +63,7 @@ impl Operation for CreateMultipartUpload {
         let mut reply = Document::new(xml.finish());
         let encryption = begun.object.as_ref().and_then(|object| object.encryption.as_ref());
         show_written(&mut reply.headers, encryption, &cx.head);
+        show_abort(&mut reply.headers, &bucket, &self.object.key, cx.now);
         if let Some((algorithm, kind)) = self.checksum {
             reply = reply
                 .with(HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name())
