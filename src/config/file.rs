@@ -10,6 +10,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{
@@ -46,6 +47,8 @@ pub(super) struct ConfigFile {
     pub(super) log_levels: (LogLevel, LogLevel),
     /// `healthChecks.allowFrom`: none.
     pub(super) allow_from: Vec<IpNet>,
+    /// `reportToken`: none.
+    pub(super) report_token: Option<SecretString>,
     /// `certFilePaths`: none. Relative names count from the install root.
     pub(super) cert_file_paths: Option<CertFilePaths>,
     /// `requests`: nobody.
@@ -122,6 +125,7 @@ impl ConfigFile {
             record_log: record_log(&mut fields, warnings)?,
             log_levels: log_levels(&mut fields, warnings)?,
             allow_from: allow_from(&mut fields, warnings)?,
+            report_token: report_token(&mut fields)?,
             cert_file_paths: cert_file_paths(&mut fields, warnings)?,
             trusted_proxies: trusted_proxies(&mut fields, warnings)?,
             multi_object_delete_concurrency: delete_concurrency(&mut fields),
@@ -166,6 +170,7 @@ const INLINE_MAX: u64 = 1 << 20;
 const PORT: Rule = rule("port must be a positive integer", "write \"port\": 8000");
 const METRICS_PORT: Rule = rule("metricsPort must be a positive integer", "write \"metricsPort\": 8002");
 const GROUP: Rule = rule("replicationGroupId must be a string", "write \"replicationGroupId\": \"RG001\"");
+const REPORT_TOKEN: Rule = rule("reportToken must be a string", "write it in quotes");
 const SWITCH: Rule = rule("a switch must be a boolean", "write true or false");
 const SECONDS: Rule = rule("a time must be a whole number of seconds", "remove the key for the default");
 const ENTRIES: Rule = rule("journalMaxEntries must be a positive integer", "remove it for 1000000");
@@ -230,6 +235,11 @@ fn log_levels(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(LogLev
     let dump = word(&mut section, "dumpLevel", LEVEL)?.unwrap_or(LogLevel::Error);
     section.finish(warnings);
     Ok((level, dump))
+}
+
+fn report_token(fields: &mut Fields) -> Result<Option<SecretString>, ConfigError> {
+    let token: Option<String> = fields.take("reportToken", REPORT_TOKEN)?;
+    Ok(token.filter(|token| !token.is_empty()).map(SecretString::from))
 }
 
 fn allow_from(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<Vec<IpNet>, ConfigError> {

@@ -84,6 +84,7 @@ impl Config {
             tls,
             ssl_generate,
             health_allow_from: health_allow_from(file.allow_from, variables)?,
+            report_token: variables.report_token.clone().or(file.report_token),
             trusted_proxies: file.trusted_proxies,
             log: LogSettings {
                 level: options.log_level.or(variables.log_level).unwrap_or(file.log_levels.0),

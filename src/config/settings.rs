@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
+use secrecy::SecretString;
 
 use super::{authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations};
 use crate::types::version_id::VersionIdEncoding;
@@ -233,6 +234,8 @@ pub struct Config {
     pub ssl_generate: Option<SslGenerate>,
     /// Who may ask for health and reports; always has `127.0.0.1/8` and `::1`.
     pub health_allow_from: Vec<IpNet>,
+    /// `reportToken`, `REPORT_TOKEN`: the secret of `/_/report`. Default none, and no report.
+    pub report_token: Option<SecretString>,
     /// Whose word on the client's address is taken. Default nobody's.
     pub trusted_proxies: Option<TrustedProxies>,
     /// What is logged, and how.

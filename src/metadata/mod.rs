@@ -158,6 +158,19 @@ pub enum Condition {
     Equals(Bytes),
     /// No key of the name space lies in `key..end`; the condition's own key is the start.
     EmptyRange(Bytes),
+    /// The key is there, and its counters have room for what is to be added ([`counters::has_room`]).
+    Room(Vec<Growth>),
+}
+
+/// What is to be added to counters that are bounded together, by a bound that is a counter of the same value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// Places of the counters that add up.
+    pub places: &'static [usize],
+    /// Place of their bound. Without such a counter, or where it is zero, there is no bound.
+    pub bound: usize,
+    /// What comes to the sum.
+    pub by: i64,
 }
 
 /// One change.

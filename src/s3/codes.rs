@@ -37,6 +37,8 @@ s3_codes! {
     AccessControlListNotSupported = 400, "The bucket does not allow ACLs";
     AccessDenied = 403, "Access Denied";
     AccessForbidden = 403, "CORSResponse: This CORS request is not allowed.";
+    AnnotationLimitExceeded = 400, "The object has the maximum number of annotations.";
+    AnnotationNameTooLong = 400, "The name of an annotation may have at most 512 bytes.";
     AuthorizationHeaderMalformed = 400, "The authorization header you provided is invalid.";
     AuthorizationQueryParametersError = 400, "Error parsing the X-Amz-Credential parameter.";
     BadDigest = 400, "The Content-MD5 or checksum value that you specified did not match what the server received.";
@@ -48,10 +50,12 @@ s3_codes! {
     EntityTooLarge = 400, "Your proposed upload exceeds the maximum allowed object size.";
     EntityTooSmall = 400, "Your proposed upload is smaller than the minimum allowed object size.";
     ExpiredToken = 400, "The provided token has expired.";
+    IdempotencyParameterMismatch = 400, "The client token was used before with other parameters.";
     IllegalVersioningConfigurationException = 400, "The versioning configuration specified in the request is invalid.";
     IncompleteBody = 400, "You did not provide the number of bytes specified by the Content-Length HTTP header.";
     InternalError = 500, "We encountered an internal error. Please try again.";
     InvalidAccessKeyId = 403, "The AWS access key Id you provided does not exist in our records.";
+    InvalidAnnotationName = 400, "The annotation name you provided is invalid.";
     InvalidArgument = 400, "Invalid Argument";
     InvalidBucketAclWithObjectOwnership = 400, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
     InvalidBucketName = 400, "The specified bucket is not valid.";
@@ -64,6 +68,7 @@ s3_codes! {
     InvalidPartNumber = 416, "The requested partnumber is not satisfiable.";
     InvalidPartOrder = 400, "The list of parts was not in ascending order. Parts must be ordered by part number.";
     InvalidPolicyDocument = 400, "The content of the form does not meet the conditions specified in the policy document.";
+    InvalidPrefix = 400, "The prefix you provided is invalid.";
     InvalidRange = 416, "The requested range is not satisfiable";
     InvalidRedirectLocation = 400, "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
     InvalidRequest = 400, "Invalid Request";
@@ -72,10 +77,12 @@ s3_codes! {
     InvalidTargetBucketForLogging = 400, "The target bucket for logging does not exist, is not owned by you, or does not have the appropriate grants for the log-delivery group.";
     InvalidToken = 400, "The provided token is malformed or otherwise invalid.";
     InvalidURI = 400, "Could not parse the specified URI. Check your restEndpoints configuration.";
+    InvalidWriteOffset = 400, "The write offset value that you specified does not match the current object size.";
     KeyTooLongError = 400, "Your key is too long";
     KmsNotFoundException as "KMS.NotFoundException" = 400, "The key that the request or the bucket names does not exist.";
     MalformedACLError = 400, "The XML you provided was not well-formed or did not validate against our published schema";
     MalformedPOSTRequest = 400, "The body of your POST request is not well-formed multipart/form-data.";
+    MalformedPolicy = 400, "Policies must be valid JSON and the first byte must be '{'";
     MalformedTrailerError = 400, "The request contained trailing data that was not well-formed or did not conform to our published schema.";
     MalformedXML = 400, "The XML you provided was not well-formed or did not validate against our published schema";
     MaxMessageLengthExceeded = 400, "Your request was too big.";
@@ -85,11 +92,15 @@ s3_codes! {
     MissingContentLength = 411, "You must provide the Content-Length HTTP header.";
     MissingRequestBodyError = 400, "Request body is empty.";
     MissingSecurityHeader = 400, "Your request was missing a required header.";
+    NoSuchAnnotation = 404, "The specified annotation does not exist on this object.";
     NoSuchBucket = 404, "The specified bucket does not exist";
+    NoSuchBucketPolicy = 404, "The bucket policy does not exist";
     NoSuchCORSConfiguration = 404, "The CORS configuration does not exist";
     NoSuchConfiguration = 404, "The specified configuration does not exist.";
     NoSuchKey = 404, "The specified key does not exist.";
     NoSuchLifecycleConfiguration = 404, "The lifecycle configuration does not exist";
+    NoSuchQuota = 404, "The specified bucket does not have a quota.";
+    NoSuchPublicAccessBlockConfiguration = 404, "The public access block configuration was not found";
     NoSuchTagSet = 404, "The TagSet does not exist";
     NoSuchObjectLockConfiguration = 404, "The specified object does not have a ObjectLock configuration";
     NoSuchUpload = 404, "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
@@ -97,9 +108,11 @@ s3_codes! {
     NoSuchWebsiteConfiguration = 404, "The specified bucket does not have a website configuration";
     NotImplemented = 501, "A header or query you provided implies functionality that is not implemented.";
     OperationAborted = 409, "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    OwnershipControlsNotFoundError = 404, "The bucket ownership controls were not found";
     ObjectLockConfigurationNotFoundError = 404, "Object Lock configuration does not exist for this bucket";
     PreconditionFailed = 412, "At least one of the pre-conditions you specified did not hold";
     ReplicationConfigurationNotFoundError = 404, "The replication configuration was not found";
+    QuotaExceeded = 429, "The bucket's quota has been exceeded.";
     RequestHeaderSectionTooLarge = 400, "Your request header section exceeds the maximum allowed request header section size.";
     RequestTimeout = 400, "Your socket connection to the server was not read from or written to within the timeout period.";
     RequestTimeTooSkewed = 403, "The difference between the request time and the server's time is too large.";
@@ -108,7 +121,9 @@ s3_codes! {
     SignatureDoesNotMatch = 403, "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown = 503, "Please reduce your request rate.";
     TooManyConfigurations = 400, "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
+    TooManyParts = 400, "The object has the maximum number of parts.";
     UnresolvableGrantByEmailAddress = 400, "The e-mail address you provided does not match any account on record.";
+    UnsupportedMediaType = 415, "The payload of an annotation must be UTF-8 text.";
     XAmzContentSHA256Mismatch = 400, "The provided 'x-amz-content-sha256' header does not match what was computed.";
 }
 

@@ -288,6 +288,19 @@ impl From<StorageError> for S3Error {
                 .with("PartNumber", number.to_string())
                 .with("ETag", etag.as_str()),
             StorageError::InvalidCompletion(fault) => fault.into(),
+            StorageError::QuotaExceeded => S3Code::QuotaExceeded.into(),
+            StorageError::NoSuchAnnotation => S3Code::NoSuchAnnotation.into(),
+            StorageError::TooManyAnnotations => S3Code::AnnotationLimitExceeded.into(),
+            StorageError::Versioned => Self::request("This operation needs a bucket without versioning."),
+            StorageError::TokenReused => S3Code::IdempotencyParameterMismatch.into(),
+            StorageError::WriteOffset { size, .. } => {
+                Self::from(S3Code::InvalidWriteOffset).with("ObjectSize", size.to_string())
+            }
+            StorageError::TooManyParts => S3Code::TooManyParts.into(),
+            StorageError::AppendChecksum(algorithm) => Self::request(format!(
+                "The checksum of data that is appended must be of the object's algorithm, {}.",
+                algorithm.name()
+            )),
             StorageError::Metadata(e) => e.into(),
             StorageError::Data(e) => e.into(),
             StorageError::Body(e) => e.into(),
@@ -302,6 +315,9 @@ impl From<StorageError> for S3Error {
                 "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.",
             ),
             StorageError::NotReencryptable(mode) => not_reencryptable(mode),
+            StorageError::AppendEncrypted => {
+                Self::new(S3Code::NotImplemented, "Appending to encrypted objects is not implemented.")
+            }
             StorageError::Kms(e) => e.into(),
             StorageError::Vanished
             | StorageError::UnknownLocation(_)
@@ -350,6 +366,8 @@ fn condition_name(condition: FailedCondition) -> &'static str {
         FailedCondition::IfNoneMatch => "If-None-Match",
         FailedCondition::IfMatchSize => "x-amz-if-match-size",
         FailedCondition::IfMatchLastModified => "x-amz-if-match-last-modified-time",
+        FailedCondition::RenameSource => "x-amz-rename-source-if-*",
+        FailedCondition::RenameDestination => "If-Modified-Since or If-Unmodified-Since",
     }
 }
 

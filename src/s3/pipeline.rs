@@ -11,20 +11,21 @@ use super::{
     Connection, Handler, Refusal, ResponseBody, auth_error,
     body::Intake,
     codes::S3Code,
-    context::{Context, Directory, Settings},
+    context::{Context, Directory, Settings, Transport},
     cors::CrossOrigin,
     error::{S3Error, S3Result},
     head::Head,
     operation::{Route, Scope},
     permits::{self, KeyPermits},
     reply,
+    report::{self, ReportRoute},
     request_body::RequestBody,
     resolve::{self, Address},
     server_log::Draft,
-    website,
+    sosapi, website,
 };
 use crate::{
-    auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, Principal, RequestHead, authenticate},
+    auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, Principal, RequestHead, Scheme, authenticate},
     logging::AccessLogs,
     storage::Storage,
     telemetry::{
@@ -60,6 +61,7 @@ struct Inner {
     permits: KeyPermits,
     probe: Option<Probe>,
     access_logs: Option<AccessLogs>,
+    report: ReportRoute,
 }
 
 /// What a service is made of, besides what may be replaced.
@@ -77,6 +79,8 @@ pub struct Parts {
     pub probe: Option<Probe>,
     /// Takes the lines of buckets that keep a log.
     pub access_logs: Option<AccessLogs>,
+    /// Answers reports.
+    pub report: ReportRoute,
 }
 
 /// What is known of a request when its answer is made.
@@ -91,11 +95,11 @@ struct Outcome {
 impl S3Service {
     /// A service of these parts.
     pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
-        let Parts { storage, auth, intake, requests_per_key, probe, access_logs } = parts;
+        let Parts { storage, auth, intake, requests_per_key, probe, access_logs, report } = parts;
         let auth = Arc::new(auth);
         let permits = KeyPermits::new(requests_per_key);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe, access_logs }) }
+        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe, access_logs, report }) }
     }
 
     /// Puts other accounts and settings in force; requests under way keep theirs.
@@ -187,8 +191,13 @@ impl S3Service {
             Some(key) => Some(self.inner.permits.take(key).ok_or_else(|| S3Error::from(S3Code::SlowDown))?),
             None => None,
         };
-        let cx = self.context(snapshot, authenticated.principal, Arc::clone(&head));
-        let response = (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await?;
+        let transport = transport(&head.headers, connection, authenticated.scheme, &snapshot.settings);
+        let cx = self.context(snapshot, (authenticated.principal, transport), Arc::clone(&head));
+        let charges = head.header(REQUEST_PAYER).is_some().then(|| (cx.clone(), head.bucket()));
+        let mut response = (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await?;
+        if let Some((cx, Ok(name))) = charges {
+            tell_charge(&cx, &name, response.headers_mut()).await;
+        }
         Ok(match permit {
             Some(permit) => response.map(|body| permits::hold(body, permit)),
             None => response,
@@ -205,10 +214,10 @@ impl S3Service {
         Some(Box::new(Draft::begin(logs.clone(), bucket, address.scope(), (parts, connection), now)))
     }
 
-    fn context(&self, snapshot: &Snapshot, principal: Principal, head: Arc<Head>) -> Context {
+    fn context(&self, snapshot: &Snapshot, caller: (Principal, Transport), head: Arc<Head>) -> Context {
         let forms = FormGate { credentials: Arc::clone(&snapshot.credentials), settings: Arc::clone(&self.inner.auth) };
         let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
-        Context::new(self.inner.storage.clone(), principal, shared, head, forms)
+        Context::new(self.inner.storage.clone(), caller, shared, head, forms)
     }
 
     /// Shows a page of a website. Nobody is asked who he is.
@@ -229,7 +238,9 @@ impl S3Service {
         (outcome.facts.operation, outcome.facts.action) =
             if is_head { ("WebsiteHead", "websiteHead") } else { ("WebsiteGet", "websiteGet") };
         let head = website::head(parts, &page.address, &page.base_url)?;
-        website::visit(&self.context(snapshot, Principal::anonymous(), Arc::new(head))).await
+        let transport = transport(&head.headers, connection, Scheme::Anonymous, &snapshot.settings);
+        let caller = (Principal::anonymous(), transport);
+        website::visit(&self.context(snapshot, caller, Arc::new(head))).await
     }
 
     /// Answers a browser that asks before it sends. Never authenticated: browsers send no credentials then.
@@ -278,10 +289,21 @@ impl S3Service {
         authenticate(&request, snapshot.credentials.as_ref(), &self.inner.auth, now).map_err(auth_error::s3_error)
     }
 
+    async fn report(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
+        let is_allowed = self.inner.probe.as_ref()?.allows(connection.peer.ip());
+        let directory = Arc::clone(&self.inner.snapshot.load().directory);
+        let store = (&self.inner.storage, directory.as_ref());
+        let mut response = self.inner.report.answer(store, (&parts.method, &parts.headers), is_allowed).await;
+        let facts = AccessFacts { operation: "Report", action: "report", ..AccessFacts::default() };
+        response.extensions_mut().insert(facts);
+        Some(response)
+    }
+
     async fn health(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
         let depth = match parts.uri.path() {
             "/_/healthcheck" => Depth::Live,
             "/_/healthcheck/deep" => Depth::Ready,
+            report::PATH => return self.report(parts, connection).await,
             _ => return None,
         };
         let answer = self.inner.probe.as_ref()?.answer(depth, &parts.method, connection.peer.ip()).await;
@@ -327,7 +349,12 @@ struct Target {
 impl Target {
     fn read(parts: &RequestParts, connection: Connection, endpoints: &BTreeMap<String, String>) -> S3Result<Self> {
         let host = resolve::host_of(&parts.headers, &parts.uri);
-        let address = resolve::address(host, parts.uri.path(), endpoints)?;
+        let mut address = resolve::address(host, parts.uri.path(), endpoints)?;
+        if address.virtual_bucket.is_none()
+            && let Some(path) = sosapi::rerouted(parts.uri.path())
+        {
+            address = resolve::address(host, &path, endpoints)?;
+        }
         Ok(Self { address, base_url: base_url(parts, connection) })
     }
 
@@ -350,6 +377,23 @@ fn base_url(parts: &RequestParts, connection: Connection) -> String {
         .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
         .unwrap_or_default();
     format!("{scheme}://{authority}")
+}
+
+/// The header by which a caller agrees to pay.
+const REQUEST_PAYER: &str = "x-amz-request-payer";
+
+/// How a request came.
+fn transport(headers: &HeaderMap, connection: Connection, scheme: Scheme, settings: &Settings) -> Transport {
+    let peer = connection.peer.ip();
+    let source_ip = settings.trusted_proxies.as_ref().map_or(peer, |proxies| proxies.client(peer, headers));
+    Transport { source_ip, secure: connection.secure, scheme, form: false }
+}
+
+/// Says who pays, where it is not the bucket's owner.
+async fn tell_charge(cx: &Context, name: &BucketName, headers: &mut HeaderMap) {
+    if cx.bucket(name).await.is_ok_and(|bucket| cx.is_charged(&bucket)) {
+        headers.insert("x-amz-request-charged", HeaderValue::from_static("requester"));
+    }
 }
 
 /// Chunked bodies are for objects only.

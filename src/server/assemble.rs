@@ -23,6 +23,7 @@ use crate::{
     s3::{
         body::{Intake, Pace},
         pipeline::{Parts, S3Service},
+        report::ReportRoute,
     },
     storage::{Settings, Storage},
     tasks::Tasks,
@@ -119,6 +120,7 @@ impl Server {
             requests_per_key: config.limits.requests_per_access_key,
             probe: Some(probe.clone()),
             access_logs: Some(AccessLogs::start(storage.clone(), log_settings(&config), &front.tasks)),
+            report: ReportRoute { token: config.report_token.clone() },
         };
         let s3 = S3Service::new(parts, snapshot(&config, &set));
         front.metrics.watch_disk(config.data_path.clone());

@@ -8,12 +8,13 @@ use parking_lot::RwLock;
 use super::{
     Storage, StorageError, StorageResult,
     change::Change,
-    keys, lock,
+    keys, lock, quota,
     records::{AclRecord, BucketEncryption, BucketRecord, JournalOp, Record, Versioning},
 };
 use crate::{
+    auth::{AccessLimits, Policy},
     metadata::{Batch, Condition, Direction, MetadataError, Namespace, Table},
-    types::{AccountId, Acl, BucketId, BucketName, Timestamp},
+    types::{AccountId, Acl, BucketId, BucketName, ObjectOwnership, Timestamp},
 };
 
 /// A bucket as it was read. Immutable; a change makes a new one.
@@ -29,6 +30,10 @@ pub struct Bucket {
     pub owner: AccountId,
     /// The access control list.
     pub acl: Acl,
+    /// The policy, where there is one. A stored one that cannot be read denies everything but mending it.
+    pub policy: Option<Arc<Policy>>,
+    /// What narrows lists and policy.
+    pub limits: AccessLimits,
 }
 
 /// A bucket to be created.
@@ -99,7 +104,9 @@ impl Bucket {
     fn new(name: BucketName, record: BucketRecord) -> Self {
         let owner = AccountId::new(record.owner.as_str());
         let acl = record.acl.as_ref().map_or_else(|| Acl::private(&owner), Acl::from);
-        Self { name, id: BucketId::new(record.id), record, owner, acl }
+        let policy = (!record.policy.is_empty()).then(|| Arc::new(stored_policy(&record.policy, &name)));
+        let limits = record.access_limits();
+        Self { name, id: BucketId::new(record.id), record, owner, acl, policy, limits }
     }
 
     /// The state of versioning.
@@ -266,6 +273,7 @@ impl Storage {
             let mut change = Change::new(&changed);
             change.batch.unchanged(BUCKETS, name.as_str().as_bytes().to_vec(), Some(&stored));
             change.batch.put(BUCKETS, name.as_str().as_bytes().to_vec(), changed.record.to_bytes());
+            quota::move_limits(&mut change, &bucket.record);
             change.tell(JournalOp::BucketChanged, "", None, self.inner.clock.now());
             let changing = self.inner.buckets.change(name);
             let result = self.inner.metadata.commit(change.finish().0).await;
@@ -366,7 +374,7 @@ impl Storage {
         self.usage_of(bucket.id).await?.ok_or(StorageError::NoSuchBucket)
     }
 
-    async fn usage_of(&self, bucket: BucketId) -> StorageResult<Option<Usage>> {
+    pub(super) async fn usage_of(&self, bucket: BucketId) -> StorageResult<Option<Usage>> {
         let stored = self.inner.metadata.get(Namespace::of(Table::Usage, bucket), keys::USAGE).await?;
         let Some(stored) = stored else { return Ok(None) };
         let (counters, _) = stored.as_chunks::<8>();
@@ -376,7 +384,26 @@ impl Storage {
     }
 }
 
+/// A policy was read when it was set. One that cannot be read now was set by another release: nobody knows whom it
+/// would let in.
+fn stored_policy(document: &str, bucket: &BucketName) -> Policy {
+    Policy::parse(document.as_bytes(), bucket).unwrap_or_else(|error| {
+        tracing::error!(%bucket, %error, "the stored policy cannot be read: everything in the bucket is denied");
+        Policy::closed()
+    })
+}
+
 impl BucketRecord {
+    /// What narrows lists and policy.
+    pub fn access_limits(&self) -> AccessLimits {
+        let block = self.public_access_block.unwrap_or_default();
+        AccessLimits {
+            ownership: ObjectOwnership::parse(&self.ownership).unwrap_or_default(),
+            ignore_public_acls: block.ignore_public_acls,
+            restrict_public: block.restrict_public_buckets,
+        }
+    }
+
     /// Sets the access control list.
     pub fn set_acl(&mut self, acl: &Acl) {
         self.acl = Some(AclRecord::from(acl));

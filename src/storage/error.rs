@@ -24,6 +24,10 @@ pub enum FailedCondition {
     IfMatchSize,
     /// `x-amz-if-match-last-modified-time`.
     IfMatchLastModified,
+    /// A condition that a rename puts on its source.
+    RenameSource,
+    /// A date that a rename asks of what is at its destination.
+    RenameDestination,
 }
 
 /// How the completion of an upload contradicts the upload.
@@ -153,9 +157,41 @@ pub enum StorageError {
     /// The key of a version encrypted so, or not at all, cannot be sealed anew.
     #[error("the key of a version in mode {0:?} cannot be sealed anew")]
     NotReencryptable(EncryptionMode),
+    /// Nothing can be appended to an encrypted object, nor created encrypted by an append.
+    #[error("an append to or of an encrypted object")]
+    AppendEncrypted,
     /// The key manager could not do it.
     #[error(transparent)]
     Kms(#[from] KmsError),
+    /// The version has no annotation of that name.
+    #[error("no such annotation")]
+    NoSuchAnnotation,
+    /// The version has as many annotations as it may.
+    #[error("too many annotations")]
+    TooManyAnnotations,
+    /// The bucket keeps versions, or did: nothing can be renamed or appended to.
+    #[error("the bucket has versions")]
+    Versioned,
+    /// An idempotency token came again with another request.
+    #[error("the client token was used for another request")]
+    TokenReused,
+    /// An append begins somewhere else than the object ends.
+    #[error("an append at byte {offset} of an object of {size}")]
+    WriteOffset {
+        /// Where the client would go on, in bytes.
+        offset: u64,
+        /// Bytes of the object.
+        size: u64,
+    },
+    /// The object has as many segments as it may.
+    #[error("too many parts")]
+    TooManyParts,
+    /// An append came with another checksum than the object has; holds the algorithm of the object's.
+    #[error("the object's checksum is of algorithm {0}")]
+    AppendChecksum(ChecksumAlgorithm),
+    /// The bucket has no room for it.
+    #[error("the bucket's quota is exceeded")]
+    QuotaExceeded,
     /// A location named by a record is not configured.
     #[error("location {0} is not configured")]
     UnknownLocation(String),

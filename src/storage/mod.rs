@@ -20,6 +20,8 @@ use crate::{
 };
 
 mod access_lines;
+mod annotations;
+mod append;
 mod buckets;
 mod change;
 mod delete;
@@ -32,8 +34,11 @@ pub mod lock;
 mod locks;
 mod multipart;
 mod objects;
+mod quota;
 mod read;
 pub mod records;
+mod rename;
+mod report;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -41,6 +46,8 @@ mod versions;
 mod write;
 
 pub use access_lines::LinePlace;
+pub use annotations::{AnnotationPage, CopiedAnnotations, NewAnnotation};
+pub use append::Append;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};
 pub use encryption::{EncryptionRequest, KmsRequest, Unlocked};
@@ -49,6 +56,8 @@ pub use garbage::GarbageReport;
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
 pub use objects::{Attributes, PutObject, WriteCondition};
 pub use read::SegmentPage;
+pub use rename::{Rename, RenameCheck, RenameToken};
+pub use report::{Holdings, ReportedBucket, StorageReport};
 pub use settings::{SettingKind, SettingPage};
 
 /// What the engine is told at start.

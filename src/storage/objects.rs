@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    FailedCondition, Storage, StorageError, StorageResult,
+    CopiedAnnotations, FailedCondition, Storage, StorageError, StorageResult,
     buckets::Bucket,
-    change::Change,
+    change::{Change, Demand},
     encryption::EncryptionRequest,
     keys,
     lock::{Bypass, Leave, Lock},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     location::Location,
-    metadata::{MetadataError, Table},
+    metadata::{Condition, MetadataError, Table},
     types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, VersionSelector},
 };
 
@@ -46,6 +46,8 @@ pub struct Attributes {
     pub encryption: EncryptionRequest,
     /// Retention and holds that the client asks for; the bucket's default is added by the write.
     pub lock: Lock,
+    /// Annotations copied from another object.
+    pub annotations: Option<Arc<CopiedAnnotations>>,
 }
 
 /// What must hold of the key for a write to happen.
@@ -112,6 +114,9 @@ impl Attributes {
             ..ObjectRecord::default()
         };
         self.lock.write(&mut record);
+        if let Some(copied) = &self.annotations {
+            copied.describe(&mut record);
+        }
         record
     }
 }
@@ -139,9 +144,11 @@ impl Storage {
     pub async fn put_object(&self, put: PutObject) -> StorageResult<ObjectRecord> {
         let PutObject { bucket, key, location, attributes, condition, body, op } = put;
         self.check_new_lock(&bucket, &attributes.lock).await?;
+        self.check_room_early(&bucket, &key, body.length).await?;
         // Before the body is asked for: a key manager that is away costs the client nothing.
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
         let mut stored = self.receive(&location, body, encryption.as_ref().map(|made| &made.key)).await?;
+        stored.annotations.clone_from(&attributes.annotations);
         let mut record = attributes.into_record(&location);
         record.size = stored.digests.size;
         let md5 = stored.digests.md5;
@@ -198,6 +205,7 @@ impl Storage {
             stored.name_in(&mut change);
         }
         if let Some(completion) = publication.completion {
+            change.demand(Demand::All);
             completion.end_upload(&mut change, key, record);
         }
         change.tell(publication.op, key.as_str(), Some(record.version_id()), now);
@@ -207,12 +215,13 @@ impl Storage {
     /// Commits a change. The stored bytes are settled before the outcome is known: if the caller goes away while
     /// the batch is queued, the batch may still name them. They are unsettled again only by a certain refusal.
     pub(super) async fn commit(&self, change: Change<'_>, mut stored: Option<&mut Stored>) -> StorageResult<()> {
+        let bucket = change.bucket;
         let (batch, leaves_garbage) = change.finish();
+        let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
         if let Some(stored) = stored.as_deref_mut() {
             stored.settle();
         }
-        let result = self.inner.metadata.commit(batch).await;
-        match result {
+        match self.inner.metadata.commit(batch).await {
             Ok(()) => {
                 if leaves_garbage {
                     self.inner.garbage.wake();
@@ -223,7 +232,7 @@ impl Storage {
                 if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
                     stored.unsettle();
                 }
-                Err(e.into())
+                Err(if bounded { self.full_or_gone(bucket, e).await } else { e.into() })
             }
         }
     }

@@ -16,6 +16,8 @@
 
 mod access_logs;
 mod addressing;
+mod annotations;
+mod append;
 mod attributes;
 mod authentication;
 mod bucket_settings;
@@ -39,9 +41,15 @@ mod notification;
 mod object_lock;
 mod object_lock_random;
 mod objects;
+mod policy;
 mod promises;
+mod quota;
 mod ranges;
+mod rename;
 mod replication;
+mod reports;
+mod search;
+mod sosapi;
 mod support;
 mod tagging;
 mod versioning;

@@ -165,7 +165,6 @@ fn settings_of_later_parts_warn_once_each() {
         "scuba": {"host": "localhost", "port": 8100},
         "quota": {"maxStatenessMS": 86_400_000},
         "managementAgent": {"host": "localhost", "port": 8010},
-        "reportToken": "token",
         "maxScannedLifecycleListingEntries": 10000,
         "lifecycleRoleName": "role",
         "overlayVersion": 4,

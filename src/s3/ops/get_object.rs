@@ -21,12 +21,16 @@ use crate::{
         ops::lifecycle::show_expiration,
         reply,
         request_body::RequestBody,
+        sosapi,
     },
     storage::{
         Bucket, StorageError,
         records::{ChecksumRecord, ObjectRecord},
     },
-    types::{ByteRange, ByteStream, Timestamp},
+    types::{
+        ByteRange, ByteStream, ETag, Timestamp, body,
+        digest::{Digest, Md5},
+    },
 };
 
 /// Attempts to open a version that others replace.
@@ -109,6 +113,9 @@ impl GetObject {
     /// What [`Operation::run`] answers: a GET has no body.
     pub async fn answer(self, mut cx: Context) -> S3Result<ObjectReply> {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
+        if let Some(made) = self.0.made(&cx, &bucket).await? {
+            return Ok(made);
+        }
         for _ in 0..ATTEMPTS {
             let record = self.0.find(&mut cx, &bucket).await?;
             let selection = self.0.select(&cx, &bucket, &record).await?;
@@ -150,6 +157,9 @@ impl HeadObject {
     /// What [`Operation::run`] answers: a HEAD has no body.
     pub async fn answer(self, mut cx: Context) -> S3Result<ObjectReply> {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
+        if let Some(made) = self.0.made(&cx, &bucket).await? {
+            return Ok(ObjectReply { body: None, ..made });
+        }
         let record = self.0.find(&mut cx, &bucket).await?;
         let selection = self.0.select(&cx, &bucket, &record).await?;
         let lock = lock_headers::show(&mut cx, &bucket, &self.0.object, &record).await;
@@ -183,6 +193,17 @@ impl Read {
     fn need(&self) -> Need {
         let action = if self.object.version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
         self.object.need(action)
+    }
+
+    /// A document that the server makes itself, where none is stored.
+    async fn made(&self, cx: &Context, bucket: &Bucket) -> S3Result<Option<ObjectReply>> {
+        let Some(text) = sosapi::document(cx, bucket, &self.object).await? else { return Ok(None) };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+        reply::set(&mut headers, header::LAST_MODIFIED, &cx.now.to_http_date());
+        reply::set(&mut headers, header::ETAG, &ETag::from_md5(Md5::digest(&text).into()).quoted());
+        Ok(Some(ObjectReply { status: StatusCode::OK, headers, body: Some(Bytes(body::once(text))) }))
     }
 
     async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {

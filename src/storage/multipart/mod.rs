@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::{
     Attributes, Storage, StorageError, StorageResult,
     buckets::Bucket,
-    change::Change,
+    change::{Change, Demand},
     keys,
     objects::ATTEMPTS,
     records::{ObjectRecord, Record, UploadRecord},
@@ -95,6 +95,7 @@ impl Storage {
         };
         record.set_checksum(checksum);
         let mut change = Change::new(&bucket);
+        change.demand(Demand::More);
         let ns = change.ns(Table::Uploads);
         change.batch.put(ns, keys::upload(&key, id), record.to_bytes());
         match self.commit(change, None).await {

@@ -7,6 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use thiserror::Error;
 
+mod access;
+mod annotation;
 mod bucket;
 mod configuration;
 mod encryption;
@@ -17,6 +19,8 @@ mod settings;
 mod upload;
 mod website;
 
+pub use access::PublicAccessBlockRecord;
+pub use annotation::AnnotationRecord;
 pub use bucket::{BucketRecord, Versioning};
 pub use configuration::{
     CorsRule, ExpirationRecord, LifecycleRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord,

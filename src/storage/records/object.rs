@@ -212,6 +212,18 @@ pub struct ObjectRecord {
     /// How long the version is retained once its event hold is released.
     #[prost(message, optional, tag = "34")]
     pub event_hold_duration: Option<PeriodRecord>,
+    /// Stands for the version's annotations in keys, 16 bytes; empty as long as it never had one.
+    #[prost(bytes = "bytes", tag = "43")]
+    pub annotation_id: Bytes,
+    /// Annotations of the version.
+    #[prost(uint32, tag = "44")]
+    pub annotation_count: u32,
+    /// Bytes of those annotations.
+    #[prost(uint64, tag = "45")]
+    pub annotation_bytes: u64,
+    /// Changes of the annotations: a copy knows by it that they stayed the same.
+    #[prost(uint64, tag = "46")]
+    pub annotation_changes: u64,
 }
 
 /// The fields a listing shows; decoding skips the others.
@@ -301,6 +313,11 @@ impl ObjectRecord {
     /// Last modification.
     pub fn modified(&self) -> Timestamp {
         Timestamp::from_millis(self.modified_ms)
+    }
+
+    /// Bytes that the version takes, with its annotations.
+    pub fn stored_bytes(&self) -> u64 {
+        self.size.saturating_add(self.annotation_bytes)
     }
 
     /// The owner.
