@@ -201,6 +201,7 @@ impl Scene {
         bart.put("/box?object-lock", LOCK).digested().expect(200).await;
         bart.put("/empty", "").expect(200).await;
         bart.put("/box/object", "body").header("x-amz-tagging", "a=1").expect(200).await;
+        bart.put("/box/sealed", "body").header("x-amz-server-side-encryption", "AES256").expect(200).await;
         bart.put("/box?tagging", TAGS).expect(200).await;
         let upload = Upload::begin(&bart, "/box/upload").await;
         let etag = upload.part(1, "part").await;
@@ -216,6 +217,8 @@ impl Scene {
             ("DeleteBucket", _) => "/empty",
             (_, Scope::Service) => "/",
             (_, Scope::Bucket) => "/box",
+            // Only what is encrypted can be put under another key.
+            ("UpdateObjectEncryption", _) => "/box/sealed",
             (_, Scope::Object) if of_upload => "/box/upload",
             ("RenameObject", _) => "/box/renamed",
             (_, Scope::Object) => "/box/object",
@@ -287,6 +290,9 @@ impl Scene {
             "PostObject" => FORM.to_owned(),
             "PutObject" | "PutObjectAnnotation" | "UploadPart" => "new".to_owned(),
             "UpdateBucketQuota" => "<quota>1000000</quota>".to_owned(),
+            "UpdateObjectEncryption" => {
+                "<ObjectEncryption><SSE-KMS><KMSKeyArn>k</KMSKeyArn></SSE-KMS></ObjectEncryption>".to_owned()
+            }
             _ => String::new(),
         }
     }
