@@ -53,7 +53,7 @@ pub use delete::{DeleteCondition, Deleted};
 pub use encryption::{EncryptionRequest, KmsRequest, Unlocked};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
 pub use garbage::GarbageReport;
-pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
+pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload, PartChecksums};
 pub use objects::{Attributes, PutObject, WriteCondition};
 pub use read::SegmentPage;
 pub use rename::{Rename, RenameCheck, RenameToken};

@@ -158,7 +158,7 @@ impl CopySource {
             other => missing(cx, other),
         })?;
         encryption::guarded_key(&cx.head, &cx.settings, KeyOf::CopySource)?;
-        cx.storage.check_customer_key(bucket.id, &record, self.customer.as_ref())?;
+        encryption::check_key_of_read(cx, &bucket, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {
             Verdict::Go => Ok(OpenSource { bucket, record }),
             Verdict::NotModified => Err(failed("x-amz-copy-source-If-None-Match")),
