@@ -26,4 +26,7 @@ pub mod http;
 
 pub mod server;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub mod cli;

@@ -12,6 +12,8 @@ mod acl;
 mod action;
 mod date;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod identity;
 mod payload;
 mod policy;

@@ -7,6 +7,8 @@ pub mod conditional;
 pub mod context;
 pub mod cors;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod grants;
 pub mod head;
 pub mod object_headers;

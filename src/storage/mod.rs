@@ -21,6 +21,8 @@ mod buckets;
 mod change;
 mod delete;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod garbage;
 pub mod keys;
 pub mod listing;

@@ -181,7 +181,7 @@ impl Operation for CreateBucket {
     }
 }
 
-fn location_constraint(document: &[u8]) -> S3Result<Option<String>> {
+pub(in crate::s3) fn location_constraint(document: &[u8]) -> S3Result<Option<String>> {
     let root = read::read(document)?;
     if root.name() != "CreateBucketConfiguration" {
         return Err(S3Code::MalformedXML.into());

@@ -209,6 +209,12 @@ impl<'a> Element<'a> {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// All attributes, by their names without prefixes.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(in crate::s3) fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// All elements directly within it.
     pub fn children(&self) -> &[Self] {
         &self.children
