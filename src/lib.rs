@@ -19,6 +19,8 @@ pub mod location;
 
 pub mod storage;
 
+pub mod logging;
+
 pub mod s3;
 
 pub mod admin;

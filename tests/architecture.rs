@@ -22,6 +22,7 @@ const ROWS: &[&[&str]] = &[
     &["server", "fuzzing"],
     &["http", "admin"],
     &["s3"],
+    &["logging"],
     &["storage"],
     &["auth", "location"],
     &["metadata", "data"],

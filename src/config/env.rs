@@ -111,6 +111,8 @@ pub(super) struct Variables {
     pub(super) replication_group: Option<String>,
     /// `HEALTHCHECKS_ALLOWFROM`.
     pub(super) health_allow_from: Option<String>,
+    /// `REPORT_TOKEN`.
+    pub(super) report_token: Option<SecretString>,
     /// `RECORDLOG_ENABLED`.
     pub(super) record_log: bool,
     /// `STORAGE_LIMIT_ENABLED`.
@@ -143,6 +145,7 @@ impl Variables {
             listen_addr: text("LISTEN_ADDR"),
             replication_group: text("REPLICATION_GROUP_ID"),
             health_allow_from: text("HEALTHCHECKS_ALLOWFROM"),
+            report_token: text("REPORT_TOKEN").filter(|token| !token.is_empty()).map(SecretString::from),
             record_log: environment.get("RECORDLOG_ENABLED").is_some(),
             storage_limit: environment.get("STORAGE_LIMIT_ENABLED").is_some(),
             production: environment.switch("PRODUCTION") == Some(true),

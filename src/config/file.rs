@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    num::{NonZeroU16, NonZeroU64},
+    num::{NonZeroU16, NonZeroU32, NonZeroU64},
     path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
 use ipnet::IpNet;
+use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     later,
     limits::Limits,
     listen,
-    settings::{Compat, LogFormat, LogLevel, RecordLog, TrustedProxies},
+    settings::{AccessLogDelivery, Compat, LogFormat, LogLevel, RecordLog, TrustedProxies},
 };
 
 /// What `config.json` says; names as there, absent settings with their defaults.
@@ -44,6 +45,8 @@ pub(super) struct ConfigFile {
     pub(super) log_levels: (LogLevel, LogLevel),
     /// `healthChecks.allowFrom`: none.
     pub(super) allow_from: Vec<IpNet>,
+    /// `reportToken`: none.
+    pub(super) report_token: Option<SecretString>,
     /// `certFilePaths`: none. Relative names count from the install root.
     pub(super) cert_file_paths: Option<CertFilePaths>,
     /// `requests`: nobody.
@@ -52,6 +55,10 @@ pub(super) struct ConfigFile {
     pub(super) multi_object_delete_concurrency: usize,
     /// Whether `utapi.metrics` has `location`.
     pub(super) location_metrics: bool,
+    /// Names in `replicationEndpoints`.
+    pub(super) replication_sites: Vec<String>,
+    /// Names in `bucketNotificationDestinations`.
+    pub(super) notification_targets: Vec<String>,
     /// `cloudserver`: this server's own settings.
     pub(super) own: Own,
 }
@@ -83,6 +90,8 @@ pub(super) struct Own {
     pub(super) log_format: LogFormat,
     /// `compat`.
     pub(super) compat: Compat,
+    /// `accessLogs`.
+    pub(super) access_logs: AccessLogDelivery,
     /// `limits`.
     pub(super) limits: Limits,
 }
@@ -103,10 +112,13 @@ impl ConfigFile {
             record_log: record_log(&mut fields, warnings)?,
             log_levels: log_levels(&mut fields, warnings)?,
             allow_from: allow_from(&mut fields, warnings)?,
+            report_token: report_token(&mut fields)?,
             cert_file_paths: cert_file_paths(&mut fields, warnings)?,
             trusted_proxies: trusted_proxies(&mut fields, warnings)?,
             multi_object_delete_concurrency: delete_concurrency(&mut fields),
             location_metrics: later::has_location_metrics(&fields),
+            replication_sites: later::names(&fields, "replicationEndpoints", "site"),
+            notification_targets: later::names(&fields, "bucketNotificationDestinations", "resource"),
             own: Own::read(fields.section("cloudserver")?, warnings)?,
         };
         later::check(&mut fields, warnings)?;
@@ -128,6 +140,7 @@ impl Own {
             journal_max_entries: fields.take("journalMaxEntries", ENTRIES)?.map_or(1_000_000, NonZeroU64::get),
             log_format: word(&mut fields, "logFormat", LOG_FORMAT)?.unwrap_or_default(),
             compat: compat(fields.section("compat")?, warnings)?,
+            access_logs: access_logs(fields.section("accessLogs")?, warnings)?,
             limits: Limits::read(fields.section("limits")?, warnings)?,
         };
         fields.finish(warnings);
@@ -141,10 +154,13 @@ const INLINE_MAX: u64 = 1 << 20;
 const PORT: Rule = rule("port must be a positive integer", "write \"port\": 8000");
 const METRICS_PORT: Rule = rule("metricsPort must be a positive integer", "write \"metricsPort\": 8002");
 const GROUP: Rule = rule("replicationGroupId must be a string", "write \"replicationGroupId\": \"RG001\"");
+const REPORT_TOKEN: Rule = rule("reportToken must be a string", "write it in quotes");
 const SWITCH: Rule = rule("a switch must be a boolean", "write true or false");
 const SECONDS: Rule = rule("a time must be a whole number of seconds", "remove the key for the default");
 const ENTRIES: Rule = rule("journalMaxEntries must be a positive integer", "remove it for 1000000");
 const INLINE: Rule = rule("inlineThresholdBytes must be an integer from 0 to 1048576", "remove it for 65536");
+const DELIVERY: Rule = rule("deliverySeconds must be a positive integer", "remove it for 300");
+const LINES: Rule = rule("linesPerObject must be an integer from 1 to 100000", "remove it for 10000");
 const LEVEL: Rule = rule("log levels must be one of trace, debug, info, warn, error, fatal", "write \"info\"");
 const LOG_FORMAT: Rule = rule("logFormat must be one of auto, json, pretty", "remove it for auto");
 const TAGS: Rule = rule("maxObjectTags must be 10 or 50", "remove it for 10");
@@ -205,6 +221,11 @@ fn log_levels(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(LogLev
     Ok((level, dump))
 }
 
+fn report_token(fields: &mut Fields) -> Result<Option<SecretString>, ConfigError> {
+    let token: Option<String> = fields.take("reportToken", REPORT_TOKEN)?;
+    Ok(token.filter(|token| !token.is_empty()).map(SecretString::from))
+}
+
 fn allow_from(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<Vec<IpNet>, ConfigError> {
     let mut section = fields.section("healthChecks")?;
     let texts: Vec<String> = section.take("allowFrom", ALLOW_FROM)?.unwrap_or_default();
@@ -261,6 +282,18 @@ fn delete_concurrency(fields: &mut Fields) -> usize {
 fn inline_threshold(fields: &mut Fields) -> Result<u64, ConfigError> {
     let bytes: u64 = fields.take("inlineThresholdBytes", INLINE)?.unwrap_or(64 << 10);
     if bytes > INLINE_MAX { Err(fields.refuse("inlineThresholdBytes", INLINE)) } else { Ok(bytes) }
+}
+
+fn access_logs(mut fields: Fields, warnings: &mut Vec<String>) -> Result<AccessLogDelivery, ConfigError> {
+    let default = AccessLogDelivery::default();
+    let seconds = fields.take::<NonZeroU32>("deliverySeconds", DELIVERY)?;
+    let lines = fields.take("linesPerObject", LINES)?.unwrap_or(default.lines);
+    if !(1..=100_000).contains(&lines) {
+        return Err(fields.refuse("linesPerObject", LINES));
+    }
+    fields.finish(warnings);
+    let interval = seconds.map_or(default.interval, |seconds| Duration::from_secs(u64::from(seconds.get())));
+    Ok(AccessLogDelivery { interval, lines })
 }
 
 fn compat(mut fields: Fields, warnings: &mut Vec<String>) -> Result<Compat, ConfigError> {

@@ -45,7 +45,6 @@ static LATER: &[Later] = &[
     later("scuba", "quota by utilisation service", host_and_port),
     later("quota", "quota by utilisation service", object),
     later("managementAgent", "remote management", object),
-    later("reportToken", "report route", text),
     later("maxScannedLifecycleListingEntries", "lifecycle listings", scanned_entries),
     later("lifecycleRoleName", "lifecycle", text),
     later("overlayVersion", "remote management", number),
@@ -121,6 +120,12 @@ fn tuning(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(), ConfigE
 pub(super) fn has_location_metrics(fields: &Fields) -> bool {
     let metrics = fields.peek("utapi").and_then(|utapi| utapi.get("metrics"));
     metrics.and_then(Value::as_array).is_some_and(|metrics| metrics.iter().any(|metric| metric == "location"))
+}
+
+/// The values of `field` in a list of objects that is accepted without effect: other settings may name them.
+pub(super) fn names(fields: &Fields, key: &str, field: &str) -> Vec<String> {
+    let list = fields.peek(key).and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(|item| item.get(field)?.as_str().map(str::to_owned)).collect()
 }
 
 fn object(value: &Value) -> Result<(), Rule> {
@@ -340,7 +345,6 @@ static VARIABLES: &[(&str, &str)] = &[
     ("QUOTA_ENABLE_INFLIGHTS", "quota by utilisation service"),
     ("QUOTA_MAX_STALENESS_MS", "quota by utilisation service"),
     ("REDIS_*", "statistics in Redis"),
-    ("REPORT_TOKEN", "report route"),
     ("S3KMIP_*", "external key managers"),
     ("SCUBA_*", "quota by utilisation service"),
     ("TESTING_MODE", "settable last-modified"),

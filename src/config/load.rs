@@ -83,6 +83,7 @@ impl Config {
             tls,
             ssl_generate,
             health_allow_from: health_allow_from(file.allow_from, variables)?,
+            report_token: variables.report_token.clone().or(file.report_token),
             trusted_proxies: file.trusted_proxies,
             log: LogSettings {
                 level: options.log_level.or(variables.log_level).unwrap_or(file.log_levels.0),
@@ -109,6 +110,9 @@ impl Config {
             compat: file.own.compat,
             inline_threshold: file.own.inline_threshold,
             journal_max_entries: file.own.journal_max_entries,
+            replication_sites: file.replication_sites,
+            notification_targets: file.notification_targets,
+            access_logs: file.own.access_logs,
             limits: file.own.limits,
             accounts: Arc::new(accounts),
             locations: Arc::new(locations),

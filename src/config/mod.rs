@@ -33,8 +33,8 @@ pub use limits::{Limits, MinRate};
 pub use locations::{DEFAULT_LOCATION, Details, Durability, Location, LocationKind, Locations};
 pub use reload::{Reloadable, Reloaded};
 pub use settings::{
-    Compat, Config, DataKind, ListenOrigin, LogFormat, LogLevel, LogSettings, MetadataKind, RecordLog, SslGenerate,
-    TlsFiles, TrustedProxies, UnknownWord,
+    AccessLogDelivery, Compat, Config, DataKind, ListenOrigin, LogFormat, LogLevel, LogSettings, MetadataKind,
+    RecordLog, SslGenerate, TlsFiles, TrustedProxies, UnknownWord,
 };
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
+use secrecy::SecretString;
 
 use super::{authdata::Accounts, launch::Launch, limits::Limits, locations::Locations};
 use crate::types::version_id::VersionIdEncoding;
@@ -175,6 +176,21 @@ pub enum ListenOrigin {
     Loopback,
 }
 
+/// How access logs of buckets are delivered; key `cloudserver.accessLogs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessLogDelivery {
+    /// `deliverySeconds`: the time between deliveries, at least 1 second. Default 300 seconds.
+    pub interval: Duration,
+    /// `linesPerObject`: most lines of a log object; so many are delivered at once. Default 10000.
+    pub lines: usize,
+}
+
+impl Default for AccessLogDelivery {
+    fn default() -> Self {
+        Self { interval: Duration::from_mins(5), lines: 10_000 }
+    }
+}
+
 /// Deviations that clients of the original may need; key `cloudserver.compat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compat {
@@ -218,6 +234,8 @@ pub struct Config {
     pub ssl_generate: Option<SslGenerate>,
     /// Who may ask for health and reports; always has `127.0.0.1/8` and `::1`.
     pub health_allow_from: Vec<IpNet>,
+    /// `reportToken`, `REPORT_TOKEN`: the secret of `/_/report`. Default none, and no report.
+    pub report_token: Option<SecretString>,
     /// Whose word on the client's address is taken. Default nobody's.
     pub trusted_proxies: Option<TrustedProxies>,
     /// What is logged, and how.
@@ -256,6 +274,12 @@ pub struct Config {
     pub inline_threshold: u64,
     /// `cloudserver.journalMaxEntries`: entries that the journal keeps. Default 1000000.
     pub journal_max_entries: u64,
+    /// `replicationEndpoints`: the sites that replication rules may name. Default none.
+    pub replication_sites: Vec<String>,
+    /// `bucketNotificationDestinations`: the targets that notification configurations may name. Default none.
+    pub notification_targets: Vec<String>,
+    /// `cloudserver.accessLogs`.
+    pub access_logs: AccessLogDelivery,
     /// `cloudserver.limits`.
     pub limits: Limits,
     /// The accounts at start.

@@ -29,6 +29,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "framing", run: http::fuzzing::framing },
     Target { name: "post_policy", run: auth::fuzzing::post_policy },
     Target { name: "records", run: storage::fuzzing::records },
+    Target { name: "search", run: s3::search::fuzzing::search },
     Target { name: "tagging", run: s3::fuzzing::tagging },
     Target { name: "values", run: s3::fuzzing::values },
 ];

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::MetadataError;
+use super::{Growth, MetadataError};
 
 const WIDTH: usize = size_of::<i64>();
 
@@ -40,9 +40,35 @@ pub fn add(current: Option<&[u8]>, deltas: &[i64]) -> Result<Bytes, MetadataErro
     Ok(encode(&counters))
 }
 
+/// Whether the counters in `value`, once grown, are within their bounds. Bytes that are no counters have no room.
+///
+/// Sums are exact: they do not wrap.
+pub fn has_room(value: &[u8], growth: &[Growth]) -> bool {
+    let (words, rest) = value.as_chunks::<WIDTH>();
+    let counter = |place: usize| words.get(place).map_or(0, |word| i128::from(i64::from_le_bytes(*word)));
+    rest.is_empty()
+        && growth.iter().all(|Growth { places, bound, by }| {
+            let bound = counter(*bound);
+            bound == 0 || places.iter().map(|place| counter(*place)).sum::<i128>() + i128::from(*by) <= bound
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bounds_are_exact_and_zero_is_none() {
+        let value = encode(&[5, i64::MAX, 3, 10]);
+        let grown = |places, bound, by| has_room(&value, &[Growth { places, bound, by }]);
+        assert!(grown(&[0, 2], 3, 2));
+        assert!(!grown(&[0, 2], 3, 3));
+        assert!(grown(&[0, 2], 9, i64::MAX), "no such counter");
+        assert!(!grown(&[0, 1], 3, i64::MAX), "sums do not wrap");
+        assert!(grown(&[0, 2], 3, -100));
+        assert!(has_room(&encode(&[1, 0]), &[Growth { places: &[0], bound: 1, by: 7 }]), "a bound of zero is none");
+        assert!(!has_room(b"abc", &[]), "no counters, no room");
+    }
 
     #[test]
     fn missing_counters_are_zero_and_surplus_ones_are_kept() {

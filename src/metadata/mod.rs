@@ -54,11 +54,15 @@ pub enum Table {
     Garbage,
     /// Blob name → a data write under way; what a crash leaves here is garbage.
     Pending,
+    /// Per bucket: kind and id → a setting of which a bucket may have many.
+    Settings,
+    /// Sequence number → lines of server access logs that wait for their delivery.
+    AccessLines,
 }
 
 impl Table {
     /// Every table, in the order of the stored format.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::System,
         Self::Buckets,
         Self::Owners,
@@ -71,6 +75,8 @@ impl Table {
         Self::Journal,
         Self::Garbage,
         Self::Pending,
+        Self::Settings,
+        Self::AccessLines,
     ];
 
     /// The name of the column family.
@@ -88,6 +94,8 @@ impl Table {
             Self::Journal => "journal",
             Self::Garbage => "garbage",
             Self::Pending => "pending",
+            Self::Settings => "settings",
+            Self::AccessLines => "access_lines",
         }
     }
 }
@@ -120,8 +128,8 @@ impl Namespace {
             Table::Owners => "users..bucket".to_owned(),
             Table::Uploads | Table::Parts => format!("mpuShadowBucket{bucket}"),
             Table::Journal => "..recordLogs".to_owned(),
-            Table::Current | Table::Versions | Table::Usage | Table::Bodies => bucket.to_owned(),
-            Table::System | Table::Garbage | Table::Pending => self.table.name().to_owned(),
+            Table::Current | Table::Versions | Table::Usage | Table::Bodies | Table::Settings => bucket.to_owned(),
+            Table::System | Table::Garbage | Table::Pending | Table::AccessLines => self.table.name().to_owned(),
         }
     }
 }
@@ -150,6 +158,19 @@ pub enum Condition {
     Equals(Bytes),
     /// No key of the name space lies in `key..end`; the condition's own key is the start.
     EmptyRange(Bytes),
+    /// The key is there, and its counters have room for what is to be added ([`counters::has_room`]).
+    Room(Vec<Growth>),
+}
+
+/// What is to be added to counters that are bounded together, by a bound that is a counter of the same value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// Places of the counters that add up.
+    pub places: &'static [usize],
+    /// Place of their bound. Without such a counter, or where it is zero, there is no bound.
+    pub bound: usize,
+    /// What comes to the sum.
+    pub by: i64,
 }
 
 /// One change.

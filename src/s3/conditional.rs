@@ -71,6 +71,24 @@ impl ReadCondition {
         )
     }
 
+    /// The conditions that a rename puts on its source.
+    pub fn of_rename_source(head: &Head) -> Self {
+        Self::from_headers(
+            head,
+            [
+                "x-amz-rename-source-if-match",
+                "x-amz-rename-source-if-none-match",
+                "x-amz-rename-source-if-modified-since",
+                "x-amz-rename-source-if-unmodified-since",
+            ],
+        )
+    }
+
+    /// The dates that a rename asks of what is at its destination; tags are [`write_condition`]'s.
+    pub fn of_rename_destination(head: &Head) -> Self {
+        Self { matches: None, none_match: None, ..Self::read(head) }
+    }
+
     fn from_headers(head: &Head, [matching, none_match, modified, unmodified]: [&str; 4]) -> Self {
         let date = |name| head.header(name).and_then(parse_date);
         Self {

@@ -33,6 +33,10 @@ pub struct Settings {
     pub delete_concurrency: usize,
     /// Buckets that anybody may read (`ALLOW_PUBLIC_READ_BUCKETS`).
     pub public_read: Arc<Vec<String>>,
+    /// Places that replication may copy to, besides locations (`replicationEndpoints`).
+    pub replication_sites: Arc<Vec<String>>,
+    /// Targets of notifications (`bucketNotificationDestinations`).
+    pub notification_targets: Arc<Vec<String>>,
 }
 
 /// Looks accounts up by canonical id or e-mail address, for display and grants.

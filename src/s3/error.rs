@@ -14,7 +14,7 @@ use super::{
 use crate::{
     data::DataError,
     metadata::MetadataError,
-    storage::{CompletionFault, FailedCondition, StorageError},
+    storage::{CompletionFault, FailedCondition, StorageError, lock::LockError},
     telemetry::RequestId,
     types::BodyError,
 };
@@ -237,9 +237,18 @@ impl From<StorageError> for S3Error {
             StorageError::BucketAlreadyOwnedByYou => S3Code::BucketAlreadyOwnedByYou.into(),
             StorageError::BucketAlreadyExists => S3Code::BucketAlreadyExists.into(),
             StorageError::BucketNotEmpty => S3Code::BucketNotEmpty.into(),
+            StorageError::TooManySettings => S3Code::TooManyConfigurations.into(),
+            StorageError::VersioningNotEnabled => {
+                Self::request("Versioning must be 'Enabled' on the bucket to apply a replication configuration")
+            }
+            StorageError::VersioningNeeded => Self::new(
+                S3Code::InvalidBucketState,
+                "A replication configuration is present on this bucket, so the versioning state cannot be changed.",
+            ),
             StorageError::NoSuchKey(_) => S3Code::NoSuchKey.into(),
             StorageError::NoSuchVersion => S3Code::NoSuchVersion.into(),
             StorageError::IsDeleteMarker(_) => S3Code::MethodNotAllowed.into(),
+            StorageError::Lock(e) => e.into(),
             StorageError::PreconditionFailed(condition) => {
                 Self::from(S3Code::PreconditionFailed).with("Condition", condition_name(condition))
             }
@@ -254,6 +263,19 @@ impl From<StorageError> for S3Error {
                 .with("PartNumber", number.to_string())
                 .with("ETag", etag.as_str()),
             StorageError::InvalidCompletion(fault) => fault.into(),
+            StorageError::QuotaExceeded => S3Code::QuotaExceeded.into(),
+            StorageError::NoSuchAnnotation => S3Code::NoSuchAnnotation.into(),
+            StorageError::TooManyAnnotations => S3Code::AnnotationLimitExceeded.into(),
+            StorageError::Versioned => Self::request("This operation needs a bucket without versioning."),
+            StorageError::TokenReused => S3Code::IdempotencyParameterMismatch.into(),
+            StorageError::WriteOffset { size, .. } => {
+                Self::from(S3Code::InvalidWriteOffset).with("ObjectSize", size.to_string())
+            }
+            StorageError::TooManyParts => S3Code::TooManyParts.into(),
+            StorageError::AppendChecksum(algorithm) => Self::request(format!(
+                "The checksum of data that is appended must be of the object's algorithm, {}.",
+                algorithm.name()
+            )),
             StorageError::Metadata(e) => e.into(),
             StorageError::Data(e) => e.into(),
             StorageError::Body(e) => e.into(),
@@ -261,6 +283,23 @@ impl From<StorageError> for S3Error {
             | StorageError::UnknownLocation(_)
             | StorageError::Broken(_)
             | StorageError::Record(_) => Self::from(S3Code::InternalError).because(e),
+        }
+    }
+}
+
+impl From<LockError> for S3Error {
+    fn from(e: LockError) -> Self {
+        match e {
+            LockError::Protected => {
+                Self::new(S3Code::AccessDenied, "Access Denied because object protected by object lock.")
+            }
+            LockError::NotConfigured => Self::request("Bucket is missing Object Lock Configuration"),
+            LockError::PastDate => Self::new(S3Code::InvalidArgument, "The retain until date must be in the future!"),
+            LockError::Incomplete => Self::new(
+                S3Code::InvalidArgument,
+                "Mode and retain until date, event hold and event hold duration must be supplied together.",
+            ),
+            LockError::BucketState => S3Code::InvalidBucketState.into(),
         }
     }
 }
@@ -287,6 +326,8 @@ fn condition_name(condition: FailedCondition) -> &'static str {
         FailedCondition::IfNoneMatch => "If-None-Match",
         FailedCondition::IfMatchSize => "x-amz-if-match-size",
         FailedCondition::IfMatchLastModified => "x-amz-if-match-last-modified-time",
+        FailedCondition::RenameSource => "x-amz-rename-source-if-*",
+        FailedCondition::RenameDestination => "If-Modified-Since or If-Unmodified-Since",
     }
 }
 

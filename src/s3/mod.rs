@@ -1,5 +1,6 @@
 //! The S3 protocol: one operation is one type and one row of a table.
 
+mod absent;
 mod auth_error;
 pub mod body;
 pub mod codes;
@@ -11,14 +12,20 @@ pub mod error;
 pub(crate) mod fuzzing;
 pub mod grants;
 pub mod head;
+pub mod lock_headers;
 pub mod object_headers;
 pub mod operation;
 pub mod ops;
 mod permits;
 pub mod pipeline;
 pub mod reply;
+pub mod report;
 pub mod request_body;
 pub mod resolve;
+pub mod search;
+mod server_log;
+pub mod shape;
+mod sosapi;
 pub mod table;
 pub mod tags;
 pub mod token;

@@ -9,6 +9,7 @@ use super::{
     error::{S3Error, S3Result},
     grants::{self, Subject},
     head::Head,
+    lock_headers,
     reply::set,
     tags,
 };
@@ -41,7 +42,7 @@ const USER_PREFIX: &str = "x-amz-meta-";
 ///
 /// # Errors
 /// `MetadataTooLarge`, `InvalidStorageClass`, `InvalidRedirectLocation`, `InvalidTag`, `InvalidArgument`, those of
-/// [`grants::from_headers`], and `NotImplemented` for what a later release brings.
+/// [`grants::from_headers`] and [`lock_headers::read`], and `NotImplemented` for what a later release brings.
 pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attributes> {
     refuse_missing_features(head)?;
     let owner = cx.principal.account.clone();
@@ -60,6 +61,8 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
         )?,
         storage_class: storage_class(head)?,
         redirect: redirect(head)?,
+        lock: lock_headers::read(head)?,
+        annotations: None,
         owner: Some(owner),
     })
 }
@@ -67,8 +70,7 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
 /// Headers whose features are not here: pretending would lose what the client asked for.
 fn refuse_missing_features(head: &Head) -> S3Result<()> {
     let encryption = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
-    let lock = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-object-lock-"));
-    match encryption.or(lock) {
+    match encryption {
         Some(name) => Err(S3Error::from(S3Code::NotImplemented).with("Header", name.as_str())),
         None => Ok(()),
     }

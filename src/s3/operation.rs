@@ -62,6 +62,17 @@ impl Pattern {
         Self { method, scope, query, header }
     }
 
+    /// Whether a request is of this form.
+    pub fn matches(&self, head: &Head, scope: Scope) -> bool {
+        self.method == head.method
+            && self.scope == scope
+            && (self.header.is_empty() || head.header(self.header).is_some())
+            && self.query.iter().all(|wanted| match wanted.split_once('=') {
+                Some((name, value)) => head.query(name) == Some(value),
+                None => head.has_query(wanted),
+            })
+    }
+
     /// How much a request must have to match: of two matching patterns the more demanding one is meant.
     pub fn weight(&self) -> usize {
         2 * self.query.len() + usize::from(!self.header.is_empty())

@@ -18,12 +18,15 @@ use super::{
     operation::{Route, Scope},
     permits::{self, KeyPermits},
     reply,
+    report::{self, ReportRoute},
     request_body::RequestBody,
     resolve::{self, Address},
-    website,
+    server_log::Draft,
+    sosapi, website,
 };
 use crate::{
     auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, Principal, RequestHead, authenticate},
+    logging::AccessLogs,
     storage::Storage,
     telemetry::{
         AccessFacts, RequestId,
@@ -57,6 +60,8 @@ struct Inner {
     intake: Intake,
     permits: KeyPermits,
     probe: Option<Probe>,
+    access_logs: Option<AccessLogs>,
+    report: ReportRoute,
 }
 
 /// What a service is made of, besides what may be replaced.
@@ -72,6 +77,10 @@ pub struct Parts {
     pub requests_per_key: usize,
     /// Answers the health paths of this port.
     pub probe: Option<Probe>,
+    /// Takes the lines of buckets that keep a log.
+    pub access_logs: Option<AccessLogs>,
+    /// Answers reports.
+    pub report: ReportRoute,
 }
 
 /// What is known of a request when its answer is made.
@@ -80,16 +89,17 @@ struct Outcome {
     resource: String,
     head_only: bool,
     bucket_region: Option<String>,
+    draft: Option<Box<Draft>>,
 }
 
 impl S3Service {
     /// A service of these parts.
     pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
-        let Parts { storage, auth, intake, requests_per_key, probe } = parts;
+        let Parts { storage, auth, intake, requests_per_key, probe, access_logs, report } = parts;
         let auth = Arc::new(auth);
         let permits = KeyPermits::new(requests_per_key);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe }) }
+        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe, access_logs, report }) }
     }
 
     /// Puts other accounts and settings in force; requests under way keep theirs.
@@ -107,12 +117,13 @@ impl S3Service {
             resource: parts.uri.path().to_owned(),
             head_only: parts.method == Method::HEAD,
             bucket_region: None,
+            draft: None,
         };
         let is_preflight = parts.method == Method::OPTIONS;
         let origin = if is_preflight { None } else { CrossOrigin::read(&parts.method, &parts.headers) };
         let snapshot = self.inner.snapshot.load_full();
         let mut response = match Target::website(&parts, connection, &snapshot.settings) {
-            Some(page) => match self.visit(parts, page, &snapshot, &mut outcome).await {
+            Some(page) => match self.visit(parts, (page, connection), &snapshot, &mut outcome).await {
                 Ok(response) => response,
                 Err(failure) => {
                     outcome.note_error(&failure.error);
@@ -135,6 +146,9 @@ impl S3Service {
         if let Some(region) = outcome.bucket_region {
             reply::set(response.headers_mut(), http::HeaderName::from_static("x-amz-bucket-region"), &region);
         }
+        if let Some(draft) = outcome.draft {
+            response = draft.attach(response, &outcome.facts, &id);
+        }
         response.extensions_mut().insert(outcome.facts);
         response
     }
@@ -149,6 +163,7 @@ impl S3Service {
         let target = Target::read(&parts, connection, &snapshot.settings.endpoints)?;
         outcome.note_address(&target.address);
         let scope = target.address.scope();
+        outcome.draft = self.draft(&parts, connection, &target.address).await;
         if parts.method == Method::OPTIONS && scope != Scope::Service {
             return self.preflight(&parts, &target.address, outcome).await;
         }
@@ -159,6 +174,9 @@ impl S3Service {
         head.base_url.clone_from(&target.base_url);
 
         let authenticated = self.authenticate(&head, &parts.uri, &target, snapshot, connection)?;
+        if let Some(draft) = &mut outcome.draft {
+            draft.identify(&authenticated.principal);
+        }
         outcome.facts.requester = Some(Arc::from(authenticated.principal.account.as_str()));
         if scope == Scope::Bucket && head.method == Method::HEAD {
             outcome.bucket_region = Some(snapshot.settings.region.clone());
@@ -181,6 +199,16 @@ impl S3Service {
         })
     }
 
+    /// Begins the line of a request to a bucket that keeps a log.
+    async fn draft(&self, parts: &RequestParts, connection: Connection, address: &Address) -> Option<Box<Draft>> {
+        let logs = self.inner.access_logs.as_ref()?;
+        let name = BucketName::new(&address.bucket).ok()?;
+        let bucket = self.inner.storage.bucket(&name).await.ok()?;
+        bucket.record.logging.as_ref()?;
+        let now = self.inner.storage.clock().now();
+        Some(Box::new(Draft::begin(logs.clone(), bucket, address.scope(), (parts, connection), now)))
+    }
+
     fn context(&self, snapshot: &Snapshot, principal: Principal, head: Arc<Head>) -> Context {
         let forms = FormGate { credentials: Arc::clone(&snapshot.credentials), settings: Arc::clone(&self.inner.auth) };
         let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
@@ -191,12 +219,13 @@ impl S3Service {
     async fn visit(
         &self,
         parts: RequestParts,
-        page: S3Result<Target>,
+        (page, connection): (S3Result<Target>, Connection),
         snapshot: &Snapshot,
         outcome: &mut Outcome,
     ) -> Result<Response<ResponseBody>, website::Failure> {
         let page = page?;
         outcome.note_address(&page.address);
+        outcome.draft = self.draft(&parts, connection, &page.address).await;
         if parts.method == Method::OPTIONS {
             return Ok(self.preflight(&parts, &page.address, outcome).await?);
         }
@@ -253,10 +282,21 @@ impl S3Service {
         authenticate(&request, snapshot.credentials.as_ref(), &self.inner.auth, now).map_err(auth_error::s3_error)
     }
 
+    async fn report(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
+        let is_allowed = self.inner.probe.as_ref()?.allows(connection.peer.ip());
+        let directory = Arc::clone(&self.inner.snapshot.load().directory);
+        let store = (&self.inner.storage, directory.as_ref());
+        let mut response = self.inner.report.answer(store, (&parts.method, &parts.headers), is_allowed).await;
+        let facts = AccessFacts { operation: "Report", action: "report", ..AccessFacts::default() };
+        response.extensions_mut().insert(facts);
+        Some(response)
+    }
+
     async fn health(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
         let depth = match parts.uri.path() {
             "/_/healthcheck" => Depth::Live,
             "/_/healthcheck/deep" => Depth::Ready,
+            report::PATH => return self.report(parts, connection).await,
             _ => return None,
         };
         let answer = self.inner.probe.as_ref()?.answer(depth, &parts.method, connection.peer.ip()).await;
@@ -302,7 +342,12 @@ struct Target {
 impl Target {
     fn read(parts: &RequestParts, connection: Connection, endpoints: &BTreeMap<String, String>) -> S3Result<Self> {
         let host = resolve::host_of(&parts.headers, &parts.uri);
-        let address = resolve::address(host, parts.uri.path(), endpoints)?;
+        let mut address = resolve::address(host, parts.uri.path(), endpoints)?;
+        if address.virtual_bucket.is_none()
+            && let Some(path) = sosapi::rerouted(parts.uri.path())
+        {
+            address = resolve::address(host, &path, endpoints)?;
+        }
         Ok(Self { address, base_url: base_url(parts, connection) })
     }
 

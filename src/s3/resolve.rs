@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, Method, header};
 
 use super::{
+    absent,
     codes::S3Code,
     error::{S3Error, S3Result},
     head::Head,
@@ -32,6 +33,7 @@ const SUB_RESOURCES: &[&str] = &[
     "lifecycle",
     "location",
     "logging",
+    "metadataAnnotationTable",
     "metadataConfiguration",
     "metadataInventoryTable",
     "metadataJournalTable",
@@ -177,7 +179,10 @@ fn virtual_bucket<'a>(host: &'a str, endpoints: &'a BTreeMap<String, String>) ->
 /// `NotImplemented` for a sub-resource or combination this server does not have, `MethodNotAllowed` for a method that
 /// fits nothing, `InvalidArgument` for a copy source on what is no copy.
 pub fn route(head: &Head, scope: Scope) -> S3Result<&'static Route> {
-    let matching = OPERATIONS.iter().filter(|route| matches(&route.pattern, head, scope, &head.method));
+    if let Some(refusal) = absent::refusal(head, scope) {
+        return Err(refusal);
+    }
+    let matching = OPERATIONS.iter().filter(|route| route.pattern.matches(head, scope));
     let best = matching.max_by_key(|route| route.pattern.weight());
     let named = SUB_RESOURCES.iter().find(|name| head.has_query(name) && concerns(name, scope));
     let route = match (best, named) {
@@ -193,16 +198,6 @@ pub fn route(head: &Head, scope: Scope) -> S3Result<&'static Route> {
         }
         _ => Ok(route),
     }
-}
-
-fn matches(pattern: &Pattern, head: &Head, scope: Scope, method: &Method) -> bool {
-    pattern.method == *method
-        && pattern.scope == scope
-        && (pattern.header.is_empty() || head.header(pattern.header).is_some())
-        && pattern.query.iter().all(|wanted| match wanted.split_once('=') {
-            Some((name, value)) => head.query(name) == Some(value),
-            None => head.has_query(wanted),
-        })
 }
 
 /// Whether the pattern asks for a sub-resource that the request names.

@@ -48,7 +48,14 @@ pub fn parse_document(root: &Element<'_>, most: usize, whose: &str) -> S3Result<
     if root.name() != "Tagging" {
         return Err(S3Code::MalformedXML.into());
     }
-    let set = root.required("TagSet")?;
+    parse_list(root.required("TagSet")?, most, whose)
+}
+
+/// Reads a list of `Tag` elements.
+///
+/// # Errors
+/// As [`parse_document`].
+pub fn parse_list(set: &Element<'_>, most: usize, whose: &str) -> S3Result<Vec<Pair>> {
     let mut pairs: Vec<Pair> = Vec::new();
     for tag in set.children_named("Tag") {
         let pair = Pair { name: tag.required_text("Key")?.to_owned(), value: tag.required_text("Value")?.to_owned() };

@@ -18,9 +18,11 @@ use crate::{
     clock::{Identifiers, SystemClock},
     config::{Config, ListenOrigin, shared_credentials},
     http::{Drain, Limits, Listener, Service, serve},
+    logging::{AccessLogs, LogSettings},
     s3::{
         body::{Intake, Pace},
         pipeline::{Parts, S3Service},
+        report::ReportRoute,
     },
     storage::{Settings, Storage},
     tasks::Tasks,
@@ -114,6 +116,8 @@ impl Server {
             intake: intake(&config),
             requests_per_key: config.limits.requests_per_access_key,
             probe: Some(probe.clone()),
+            access_logs: Some(AccessLogs::start(storage.clone(), log_settings(&config), &front.tasks)),
+            report: ReportRoute { token: config.report_token.clone() },
         };
         let s3 = S3Service::new(parts, snapshot(&config, &set));
         front.metrics.watch_disk(config.data_path.clone());
@@ -189,6 +193,14 @@ impl Front {
             tls: None,
         };
         Ok(serve(listeners, service, self.readiness.clone(), &self.tasks)?)
+    }
+}
+
+fn log_settings(config: &Config) -> LogSettings {
+    LogSettings {
+        interval: config.access_logs.interval,
+        lines: config.access_logs.lines,
+        region: config.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
         max_object_tags: config.compat.max_object_tags,
         delete_concurrency: config.multi_object_delete_concurrency,
         public_read: Arc::new(config.allow_public_read_buckets.clone()),
+        replication_sites: Arc::new(config.replication_sites.clone()),
+        notification_targets: Arc::new(config.notification_targets.clone()),
     };
     Snapshot { credentials: Arc::<AccountBook>::clone(&book), directory: book, settings: Arc::new(settings) }
 }

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use super::{
     Storage, StorageError, StorageResult,
     change::Change,
-    keys,
+    keys, lock, quota,
     records::{AclRecord, BucketRecord, JournalOp, Record, Versioning},
 };
 use crate::{
@@ -196,6 +196,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::BucketAlreadyOwnedByYou`], [`StorageError::BucketAlreadyExists`].
     pub async fn create_bucket(&self, new: NewBucket) -> StorageResult<Arc<Bucket>> {
+        lock::check_bucket(None, &new.record)?;
         let now = self.inner.clock.now();
         let mut record = new.record;
         record.id = u64::from_be_bytes(self.inner.ids.random());
@@ -228,20 +229,41 @@ impl Storage {
     }
 
     /// Changes a bucket's settings. `edit` may run several times.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSuchBucket`]; [`lock::LockError::BucketState`] for a change that object lock rules out.
     pub async fn update_bucket(
         &self,
         name: &BucketName,
         edit: impl Fn(&mut BucketRecord) + Send,
     ) -> StorageResult<Arc<Bucket>> {
+        let always = move |record: &mut BucketRecord| {
+            edit(record);
+            Ok(())
+        };
+        self.try_update_bucket(name, always).await
+    }
+
+    /// As [`Storage::update_bucket`], unless `edit` finds that the settings do not allow it.
+    ///
+    /// # Errors
+    /// That of `edit`; nothing is changed then.
+    pub async fn try_update_bucket(
+        &self,
+        name: &BucketName,
+        edit: impl Fn(&mut BucketRecord) -> StorageResult<()> + Send,
+    ) -> StorageResult<Arc<Bucket>> {
         let _guard = self.inner.locks.lock_bucket(name).await;
         for _ in 0..ATTEMPTS {
             let (bucket, stored) = self.read_bucket(name).await?;
             let mut record = bucket.record.clone();
-            edit(&mut record);
+            edit(&mut record)?;
+            lock::check_bucket(Some(&bucket.record), &record)?;
             let changed = Arc::new(Bucket::new(name.clone(), record));
             let mut change = Change::new(&changed);
             change.batch.unchanged(BUCKETS, name.as_str().as_bytes().to_vec(), Some(&stored));
             change.batch.put(BUCKETS, name.as_str().as_bytes().to_vec(), changed.record.to_bytes());
+            quota::move_limits(&mut change, &bucket.record);
             change.tell(JournalOp::BucketChanged, "", None, self.inner.clock.now());
             let changing = self.inner.buckets.change(name);
             let result = self.inner.metadata.commit(change.finish().0).await;
@@ -342,7 +364,7 @@ impl Storage {
         self.usage_of(bucket.id).await?.ok_or(StorageError::NoSuchBucket)
     }
 
-    async fn usage_of(&self, bucket: BucketId) -> StorageResult<Option<Usage>> {
+    pub(super) async fn usage_of(&self, bucket: BucketId) -> StorageResult<Option<Usage>> {
         let stored = self.inner.metadata.get(Namespace::of(Table::Usage, bucket), keys::USAGE).await?;
         let Some(stored) = stored else { return Ok(None) };
         let (counters, _) = stored.as_chunks::<8>();

@@ -5,10 +5,11 @@ use bytes::Bytes;
 use super::{
     buckets::Bucket,
     keys,
+    lock::Removable,
     records::{Garbage, GarbageKind, JournalEntry, JournalOp, ObjectRecord, Record, Segment},
 };
 use crate::{
-    metadata::{Batch, Condition, Namespace, Table},
+    metadata::{Batch, Condition, Growth, Namespace, Table},
     types::{ObjectKey, Timestamp, UploadId, VersionId},
 };
 
@@ -25,6 +26,20 @@ pub(super) struct UsageDelta {
     pub(super) upload_bytes: i64,
 }
 
+/// Where the counters and limits of a bucket are in its usage value.
+pub(super) mod places {
+    /// As [`super::UsageDelta::versions`].
+    pub(in crate::storage) const VERSIONS: usize = 1;
+    /// As [`super::UsageDelta::bytes`].
+    pub(in crate::storage) const BYTES: usize = 2;
+    /// As [`super::UsageDelta::upload_bytes`].
+    pub(in crate::storage) const UPLOADS: usize = 3;
+    /// Most bytes of versions and parts together; 0 for any number.
+    pub(in crate::storage) const MAX_BYTES: usize = 4;
+    /// Most versions; 0 for any number.
+    pub(in crate::storage) const MAX_VERSIONS: usize = 5;
+}
+
 /// A batch for one bucket.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
@@ -33,6 +48,32 @@ pub(super) struct Change<'a> {
     pub(super) usage: UsageDelta,
     freed: Vec<Segment>,
     leaves_garbage: bool,
+    /// Whether the first condition is the bucket's life: its limits can be checked there.
+    guarded: bool,
+    demand: Demand,
+}
+
+/// Which limits of the bucket a change must keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Those of the counters it makes larger: what deletes or shrinks is always allowed.
+    #[default]
+    Growth,
+    /// All, whatever it changes.
+    All,
+    /// All, with room for one more byte and one more version: something is about to begin.
+    More,
+}
+
+impl Demand {
+    /// What a counter must have room for.
+    fn of(self, growth: i64) -> Option<i64> {
+        match self {
+            Self::Growth => (growth > 0).then_some(growth),
+            Self::All => Some(growth),
+            Self::More => Some(growth.max(1)),
+        }
+    }
 }
 
 impl<'a> Change<'a> {
@@ -40,12 +81,25 @@ impl<'a> Change<'a> {
     pub(super) fn new(bucket: &'a Bucket) -> Self {
         let mut batch = Batch::new();
         batch.require(Namespace::of(Table::Usage, bucket.id), keys::USAGE, Condition::Present);
-        Self::over(bucket, batch)
+        Self { guarded: true, ..Self::over(bucket, batch) }
     }
 
     /// A change over a batch with conditions of its own.
     pub(super) fn over(bucket: &'a Bucket, batch: Batch) -> Self {
-        Self { bucket, batch, usage: UsageDelta::default(), freed: Vec::new(), leaves_garbage: false }
+        Self {
+            bucket,
+            batch,
+            usage: UsageDelta::default(),
+            freed: Vec::new(),
+            leaves_garbage: false,
+            guarded: false,
+            demand: Demand::Growth,
+        }
+    }
+
+    /// Asks for more than that the change itself keeps the limits.
+    pub(super) fn demand(&mut self, demand: Demand) {
+        self.demand = demand;
     }
 
     /// The bucket's share of a table.
@@ -77,17 +131,21 @@ impl<'a> Change<'a> {
     pub(super) fn count(&mut self, record: &ObjectRecord) {
         if !record.delete_marker {
             self.usage.versions += 1;
-            self.usage.bytes += signed(record.size);
+            self.usage.bytes += signed(record.stored_bytes());
         }
     }
 
     /// Frees the data of a version that is gone, and uncounts it.
-    pub(super) fn free(&mut self, record: &ObjectRecord) {
+    pub(super) fn free(&mut self, removable: &Removable<'_>) {
+        let record = removable.record();
         if record.delete_marker {
             return;
         }
         self.usage.versions -= 1;
-        self.usage.bytes -= signed(record.size);
+        self.usage.bytes -= signed(record.stored_bytes());
+        if !record.annotation_id.is_empty() {
+            self.free_upload(&record.annotation_id);
+        }
         if record.layout.is_some() {
             self.free_upload(&record.upload_id);
         } else if record.segments.len() > 1 {
@@ -142,9 +200,26 @@ impl<'a> Change<'a> {
         self.batch.append(Namespace::global(Table::Journal), entry.to_bytes());
     }
 
+    /// What the bucket must have room for. The limits are in the counters' own row, so no write misses a new one, and
+    /// a bucket without limits pays nothing.
+    fn growth(&self) -> Vec<Growth> {
+        if !self.guarded {
+            return Vec::new();
+        }
+        let bytes = self.demand.of(self.usage.bytes + self.usage.upload_bytes);
+        let versions = self.demand.of(self.usage.versions);
+        let bytes = bytes.map(|by| Growth { places: &[places::BYTES, places::UPLOADS], bound: places::MAX_BYTES, by });
+        let versions = versions.map(|by| Growth { places: &[places::VERSIONS], bound: places::MAX_VERSIONS, by });
+        bytes.into_iter().chain(versions).collect()
+    }
+
     /// The finished batch, and whether it leaves garbage behind.
     pub(super) fn finish(mut self) -> (Batch, bool) {
         let UsageDelta { objects, versions, bytes, upload_bytes } = self.usage;
+        let growth = self.growth();
+        if let Some((_, _, condition)) = self.batch.conditions.first_mut().filter(|_| !growth.is_empty()) {
+            *condition = Condition::Room(growth);
+        }
         if self.usage != UsageDelta::default() {
             let ns = self.ns(Table::Usage);
             self.batch.add(ns, keys::USAGE, vec![objects, versions, bytes, upload_bytes]);

@@ -6,6 +6,7 @@ use super::{
     FailedCondition, Storage, StorageError, StorageResult,
     buckets::Bucket,
     change::Change,
+    lock::{Bypass, Leave},
     objects::ATTEMPTS,
     records::{JournalOp, ObjectRecord, Versioning},
     versions::{self, Head},
@@ -24,6 +25,8 @@ pub struct DeleteCondition {
     pub size: Option<u64>,
     /// `x-amz-if-match-last-modified-time`, compared in whole seconds.
     pub modified: Option<Timestamp>,
+    /// Whether the caller may, and wants to, pass over retention in mode GOVERNANCE.
+    pub bypass: Bypass,
 }
 
 /// What a delete did.
@@ -61,6 +64,9 @@ fn shown(record: &ObjectRecord) -> Option<VersionId> {
 impl Storage {
     /// Deletes a key (adding a marker where versioning says so), or one version for good. What is not there counts
     /// as deleted.
+    ///
+    /// # Errors
+    /// [`StorageError::PreconditionFailed`]; [`StorageError::Lock`] where a locked version would go.
     pub async fn delete_object(
         &self,
         bucket: &Arc<Bucket>,
@@ -93,10 +99,12 @@ impl Storage {
     ) -> StorageResult<Deleted> {
         condition.check(head.object())?;
         let now = self.inner.clock.now();
+        // Without a version named, nobody means to pass over a lock.
+        let leave = Leave { now, bypass: Bypass::No };
         let mut change = Change::new(bucket);
         if bucket.versioning() == Versioning::Unversioned {
             let Some(record) = &head.record else { return Ok(Deleted::default()) };
-            versions::remove_head(&mut change, key, head, None);
+            versions::remove_head(&mut change, key, head, None, leave)?;
             change.tell(JournalOp::VersionDeleted, key.as_str(), Some(record.version_id()), now);
             self.commit(change, None).await?;
             return Ok(Deleted::default());
@@ -111,7 +119,7 @@ impl Storage {
             ..ObjectRecord::default()
         };
         marker.set_version_id(self.inner.ids.version_id(previous));
-        versions::publish(&mut change, key, head, null.as_ref(), &mut marker);
+        versions::publish(&mut change, key, (head, null.as_ref()), &mut marker, leave)?;
         change.tell(JournalOp::MarkerCreated, key.as_str(), Some(marker.version_id()), now);
         self.commit(change, None).await?;
         Ok(Deleted { delete_marker: true, version: Some(shown(&marker)) })
@@ -125,25 +133,26 @@ impl Storage {
         (selector, condition): (VersionSelector, &DeleteCondition),
     ) -> StorageResult<Deleted> {
         let mut change = Change::new(bucket);
+        let now = self.inner.clock.now();
+        let leave = Leave { now, bypass: condition.bypass };
         let removed = if head.is(selector) {
             condition.check(head.record.as_ref())?;
             let next = self.next_version(bucket, key, head).await?;
-            versions::remove_head(&mut change, key, head, next.as_ref());
+            versions::remove_head(&mut change, key, head, next.as_ref(), leave)?;
             head.record.clone()
         } else {
             let older = self.find_older(bucket, key, head, selector).await?;
             condition.check(older.as_ref().map(|older| &older.record))?;
-            older.map(|older| {
-                versions::remove_older(&mut change, key, head, &older);
-                older.record
-            })
+            if let Some(older) = &older {
+                versions::remove_older(&mut change, key, head, older, leave)?;
+            }
+            older.map(|older| older.record)
         };
         let named = match selector {
             VersionSelector::Null => None,
             VersionSelector::Id(id) => Some(id),
         };
         let Some(removed) = removed else { return Ok(Deleted { delete_marker: false, version: Some(named) }) };
-        let now = self.inner.clock.now();
         change.tell(JournalOp::VersionDeleted, key.as_str(), Some(removed.version_id()), now);
         self.commit(change, None).await?;
         Ok(Deleted { delete_marker: removed.delete_marker, version: Some(named) })

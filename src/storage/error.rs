@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use super::records::{ObjectRecord, RecordError};
+use super::{
+    lock::LockError,
+    records::{ObjectRecord, RecordError},
+};
 use crate::{
     data::DataError,
     metadata::MetadataError,
@@ -20,6 +23,10 @@ pub enum FailedCondition {
     IfMatchSize,
     /// `x-amz-if-match-last-modified-time`.
     IfMatchLastModified,
+    /// A condition that a rename puts on its source.
+    RenameSource,
+    /// A date that a rename asks of what is at its destination.
+    RenameDestination,
 }
 
 /// How the completion of an upload contradicts the upload.
@@ -81,6 +88,15 @@ pub enum StorageError {
     /// Versions or markers are left in the bucket.
     #[error("the bucket is not empty")]
     BucketNotEmpty,
+    /// The bucket has as many settings of the kind as it may have.
+    #[error("the bucket has too many settings of this kind")]
+    TooManySettings,
+    /// What was asked for works in buckets only that keep versions.
+    #[error("versioning is not enabled")]
+    VersioningNotEnabled,
+    /// Something in force in the bucket needs its versions.
+    #[error("a replication configuration needs versioning")]
+    VersioningNeeded,
     /// No current version; holds the delete marker that hides older ones.
     #[error("no such key")]
     NoSuchKey(Option<Box<ObjectRecord>>),
@@ -90,6 +106,9 @@ pub enum StorageError {
     /// The version is a delete marker.
     #[error("the version is a delete marker")]
     IsDeleteMarker(Box<ObjectRecord>),
+    /// Object lock forbids it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// A condition of the write does not hold.
     #[error("condition {0:?} does not hold")]
     PreconditionFailed(FailedCondition),
@@ -125,6 +144,35 @@ pub enum StorageError {
     /// The completion of an upload contradicts the upload.
     #[error(transparent)]
     InvalidCompletion(#[from] CompletionFault),
+    /// The version has no annotation of that name.
+    #[error("no such annotation")]
+    NoSuchAnnotation,
+    /// The version has as many annotations as it may.
+    #[error("too many annotations")]
+    TooManyAnnotations,
+    /// The bucket keeps versions, or did: nothing can be renamed or appended to.
+    #[error("the bucket has versions")]
+    Versioned,
+    /// An idempotency token came again with another request.
+    #[error("the client token was used for another request")]
+    TokenReused,
+    /// An append begins somewhere else than the object ends.
+    #[error("an append at byte {offset} of an object of {size}")]
+    WriteOffset {
+        /// Where the client would go on, in bytes.
+        offset: u64,
+        /// Bytes of the object.
+        size: u64,
+    },
+    /// The object has as many segments as it may.
+    #[error("too many parts")]
+    TooManyParts,
+    /// An append came with another checksum than the object has; holds the algorithm of the object's.
+    #[error("the object's checksum is of algorithm {0}")]
+    AppendChecksum(ChecksumAlgorithm),
+    /// The bucket has no room for it.
+    #[error("the bucket's quota is exceeded")]
+    QuotaExceeded,
     /// A location named by a record is not configured.
     #[error("location {0} is not configured")]
     UnknownLocation(String),

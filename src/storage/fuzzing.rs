@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::{
     keys,
     records::{
-        BucketRecord, ChecksumRecord, Garbage, JournalEntry, LayoutRow, ListRecord, ObjectRecord, PartRecord, Pending,
-        Record, UploadRecord,
+        AnnotationRecord, BucketRecord, ChecksumRecord, Garbage, JournalEntry, LayoutRow, ListRecord, ObjectRecord, PartRecord, Pending,
+        Record, SettingRecord, UploadRecord,
     },
 };
 use crate::types::VersionId;
@@ -27,6 +27,8 @@ pub(crate) fn records(data: &[u8]) {
         b'j' => drop(read::<JournalEntry>(&bytes)),
         b'g' => drop(read::<Garbage>(&bytes)),
         b'n' => drop(read::<Pending>(&bytes)),
+        b'a' => drop(read::<AnnotationRecord>(&bytes)),
+        b's' => drop(read::<SettingRecord>(&bytes)),
         b'k' => key(&bytes),
         _ => {}
     }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::{
     Storage, StorageError, StorageResult, change, keys,
-    records::{Garbage, GarbageKind, LayoutRow, PartRecord, Pending, Record, Segment},
+    records::{AnnotationRecord, Garbage, GarbageKind, LayoutRow, PartRecord, Pending, Record, Segment},
 };
 use crate::{
     data::BlobId,
@@ -92,6 +92,9 @@ impl Storage {
     /// Works until the server stops.
     pub async fn run_garbage(&self, mut stop: StopSignal) {
         while !stop.is_stopping() {
+            if let Err(e) = self.keep_lock_time().await {
+                tracing::warn!(error = %e, "the time that locks count from is not kept");
+            }
             let pause = match self.collect_garbage().await {
                 Ok(report) if report.in_use + report.failed == 0 => IDLE,
                 Ok(_) => RETRY,
@@ -186,14 +189,19 @@ impl Storage {
         if pending.is_empty() {
             return Ok(());
         }
-        let segments = pending.iter().map(|pending| Segment {
+        for copies in pending.iter().filter(|pending| !pending.annotations.is_empty()) {
+            if let Some(id) = change::upload_id(&copies.annotations) {
+                self.remove_parts(BucketId::new(copies.bucket), keys::all_of_upload(id)).await?;
+            }
+        }
+        let segments = pending.iter().filter(|pending| pending.annotations.is_empty()).map(|pending| Segment {
             location: pending.location.clone(),
             blob: pending.blob.clone(),
             ..Segment::default()
         });
         self.remove_blobs(segments.collect()).await?;
         let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
-        for Pending { location, blob } in &pending {
+        for Pending { location, blob, .. } in &pending {
             batch.delete(PENDING, keys::pending(location, blob));
         }
         Ok(self.inner.metadata.commit(batch).await?)
@@ -211,7 +219,7 @@ impl Storage {
             GarbageKind::Bucket => {
                 let all = Bytes::new()..keys::end_of_all();
                 self.remove_parts(bucket, all.clone()).await?;
-                for table in [Table::Uploads, Table::Bodies] {
+                for table in [Table::Uploads, Table::Bodies, Table::Settings] {
                     batch.delete_range(Namespace::of(table, bucket), all.clone());
                 }
                 Ok(())
@@ -233,6 +241,10 @@ impl Storage {
                 match key.get(16) {
                     Some(b'p') => segments.extend(PartRecord::from_bytes(&value)?.segment),
                     Some(b'r') => segments.extend(LayoutRow::from_bytes(&value)?.segments),
+                    Some(b'a') => {
+                        let body = AnnotationRecord::from_bytes(&value)?.body;
+                        segments.push(Segment { body, ..Segment::default() });
+                    }
                     _ => {}
                 }
                 batch.delete(ns, key);

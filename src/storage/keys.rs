@@ -8,6 +8,7 @@
 //! | Uploads | `00 00` ‖ upload id: completed ones, for a day |
 //! | Uploads of bucket 0 | time of completion (8 bytes) ‖ bucket (8 bytes) ‖ upload id: where the completed ones are |
 //! | Parts | upload id ‖ `p` ‖ part number (2 bytes); upload id ‖ `c`: count of part writes; upload id ‖ `r` ‖ row (4 bytes) |
+//! | Parts | id of a version's annotations ‖ `a` ‖ name of the annotation |
 //! | Usage | `usage` |
 //! | Bodies | body id: a stamp (8 bytes) and 4 random bytes |
 //! | Garbage, Journal | sequence number (8 bytes) |
@@ -184,6 +185,21 @@ pub fn part_number(key: &[u8]) -> Option<u16> {
 /// The key of a layout row.
 pub fn layout_row(id: UploadId, row: u32) -> Bytes {
     tagged(id, b'r', &row.to_be_bytes())
+}
+
+/// The key of an annotation.
+pub fn annotation(id: UploadId, name: &str) -> Bytes {
+    tagged(id, b'a', name.as_bytes())
+}
+
+/// The annotations of a version.
+pub fn annotations_of(id: UploadId) -> Range<Bytes> {
+    tagged(id, b'a', &[])..tagged(id, b'b', &[])
+}
+
+/// The name in a key made by [`annotation`].
+pub fn annotation_name(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(17..)?).ok()
 }
 
 /// Everything kept under an upload id.

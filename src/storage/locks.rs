@@ -28,6 +28,19 @@ impl KeyLocks {
         self.stripe(self.hasher.hash_one((bucket, key))).await
     }
 
+    /// As [`KeyLocks::lock`], for two keys. Everybody takes stripes in the same order.
+    pub(super) async fn lock_both(
+        &self,
+        bucket: BucketId,
+        one: &ObjectKey,
+        other: &ObjectKey,
+    ) -> [Option<MutexGuard<'_, ()>>; 2] {
+        let [one, other] = [one, other].map(|key| self.hasher.hash_one((bucket, key)) % STRIPES);
+        let first = self.stripe(one.min(other)).await;
+        let second = if one == other { None } else { self.stripe(one.max(other)).await };
+        [first, second]
+    }
+
     /// Waits until nobody else changes the bucket's settings. Whoever holds it must not ask for a key.
     pub(super) async fn lock_bucket(&self, bucket: &BucketName) -> Option<MutexGuard<'_, ()>> {
         self.stripe(self.hasher.hash_one(bucket)).await

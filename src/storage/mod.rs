@@ -6,6 +6,7 @@
 //! - The newest version's record alone knows where the key's older `null` version is.
 //! - Every batch that frees data also says so: inline bodies are deleted in it, blobs are noted as garbage.
 //! - Counters, journal and garbage are part of the batch that makes them true.
+//! - No version is freed without [`lock`]'s leave, given for the very record that the batch requires unchanged.
 
 use std::{fmt, sync::Arc};
 
@@ -17,6 +18,9 @@ use crate::{
     metadata::MetadataStore,
 };
 
+mod access_lines;
+mod annotations;
+mod append;
 mod buckets;
 mod change;
 mod delete;
@@ -26,16 +30,24 @@ pub(crate) mod fuzzing;
 mod garbage;
 pub mod keys;
 pub mod listing;
+pub mod lock;
 mod locks;
 mod multipart;
 mod objects;
+mod quota;
 mod read;
 pub mod records;
+mod rename;
+mod report;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod versions;
 mod write;
 
+pub use access_lines::LinePlace;
+pub use annotations::{AnnotationPage, CopiedAnnotations, NewAnnotation};
+pub use append::Append;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
@@ -43,6 +55,9 @@ pub use garbage::GarbageReport;
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
 pub use objects::{Attributes, PutObject, WriteCondition};
 pub use read::SegmentPage;
+pub use rename::{Rename, RenameCheck, RenameToken};
+pub use report::{Holdings, ReportedBucket, StorageReport};
+pub use settings::{SettingKind, SettingPage};
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +92,7 @@ struct Inner {
     locks: locks::KeyLocks,
     readers: read::Readers,
     garbage: garbage::Signals,
+    lock_clock: lock::LockClock,
 }
 
 impl fmt::Debug for Storage {
@@ -108,6 +124,7 @@ impl Storage {
                 locks: locks::KeyLocks::default(),
                 readers: read::Readers::default(),
                 garbage: garbage::Signals::default(),
+                lock_clock: lock::LockClock::default(),
             }),
         }
     }
@@ -130,6 +147,11 @@ impl Storage {
     /// The clock that dates versions.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
+    }
+
+    /// Random bytes, for names.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        self.inner.ids.random()
     }
 
     fn location(&self, name: &str) -> StorageResult<Arc<Location>> {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    FailedCondition, Storage, StorageError, StorageResult,
+    CopiedAnnotations, FailedCondition, Storage, StorageError, StorageResult,
     buckets::Bucket,
-    change::Change,
+    change::{Change, Demand},
     keys,
+    lock::{Bypass, Leave, Lock},
     multipart::Completion,
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
     versions::{self, Head},
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     location::Location,
-    metadata::{MetadataError, Table},
+    metadata::{Condition, MetadataError, Table},
     types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, VersionSelector},
 };
 
@@ -40,6 +41,10 @@ pub struct Attributes {
     pub storage_class: String,
     /// `x-amz-website-redirect-location`; empty for none.
     pub redirect: String,
+    /// Retention and holds that the client asks for; the bucket's default is added by the write.
+    pub lock: Lock,
+    /// Annotations copied from another object.
+    pub annotations: Option<Arc<CopiedAnnotations>>,
 }
 
 /// What must hold of the key for a write to happen.
@@ -93,7 +98,7 @@ impl WriteCondition {
 impl Attributes {
     /// The record of an object with these attributes; bytes, tags of identity and version come later.
     pub(super) fn into_record(self, location: &Location) -> ObjectRecord {
-        ObjectRecord {
+        let mut record = ObjectRecord {
             owner: self.owner.as_ref().map(AccountId::as_str).unwrap_or_default().to_owned(),
             owner_display_name: self.owner_display_name,
             content: (self.content != ContentHeaders::default()).then_some(self.content),
@@ -104,7 +109,12 @@ impl Attributes {
             redirect: self.redirect,
             location: (*location.name).to_owned(),
             ..ObjectRecord::default()
+        };
+        self.lock.write(&mut record);
+        if let Some(copied) = &self.annotations {
+            copied.describe(&mut record);
         }
+        record
     }
 }
 
@@ -126,10 +136,14 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError::PreconditionFailed`] or [`StorageError::NoSuchKey`] where the condition does not hold at the
-    /// moment of commit; [`StorageError::Body`] where the bytes are not what was promised. Nothing changes then.
+    /// moment of commit; [`StorageError::Body`] where the bytes are not what was promised; [`StorageError::Lock`] for
+    /// a lock that cannot be, and where a locked version would give way. Nothing changes then.
     pub async fn put_object(&self, put: PutObject) -> StorageResult<ObjectRecord> {
         let PutObject { bucket, key, location, attributes, condition, body, op } = put;
+        self.check_new_lock(&bucket, &attributes.lock).await?;
+        self.check_room_early(&bucket, &key, body.length).await?;
         let mut stored = self.receive(&location, body).await?;
+        stored.annotations.clone_from(&attributes.annotations);
         let mut record = attributes.into_record(&location);
         record.size = stored.digests.size;
         ETag::from_md5(stored.digests.md5).as_str().clone_into(&mut record.etag);
@@ -174,13 +188,16 @@ impl Storage {
         let previous = head.record.as_ref().map(ObjectRecord::version_id);
         record.set_version_id(self.inner.ids.version_id(previous));
         record.modified_ms = now.as_millis();
+        self.lock_new(&bucket, record).await?;
 
         let mut change = Change::new(&bucket);
-        versions::publish(&mut change, key, &head, null.as_ref(), record);
+        let leave = Leave { now, bypass: Bypass::No };
+        versions::publish(&mut change, key, (&head, null.as_ref()), record, leave)?;
         if let Some(stored) = &publication.stored {
             stored.name_in(&mut change);
         }
         if let Some(completion) = publication.completion {
+            change.demand(Demand::All);
             completion.end_upload(&mut change, key, record);
         }
         change.tell(publication.op, key.as_str(), Some(record.version_id()), now);
@@ -190,12 +207,13 @@ impl Storage {
     /// Commits a change. The stored bytes are settled before the outcome is known: if the caller goes away while
     /// the batch is queued, the batch may still name them. They are unsettled again only by a certain refusal.
     pub(super) async fn commit(&self, change: Change<'_>, mut stored: Option<&mut Stored>) -> StorageResult<()> {
+        let bucket = change.bucket;
         let (batch, leaves_garbage) = change.finish();
+        let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
         if let Some(stored) = stored.as_deref_mut() {
             stored.settle();
         }
-        let result = self.inner.metadata.commit(batch).await;
-        match result {
+        match self.inner.metadata.commit(batch).await {
             Ok(()) => {
                 if leaves_garbage {
                     self.inner.garbage.wake();
@@ -206,7 +224,7 @@ impl Storage {
                 if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
                     stored.unsettle();
                 }
-                Err(e.into())
+                Err(if bounded { self.full_or_gone(bucket, e).await } else { e.into() })
             }
         }
     }
@@ -261,7 +279,8 @@ impl Storage {
         Ok(found.filter(|older| older.record.is_null == (selector == VersionSelector::Null)))
     }
 
-    /// Changes what is known of a version (tags, list); its bytes and identity stay. `edit` may run several times.
+    /// Changes what is known of a version (tags, list); its bytes, identity and lock stay. `edit` may run several
+    /// times.
     ///
     /// # Errors
     /// As [`Storage::version`].
@@ -271,6 +290,23 @@ impl Storage {
         key: &ObjectKey,
         selector: Option<VersionSelector>,
         edit: impl Fn(&mut ObjectRecord) + Send,
+    ) -> StorageResult<ObjectRecord> {
+        let keeping_lock = move |record: &mut ObjectRecord| {
+            let before = Lock::fields(record);
+            edit(record);
+            let kept = before == Lock::fields(record);
+            kept.then_some(()).ok_or(StorageError::Broken("only the rules of object lock change a lock"))
+        };
+        self.edit_version(bucket, key, selector, keeping_lock).await
+    }
+
+    /// As [`Storage::update_version`], for a change that may be refused.
+    pub(super) async fn edit_version(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        selector: Option<VersionSelector>,
+        edit: impl Fn(&mut ObjectRecord) -> StorageResult<()> + Send,
     ) -> StorageResult<ObjectRecord> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
         for _ in 0..ATTEMPTS {
@@ -287,7 +323,7 @@ impl Storage {
             if record.delete_marker {
                 return Err(StorageError::IsDeleteMarker(Box::new(record)));
             }
-            edit(&mut record);
+            edit(&mut record)?;
             let mut change = Change::new(bucket);
             head.require(&mut change, key);
             if let Some(older) = &older {

@@ -13,6 +13,7 @@ use super::{
     buckets::Bucket,
     change::Change,
     keys,
+    lock::{Leave, LockError},
     records::{ObjectRecord, Record, Versioning},
 };
 use crate::{
@@ -145,28 +146,32 @@ impl Storage {
 ///
 /// `new` needs its version id; whether it is `null` and where an older `null` version is are filled in here.
 /// `null` is what [`Storage::replaced_null`] found.
+///
+/// # Errors
+/// [`LockError::Protected`] where a locked `null` version would give way.
 pub(super) fn publish(
     change: &mut Change<'_>,
     key: &ObjectKey,
-    head: &Head,
-    null: Option<&Older>,
+    (head, null): (&Head, Option<&Older>),
     new: &mut ObjectRecord,
-) {
+    leave: Leave,
+) -> Result<(), LockError> {
     head.require(change, key);
     let versioning = change.bucket.versioning();
     new.is_null = versioning != Versioning::Enabled;
     new.set_null_version(None);
     match head.record.as_ref() {
         None => {}
-        Some(old) if old.is_null && new.is_null => replace_head(change, key, old),
+        Some(old) if old.is_null && new.is_null => replace_head(change, key, old, leave)?,
         Some(old) => {
             retire_head(change, key, old);
             if new.is_null {
                 if let Some(null) = null {
+                    let removable = leave.remove(&null.record)?;
                     let ns = change.ns(Table::Versions);
                     change.batch.unchanged(ns, keys::version(key, null.record.version_id()), Some(&null.stored));
                     change.delete_version(key, null.record.version_id());
-                    change.free(&null.record);
+                    change.free(&removable);
                 }
             } else {
                 new.set_null_version(if old.is_null { Some(old.version_id()) } else { old.null_version() });
@@ -184,14 +189,17 @@ pub(super) fn publish(
     } else {
         change.put_current(key, new);
     }
+    Ok(())
 }
 
 /// The newest version is `null` and gives way to another `null` version.
-fn replace_head(change: &mut Change<'_>, key: &ObjectKey, old: &ObjectRecord) {
+fn replace_head(change: &mut Change<'_>, key: &ObjectKey, old: &ObjectRecord, leave: Leave) -> Result<(), LockError> {
+    let removable = leave.remove(old)?;
     if old.delete_marker {
         change.delete_version(key, old.version_id());
     }
-    change.free(old);
+    change.free(&removable);
+    Ok(())
 }
 
 /// The newest version becomes an older one. A marker is among those already, but must forget what only the newest
@@ -206,17 +214,26 @@ fn retire_head(change: &mut Change<'_>, key: &ObjectKey, old: &ObjectRecord) {
 }
 
 /// Plans the removal of the newest version; `next` is what [`Storage::next_version`] found.
-pub(super) fn remove_head(change: &mut Change<'_>, key: &ObjectKey, head: &Head, next: Option<&Older>) {
+///
+/// # Errors
+/// [`LockError::Protected`].
+pub(super) fn remove_head(
+    change: &mut Change<'_>,
+    key: &ObjectKey,
+    head: &Head,
+    next: Option<&Older>,
+    leave: Leave,
+) -> Result<(), LockError> {
     head.require(change, key);
-    let Some(old) = head.record.as_ref() else { return };
-    change.free(old);
+    let Some(old) = head.record.as_ref() else { return Ok(()) };
+    change.free(&leave.remove(old)?);
     if old.delete_marker {
         change.delete_version(key, old.version_id());
     } else {
         change.usage.objects -= 1;
         change.delete_current(key);
     }
-    let Some(next) = next else { return };
+    let Some(next) = next else { return Ok(()) };
     let ns = change.ns(Table::Versions);
     change.batch.unchanged(ns, keys::version(key, next.record.version_id()), Some(&next.stored));
     let mut promoted = next.record.clone();
@@ -229,21 +246,33 @@ pub(super) fn remove_head(change: &mut Change<'_>, key: &ObjectKey, head: &Head,
         change.delete_version(key, promoted.version_id());
         change.put_current(key, &promoted);
     }
+    Ok(())
 }
 
 /// Plans the removal of an older version.
-pub(super) fn remove_older(change: &mut Change<'_>, key: &ObjectKey, head: &Head, older: &Older) {
+///
+/// # Errors
+/// [`LockError::Protected`].
+pub(super) fn remove_older(
+    change: &mut Change<'_>,
+    key: &ObjectKey,
+    head: &Head,
+    older: &Older,
+    leave: Leave,
+) -> Result<(), LockError> {
+    let removable = leave.remove(&older.record)?;
     head.require(change, key);
     let ns = change.ns(Table::Versions);
     let id = older.record.version_id();
     change.batch.unchanged(ns, keys::version(key, id), Some(&older.stored));
     change.delete_version(key, id);
-    change.free(&older.record);
+    change.free(&removable);
     if let Some(newest) = head.record.as_ref().filter(|_| older.record.is_null) {
         let mut newest = newest.clone();
         newest.set_null_version(None);
         replace_record(change, key, &newest);
     }
+    Ok(())
 }
 
 /// Stores a changed record of the newest version in its place.

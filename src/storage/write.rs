@@ -1,10 +1,12 @@
 //! Taking in bytes: small bodies stay in memory until the batch, large ones go to a backend first.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 
 use super::{
-    Storage, StorageError, StorageResult,
+    CopiedAnnotations, Storage, StorageError, StorageResult,
     change::Change,
     keys,
     records::{Pending, Record, Segment},
@@ -24,6 +26,8 @@ pub(super) struct Stored {
     /// What was computed on the way.
     pub(super) digests: BodyDigests,
     place: Place,
+    /// Annotations that came with them from another object.
+    pub(super) annotations: Option<Arc<CopiedAnnotations>>,
 }
 
 #[derive(Debug)]
@@ -46,8 +50,11 @@ struct PendingBlob {
 impl Drop for PendingBlob {
     fn drop(&mut self) {
         if !self.settled {
-            let pending =
-                Pending { location: std::mem::take(&mut self.location), blob: std::mem::take(&mut self.blob) };
+            let pending = Pending {
+                location: std::mem::take(&mut self.location),
+                blob: std::mem::take(&mut self.blob),
+                ..Pending::default()
+            };
             self.storage.inner.garbage.abandon(pending);
         }
     }
@@ -72,6 +79,9 @@ impl Stored {
 
     /// Makes the bytes part of a change: from its commit on they are named.
     pub(super) fn name_in(&self, change: &mut Change<'_>) {
+        if let Some(copied) = &self.annotations {
+            copied.name_in(change);
+        }
         match &self.place {
             Place::Nowhere => {}
             Place::Inline { id, bytes } => {
@@ -86,6 +96,9 @@ impl Stored {
 
     /// The commit has happened, or may have: the bytes are no garbage to be cleaned up here.
     pub(super) fn settle(&mut self) {
+        if let Some(copied) = &self.annotations {
+            copied.settle(true);
+        }
         if let Place::Blob(blob) = &mut self.place {
             blob.settled = true;
         }
@@ -93,6 +106,9 @@ impl Stored {
 
     /// The commit has certainly not happened.
     pub(super) fn unsettle(&mut self) {
+        if let Some(copied) = &self.annotations {
+            copied.settle(false);
+        }
         if let Place::Blob(blob) = &mut self.place {
             blob.settled = false;
         }
@@ -110,7 +126,7 @@ impl Storage {
             loop {
                 let Some(chunk) = stream.next().await else {
                     let digests = finished(&digests)?;
-                    return Ok(Stored { digests, place: self.keep_inline(held) });
+                    return Ok(Stored { digests, place: self.keep_inline(held), annotations: None });
                 };
                 let chunk = chunk?;
                 size += chunk.len() as u64;
@@ -121,7 +137,7 @@ impl Storage {
             }
         }
         let blob = self.store_blob(location, held, stream, length).await?;
-        Ok(Stored { digests: finished(&digests)?, place: Place::Blob(blob) })
+        Ok(Stored { digests: finished(&digests)?, place: Place::Blob(blob), annotations: None })
     }
 
     fn keep_inline(&self, mut held: Vec<Bytes>) -> Place {
@@ -171,7 +187,7 @@ impl Storage {
     /// Notes that a blob is about to be written, so that a crash leaves no orphan. It is only a hint that must
     /// survive the process: after a power cut an audit finds what the note would have told.
     async fn note_pending(&self, location: &str, blob: &BlobId) -> StorageResult<()> {
-        let record = Pending { location: location.to_owned(), blob: blob.as_str().to_owned() };
+        let record = Pending { location: location.to_owned(), blob: blob.as_str().to_owned(), ..Pending::default() };
         let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
         batch.put(PENDING, keys::pending(location, blob.as_str()), record.to_bytes());
         Ok(self.inner.metadata.commit(batch).await?)

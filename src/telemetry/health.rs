@@ -156,10 +156,15 @@ impl Probe {
         Self { health, allowed: Arc::new(allowed), readiness }
     }
 
+    /// Whether this peer may ask.
+    pub fn allows(&self, peer: IpAddr) -> bool {
+        self.allowed.allows(peer)
+    }
+
     /// Answers one probe, in the original's order of checks: peer, method, health.
     pub async fn answer(&self, depth: Depth, method: &Method, peer: IpAddr) -> ProbeAnswer {
         let answer = |status, body: &str| ProbeAnswer { status, body: body.to_owned() };
-        if !self.allowed.allows(peer) {
+        if !self.allows(peer) {
             return answer(StatusCode::FORBIDDEN, r#"{"code":"AccessDenied","message":"Access Denied"}"#);
         }
         if !matches!(*method, Method::GET | Method::POST) {

@@ -39,6 +39,25 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// This time moved by days of 24 hours into the future.
+    #[must_use]
+    pub fn plus_days(self, days: u32) -> Self {
+        self.plus(Duration::from_hours(24 * u64::from(days)))
+    }
+
+    /// This time moved by calendar years into the future: the same day and hour, 28 February for a 29th that is not
+    /// there. Beyond the year 9999 a year has 366 days.
+    #[must_use]
+    pub fn plus_years(self, years: u32) -> Self {
+        let moved = || {
+            let time = jiff::Timestamp::from_millisecond(i64::try_from(self.0).ok()?).ok()?;
+            let years = jiff::Span::new().try_years(years).ok()?;
+            let moved = time.to_zoned(jiff::tz::TimeZone::UTC).checked_add(years).ok()?;
+            u64::try_from(moved.timestamp().as_millisecond()).ok().map(Self)
+        };
+        moved().unwrap_or_else(|| self.plus_days(years.saturating_mul(366)))
+    }
+
     /// The distance to `other`, whichever is the later.
     #[must_use]
     pub fn distance(self, other: Self) -> Duration {
@@ -103,6 +122,21 @@ impl fmt::Debug for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn years_are_calendar_years() {
+        let at = |text: &str| Timestamp::parse_iso8601(text).unwrap();
+        for (start, years, end) in [
+            ("2026-03-01T01:02:03Z", 1, "2027-03-01T01:02:03Z"),
+            ("2028-02-29T00:00:00Z", 1, "2029-02-28T00:00:00Z"),
+            ("2028-02-29T00:00:00Z", 4, "2032-02-29T00:00:00Z"),
+            ("2026-01-01T00:00:00Z", 100, "2126-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(at(start).plus_years(years), at(end), "{start} and {years} years");
+        }
+        assert!(at("9999-01-01T00:00:00Z").plus_years(2) > at("9999-12-30T00:00:00Z"));
+        assert_eq!(at("2026-01-31T00:00:00Z").plus_days(1), at("2026-02-01T00:00:00Z"));
+    }
 
     #[test]
     fn every_form_of_one_instant_agrees() {

@@ -161,7 +161,7 @@ async fn what_a_bucket_cannot_have_yet_is_refused_and_not_forgotten() {
     let world = World::new().await;
     let bart = world.bart();
     for (name, value) in [
-        ("x-amz-bucket-object-lock-enabled", "true"),
+        ("x-amz-bucket-object-lock-enabled", "perhaps"),
         ("x-amz-object-ownership", "Everybody"),
         ("x-amz-acl", "everybody"),
     ] {

@@ -14,23 +14,38 @@
     reason = "a broken expectation is a failure, told best where it happens; documents are put together from texts"
 )]
 
+mod access_logs;
 mod addressing;
+mod annotations;
+mod append;
 mod attributes;
 mod authentication;
+mod bucket_settings;
 mod buckets;
 mod checksums;
 mod chunked;
 mod conditional_reads;
 mod conditional_writes;
+mod configurations;
 mod copy;
 mod delete_objects;
 mod hostile;
+mod lifecycle;
 mod listings;
 mod matrix;
 mod multipart;
+mod notification;
+mod object_lock;
+mod object_lock_random;
 mod objects;
 mod promises;
+mod quota;
 mod ranges;
+mod rename;
+mod replication;
+mod reports;
+mod search;
+mod sosapi;
 mod support;
 mod tagging;
 mod versioning;

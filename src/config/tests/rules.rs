@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Install, addresses, json};
-use crate::config::{Compat, Config, Limits, MinRate, TrustedProxies};
+use crate::config::{AccessLogDelivery, Compat, Config, Limits, MinRate, TrustedProxies};
 
 #[test]
 fn broken_settings_stop_the_start_in_the_originals_words() {
@@ -166,7 +166,6 @@ fn settings_of_later_parts_warn_once_each() {
         "scuba": {"host": "localhost", "port": 8100},
         "quota": {"maxStatenessMS": 86_400_000},
         "managementAgent": {"host": "localhost", "port": 8010},
-        "reportToken": "token",
         "maxScannedLifecycleListingEntries": 10000,
         "lifecycleRoleName": "role",
         "overlayVersion": 4,
@@ -241,6 +240,7 @@ fn configured_values_arrive() {
         "cloudserver": {
             "region": "eu-west-1", "signatureV2": false, "shutdownGraceSeconds": 5, "inlineThresholdBytes": 0,
             "journalMaxEntries": 7, "logFormat": "pretty", "compat": {"maxObjectTags": 50, "exposeProcessing": true},
+            "accessLogs": {"deliverySeconds": 9, "linesPerObject": 5},
             "limits": {"connections": 9, "bodyMinBytesPerSecond": 0, "bodyMinRateWindowSeconds": 3, "tlsHandshakeSeconds": 4},
         },
     }));
@@ -257,6 +257,7 @@ fn configured_values_arrive() {
     assert_eq!((config.inline_threshold, config.journal_max_entries), (0, 7));
     assert_eq!(config.log.format.as_str(), "pretty");
     assert_eq!(config.compat, Compat { max_object_tags: 50, expose_processing: true });
+    assert_eq!(config.access_logs, AccessLogDelivery { interval: Duration::from_secs(9), lines: 5 });
     let body_min_rate = MinRate { bytes_per_second: 0, window: Duration::from_secs(3) };
     let tls_handshake = Duration::from_secs(4);
     assert_eq!(config.limits, Limits { connections: 9, body_min_rate, tls_handshake, ..Limits::default() });
@@ -270,6 +271,8 @@ fn own_settings_have_rules_too() {
         json!({"logFormat": "xml"}),
         json!({"shutdownGraceSeconds": -1}),
         json!({"compat": {"maxObjectTags": 20}}),
+        json!({"accessLogs": {"deliverySeconds": 0}}),
+        json!({"accessLogs": {"linesPerObject": 100_001}}),
         json!({"limits": {"connections": 0}}),
         json!({"limits": {"bodyIdleSeconds": 0}}),
         json!({"limits": {"bodyMinBytesPerSecond": "fast"}}),

@@ -1,7 +1,7 @@
 //! What a batch may require.
 
 use super::{Store, bucket, bytes, commit, done, everything, fill, get, keys, scan};
-use crate::metadata::{Batch, Condition, MetadataError, Namespace, Table};
+use crate::metadata::{Batch, Condition, Growth, MetadataError, Namespace, Table};
 
 /// Whether a condition held for a batch that writes nothing else.
 async fn holds(store: &Store, ns: Namespace, key: &str, condition: Condition) -> bool {
@@ -37,6 +37,27 @@ pub(super) async fn absent_present_and_equals_look_at_the_key(store: Store) {
         assert!(!holds(&store, ns, missing, Condition::Equals(bytes(""))).await, "absent is not empty");
     }
     assert!(holds(&store, bucket(2), "a", Condition::Absent).await, "another bucket's key is not this one's");
+}
+
+pub(super) async fn counters_have_room_or_not(store: Store) {
+    let ns = bucket(1);
+    done(&store, |batch| {
+        batch.add(ns, bytes("n"), vec![4, 1, 10]);
+    })
+    .await;
+    let room = |by| Condition::Room(vec![Growth { places: &[0, 1], bound: 2, by }]);
+    assert!(holds(&store, ns, "n", room(5)).await);
+    assert!(!holds(&store, ns, "n", room(6)).await);
+    assert!(!holds(&store, ns, "missing", room(0)).await, "what is not there has no room");
+    // A batch of a group sees what those before it added.
+    let adding = |by| {
+        let mut batch = Batch::new();
+        batch.require(ns, bytes("n"), room(by)).add(ns, bytes("n"), vec![by]);
+        store.commit(batch)
+    };
+    let (first, second, third) = futures_util::join!(adding(3), adding(3), adding(3));
+    let accepted = [first, second, third].into_iter().flatten().count();
+    assert_eq!(accepted, 1);
 }
 
 pub(super) async fn a_range_is_empty_or_not(store: Store) {

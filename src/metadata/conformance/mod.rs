@@ -48,6 +48,7 @@ const CASES: &[(&str, Case)] = cases![
     writes::a_buffered_batch_is_seen_at_once,
     writes::a_closed_store_refuses_commits,
     conditions::absent_present_and_equals_look_at_the_key,
+    conditions::counters_have_room_or_not,
     conditions::a_range_is_empty_or_not,
     conditions::the_first_condition_that_fails_is_named,
     conditions::a_conflict_changes_nothing_anywhere,

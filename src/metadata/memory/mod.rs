@@ -57,6 +57,7 @@ impl State {
             Condition::Absent => self.get(ns, key).is_none(),
             Condition::Present => self.get(ns, key).is_some(),
             Condition::Equals(value) => self.get(ns, key) == Some(value),
+            Condition::Room(growth) => self.get(ns, key).is_some_and(|value| counters::has_room(value, growth)),
             Condition::EmptyRange(end) => {
                 scan(&self.spaces, ns, &(key.clone()..end.clone()), Direction::Forward, 1).is_empty()
             }

@@ -180,6 +180,7 @@ fn size(batch: &Batch) -> usize {
             + match condition {
                 Condition::Equals(bytes) | Condition::EmptyRange(bytes) => bytes.len(),
                 Condition::Absent | Condition::Present => 0,
+                Condition::Room(growth) => size_of_val(growth.as_slice()),
             }
     });
     let writes = batch.writes.iter().map(|write| match write {

@@ -111,7 +111,7 @@ fn column(table: Table, options: &RocksOptions, cache: &Cache) -> Options {
             column.set_blob_gc_age_cutoff(0.25);
             column.set_blob_gc_force_threshold(0.5);
         }
-        Table::Journal | Table::Garbage | Table::Pending => {
+        Table::Journal | Table::Garbage | Table::Pending | Table::AccessLines => {
             // Queues: entries die young at the front. Tables that are mostly tombstones are compacted
             // early, so that a scan from the start does not wade through them.
             column.add_compact_on_deletion_collector_factory(4096, 1024, 0.5);
@@ -123,7 +123,8 @@ fn column(table: Table, options: &RocksOptions, cache: &Cache) -> Options {
         | Table::Versions
         | Table::Uploads
         | Table::Parts
-        | Table::Usage => {
+        | Table::Usage
+        | Table::Settings => {
             column.add_compact_on_deletion_collector_factory(16384, 8192, 0.75);
         }
     }
@@ -136,7 +137,7 @@ fn records(options: &RocksOptions, cache: &Cache) -> Options {
     column.set_compression_type(DBCompressionType::Lz4);
     column.set_write_buffer_size(options.write_buffer_bytes / 2);
     column.set_max_write_buffer_number(4);
-    // A small arena block: most tables hold next to nothing, and there are thirteen.
+    // A small arena block: most tables hold next to nothing, and there are fifteen.
     column.set_arena_block_size(64 * KIB);
     // Most conditions ask for keys that are absent; the filter spares them the search of the memtable.
     column.set_memtable_whole_key_filtering(true);

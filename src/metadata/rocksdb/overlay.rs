@@ -129,6 +129,9 @@ impl Overlay {
             Condition::Absent => self.get(db, ns, key, |value| value.is_none()),
             Condition::Present => self.get(db, ns, key, |value| value.is_some()),
             Condition::Equals(expected) => self.get(db, ns, key, |value| value == Some(&**expected)),
+            Condition::Room(growth) => {
+                self.get(db, ns, key, |value| value.is_some_and(|value| counters::has_room(value, growth)))
+            }
         }
     }
 

@@ -9,8 +9,14 @@ use crate::{
     s3::{
         error::S3Result,
         grants,
-        ops::{buckets, cors, delete_objects, lifecycle, multipart, versioning, website},
-        tags,
+        ops::{
+            abac, accelerate, buckets, cors, delete_objects,
+            identified::{self, Analytics, Inventory, Kind, Metrics, Tiering},
+            lifecycle, logging, multipart, notification,
+            object_lock::{configuration, legal_hold, retention},
+            quota, replication, versioning, website,
+        },
+        shape, tags,
         xml::{Element, XmlWriter, read},
     },
     types::AccountId,
@@ -20,27 +26,41 @@ use crate::{
 const OWNER: &str = "owner";
 
 /// A document and what must hold of it.
-type Kind = (u8, fn(&[u8]));
+type Row = (u8, fn(&[u8]));
 
-const KINDS: &[Kind] = &[
+const KINDS: &[Row] = &[
+    (b'A', identified::<Analytics>),
+    (b'I', identified::<Inventory>),
+    (b'M', identified::<Metrics>),
+    (b'T', identified::<Tiering>),
     (b'a', acl),
-    (b'b', |document| drop(taken(buckets::location_constraint(document)))),
+    (b'b', |document| drop(taken(buckets::configuration(document)))),
     (b'c', |document| round(document, cors::parse, |rules| cors::write(rules))),
     (b'd', delete),
+    (b'f', |document| drop(taken(accelerate::status(document).map(str::to_owned)))),
+    (b'g', logging),
+    (b'h', |document| drop(taken(read_with(document, legal_hold::parse).map(|hold| format!("{hold:?}"))))),
+    (b'i', |document| drop(taken(read_with(document, retention::parse).map(|asked| format!("{asked:?}"))))),
+    (b'k', |document| round(document, configuration::parse, |record| configuration::write(record).unwrap())),
     (b'l', |document| {
-        round(
-            document,
-            |root| lifecycle::document::parse(root, &|name| name == "cold"),
-            |rules| lifecycle::document::write(rules),
-        );
+        let parse = |root: &Element<'_>| lifecycle::document::parse(root, &|name| name == "cold");
+        round(document, parse, |rules| lifecycle::document::write(rules));
     }),
     (b'm', parts),
+    (b'n', |document| {
+        let parse = |root: &Element<'_>| notification::document::parse(root, &|name| name == "target1");
+        round(document, parse, notification::document::write);
+    }),
+    (b'q', quota),
+    (b'r', |document| {
+        let parse = |root: &Element<'_>| replication::document::parse(root, &|name| name == "site1");
+        round(document, parse, replication::document::write);
+    }),
+    (b's', |document| drop(taken(abac::status(document).map(|enabled| enabled.to_string())))),
     (b't', |document| {
         round(document, |root| tags::parse_document(root, TAGS, "Object"), |tags| tags::document(tags));
     }),
-    (b'v', |document| {
-        taken(versioning::parse_state(document));
-    }),
+    (b'v', |document| drop(taken(versioning::parse_state(document).map(|state| format!("{state:?}"))))),
     (b'w', |document| round(document, website::parse, website::write)),
     (b'x', tree),
 ];
@@ -59,15 +79,56 @@ fn round<T: PartialEq + Debug>(
     parse: impl Fn(&Element<'_>) -> S3Result<T>,
     write: impl Fn(&T) -> Bytes,
 ) {
-    let root = match read::read(document) {
-        Ok(root) => root,
-        Err(e) => return refused(&e.into()),
-    };
-    let Some(value) = taken(parse(&root)) else { return };
+    let Some(value) = taken(read_with(document, &parse)) else { return };
     let written = write(&value);
     let again = parse(&read::read(&written).expect("what is written is XML")).expect("what is written is taken");
     assert_eq!(again, value, "{}", String::from_utf8_lossy(&written));
     assert_eq!(write(&again), written);
+}
+
+fn read_with<T>(document: &[u8], parse: impl Fn(&Element<'_>) -> S3Result<T>) -> S3Result<T> {
+    parse(&read::read(document)?)
+}
+
+/// A configuration with an id, under the id that it has.
+fn identified<K: Kind>(document: &[u8]) {
+    let id = read::read(document).ok().and_then(|root| root.optional_text("Id").ok()?.map(str::to_owned));
+    let id = id.unwrap_or_default();
+    let Some(record) = taken(identified::parse::<K>(document, &id)) else { return };
+    let mut xml = XmlWriter::document(K::ROOTS.0, 1024);
+    shape::write(&mut xml, &record.content, K::SHAPES);
+    let written = xml.finish();
+    let again = identified::parse::<K>(&written, &id).expect("what is written is taken");
+    assert_eq!(again, record, "{}", String::from_utf8_lossy(&written));
+}
+
+/// Where a log goes. Grants are written groups first, so their order may change once and no more.
+fn logging(document: &[u8]) {
+    let parse = |document: &[u8]| read_with(document, |root| logging::parse(root, &Everybody));
+    let Some(Some(record)) = taken(parse(document)) else { return };
+    let write = |record| {
+        let mut xml = XmlWriter::document("BucketLoggingStatus", 512);
+        logging::write(&mut xml, record, &Everybody);
+        xml.finish()
+    };
+    let written = write(&record);
+    let again = parse(&written).expect("what is written is taken").expect("and is a setting");
+    assert_eq!(write(&again), written);
+    assert_eq!((&again.target_bucket, &again.target_prefix), (&record.target_bucket, &record.target_prefix));
+    assert_eq!((again.partition, again.grants.is_some()), (record.partition, record.grants.is_some()));
+}
+
+/// Limits in both forms.
+fn quota(document: &[u8]) {
+    let Some(limits) = taken(quota::parse(document)) else { return };
+    assert!(limits.bytes > 0 || limits.objects > 0);
+    let mut xml = XmlWriter::bare("GetBucketQuota", &[], 256);
+    for (name, limit) in [("Quota", limits.bytes), ("Objects", limits.objects)] {
+        if limit > 0 {
+            xml.value(name, limit);
+        }
+    }
+    assert_eq!(quota::parse(&xml.finish()).expect("what is written is taken"), limits);
 }
 
 /// Groups are written first, so the order of grants may change once and no more.

@@ -45,6 +45,25 @@ pub fn read(document: &[u8], owner: &AccountId, directory: &dyn Directory) -> S3
     Ok(Acl { grants: resolved.collect::<S3Result<_>>()? })
 }
 
+/// Reads a list of `Grant` elements that is no access control list of its own.
+///
+/// # Errors
+/// `MalformedXML`, also for more than [`MAX_GRANTS`] grants; `InvalidArgument` for an unknown account or group;
+/// `UnresolvableGrantByEmailAddress`.
+pub fn read_grants(list: &Element<'_>, directory: &dyn Directory) -> S3Result<Acl> {
+    list.only(&["Grant"])?;
+    if list.children().len() > MAX_GRANTS {
+        return Err(S3Error::new(S3Code::MalformedXML, too_many()));
+    }
+    let mut grants = Vec::with_capacity(list.children().len());
+    for element in list.children() {
+        let written = grant(element)?;
+        let grantee = resolve(written.naming, written.grantee, "Grantee", directory)?;
+        grants.push(Grant { grantee, permission: written.permission });
+    }
+    Ok(Acl { grants })
+}
+
 fn malformed(e: XmlError) -> S3Error {
     S3Error::from(S3Code::MalformedACLError).because(e)
 }
@@ -90,14 +109,8 @@ fn text<'a>(parent: &'a Element<'_>, name: &'static str) -> Result<&'a str, XmlE
     if text.is_empty() { Err(XmlError::Invalid(name)) } else { Ok(text) }
 }
 
-/// Writes the list of something that `owner` owns; `name` is shown for an owner that the directory does not know.
-///
-/// Groups come first, accounts after them, each in the order in which they were granted (s3-tests).
-pub fn write(owner: &AccountId, name: &str, acl: &Acl, directory: &dyn Directory) -> Bytes {
-    let mut xml = XmlWriter::document("AccessControlPolicy", 512 + 320 * acl.grants.len());
-    let known = directory.display_name(owner);
-    xml.open("Owner").text("ID", owner.as_str()).text("DisplayName", known.as_deref().unwrap_or(name)).close();
-    xml.open("AccessControlList");
+/// Writes the `Grant` elements of a list.
+pub fn write_grants(xml: &mut XmlWriter, acl: &Acl, directory: &dyn Directory) {
     let (groups, accounts): (Vec<_>, Vec<_>) = acl.grants.iter().partition(|grant| grant.grantee.group_uri().is_some());
     for grant in groups.into_iter().chain(accounts) {
         xml.open("Grant");
@@ -109,5 +122,16 @@ pub fn write(owner: &AccountId, name: &str, acl: &Acl, directory: &dyn Directory
         xml.optional("URI", grant.grantee.group_uri());
         xml.close().text("Permission", grant.permission.as_str()).close();
     }
+}
+
+/// Writes the list of something that `owner` owns; `name` is shown for an owner that the directory does not know.
+///
+/// Groups come first, accounts after them, each in the order in which they were granted (s3-tests).
+pub fn write(owner: &AccountId, name: &str, acl: &Acl, directory: &dyn Directory) -> Bytes {
+    let mut xml = XmlWriter::document("AccessControlPolicy", 512 + 320 * acl.grants.len());
+    let known = directory.display_name(owner);
+    xml.open("Owner").text("ID", owner.as_str()).text("DisplayName", known.as_deref().unwrap_or(name)).close();
+    xml.open("AccessControlList");
+    write_grants(&mut xml, acl, directory);
     xml.finish()
 }

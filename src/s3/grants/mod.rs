@@ -9,7 +9,7 @@ mod header;
 #[cfg(test)]
 mod tests;
 
-pub use document::{read, write};
+pub use document::{read, read_grants, write, write_grants};
 
 use super::{
     codes::S3Code,

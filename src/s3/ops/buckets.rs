@@ -14,10 +14,13 @@ use crate::{
         operation::{Need, Operation, Pattern, Scope, Target},
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
-        token,
+        tags, token,
         xml::{read, write::XmlWriter},
     },
-    storage::{NewBucket, StorageError, records::BucketRecord},
+    storage::{
+        NewBucket, StorageError,
+        records::{BucketRecord, ObjectLockRecord, Pair, Versioning},
+    },
     types::{Acl, BucketName},
 };
 
@@ -85,6 +88,7 @@ impl Operation for ListBuckets {
             xml.text("CreationDate", &bucket.created().to_iso8601());
             if self.paged {
                 xml.text("BucketRegion", &cx.settings.region);
+                xml.text("BucketArn", &format!("arn:aws:s3:::{}", bucket.name));
             }
             xml.close();
         }
@@ -104,6 +108,7 @@ impl Operation for ListBuckets {
 pub struct CreateBucket {
     name: BucketName,
     ownership: String,
+    object_lock: bool,
 }
 
 impl Operation for CreateBucket {
@@ -113,11 +118,6 @@ impl Operation for CreateBucket {
     type Reply = Plain;
 
     fn parse(head: &Head) -> S3Result<Self> {
-        let lock = head.header("x-amz-bucket-object-lock-enabled");
-        if lock.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            let error = S3Error::from(S3Code::NotImplemented);
-            return Err(error.with("Header", "x-amz-bucket-object-lock-enabled"));
-        }
         let ownership = match head.header("x-amz-object-ownership") {
             None | Some("ObjectWriter") => String::new(),
             Some(known @ ("BucketOwnerPreferred" | "BucketOwnerEnforced")) => {
@@ -133,7 +133,8 @@ impl Operation for CreateBucket {
                 ));
             }
         };
-        Ok(Self { name: head.bucket()?, ownership })
+        check_namespace(head)?;
+        Ok(Self { name: head.bucket()?, ownership, object_lock: object_lock(head)? })
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -143,7 +144,7 @@ impl Operation for CreateBucket {
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
         let head = std::sync::Arc::clone(&cx.head);
         let document = body.optional_document(&head, &cx.intake, DOCUMENT, Digest::Optional).await?;
-        let constraint = if document.is_empty() { None } else { location_constraint(&document)? };
+        let Configuration { constraint, tags } = configuration(&document)?;
         let location = choose_location(&cx, constraint.as_deref())?;
         let owner = cx.principal.account.clone();
         let mut record = BucketRecord {
@@ -152,8 +153,13 @@ impl Operation for CreateBucket {
             location_constraint: constraint.unwrap_or_default(),
             location: (*location.name).to_owned(),
             ownership: self.ownership,
+            tags,
             ..BucketRecord::default()
         };
+        if self.object_lock {
+            record.set_state(Versioning::Enabled);
+            record.object_lock = Some(ObjectLockRecord::default());
+        }
         let acl = grants::from_headers(&head, cx.directory.as_ref(), Subject::Bucket { owner: &owner })?;
         if let Some(acl) = &acl {
             record.set_acl(acl);
@@ -171,7 +177,8 @@ impl Operation for CreateBucket {
                 }
                 // us-east-1 would put the new list in force. A creation that opens or closes a bucket which is in use
                 // is hardly ever meant: only one that changes nothing succeeds (s3-tests, bucket_recreate).
-                if existing.acl != acl.unwrap_or_else(|| Acl::private(&owner)) {
+                let same_lock = self.object_lock == existing.record.object_lock.is_some();
+                if existing.acl != acl.unwrap_or_else(|| Acl::private(&owner)) || !same_lock {
                     return Err(S3Code::BucketAlreadyExists.into());
                 }
             }
@@ -181,17 +188,55 @@ impl Operation for CreateBucket {
     }
 }
 
-pub(in crate::s3) fn location_constraint(document: &[u8]) -> S3Result<Option<String>> {
+/// Whether a bucket begins with object lock, and with versioning, which that needs.
+fn object_lock(head: &Head) -> S3Result<bool> {
+    let name = "x-amz-bucket-object-lock-enabled";
+    match head.header(name) {
+        None => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(text) => Err(S3Error::argument(format!("Invalid {name} header"), name, text)),
+    }
+}
+
+/// Names of the account's own name space end in `-an`, which is reserved; here all accounts share one name space.
+fn check_namespace(head: &Head) -> S3Result<()> {
+    const HEADER: &str = "x-amz-bucket-namespace";
+    match head.header(HEADER) {
+        None | Some("global") => Ok(()),
+        Some(known @ "account-regional") => {
+            Err(S3Error::from(S3Code::NotImplemented).with("Header", HEADER).with("Value", known))
+        }
+        Some(other) => Err(S3Error::argument("Invalid bucket namespace", HEADER, other)),
+    }
+}
+
+/// What the document of a creation says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::s3) struct Configuration {
+    constraint: Option<String>,
+    tags: Vec<Pair>,
+}
+
+pub(in crate::s3) fn configuration(document: &[u8]) -> S3Result<Configuration> {
+    if document.is_empty() {
+        return Ok(Configuration::default());
+    }
     let root = read::read(document)?;
     if root.name() != "CreateBucketConfiguration" {
         return Err(S3Code::MalformedXML.into());
     }
-    for later in ["Location", "Bucket", "Tags"] {
+    for later in ["Location", "Bucket"] {
         if root.child(later)?.is_some() {
             return Err(S3Error::from(S3Code::NotImplemented).with("Element", later));
         }
     }
-    Ok(root.optional_text("LocationConstraint")?.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned))
+    let tags = match root.child("Tags")? {
+        None => Vec::new(),
+        Some(list) => tags::parse_list(list, tags::MAX_BUCKET_TAGS, "Bucket")?,
+    };
+    let constraint = root.optional_text("LocationConstraint")?.map(str::trim).filter(|text| !text.is_empty());
+    Ok(Configuration { constraint: constraint.map(str::to_owned), tags })
 }
 
 /// The location of a new bucket: the one it names, else the endpoint's, else the default.

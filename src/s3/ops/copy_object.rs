@@ -14,15 +14,16 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::{self, Head},
+        lock_headers,
         object_headers::{attributes, storage_class},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::{get_object::missing, put_object::written},
+        ops::{get_object::missing, lifecycle::show_expiration, put_object::written},
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
     },
     storage::{
-        Attributes, Bucket, PutObject as Put, StorageError, WriteCondition,
+        Attributes, Bucket, CopiedAnnotations, PutObject as Put, StorageError, WriteCondition,
         records::{ChecksumRecord, JournalOp, ObjectRecord},
     },
     types::{BucketName, ChecksumAlgorithm, IncomingBody},
@@ -39,7 +40,9 @@ pub struct CopyObject {
     condition: WriteCondition,
     metadata: Directive,
     tagging: Directive,
+    annotations: Annotations,
     checksum: Option<ChecksumAlgorithm>,
+    lock: Vec<Need>,
 }
 
 /// What a copy reads.
@@ -57,6 +60,24 @@ pub struct OpenSource {
     pub bucket: Arc<Bucket>,
     /// Its record.
     pub record: ObjectRecord,
+}
+
+/// Whether annotations are copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Annotations {
+    Copy,
+    Exclude,
+}
+
+impl Annotations {
+    fn read(head: &Head) -> S3Result<Self> {
+        const NAME: &str = "x-amz-object-annotation-directive";
+        match head.header(NAME) {
+            None | Some("COPY") => Ok(Self::Copy),
+            Some("EXCLUDE") => Ok(Self::Exclude),
+            Some(other) => Err(S3Error::argument(format!("Unknown {NAME}."), NAME, other)),
+        }
+    }
 }
 
 /// Where metadata or tags of a copy come from.
@@ -186,21 +207,24 @@ impl Operation for CopyObject {
             ),
         };
         storage_class(head)?;
+        let object = head.object_without_version()?;
         Ok(Self {
-            object: head.object_without_version()?,
+            lock: lock_headers::needs(head, &object)?,
+            object,
             source: CopySource::read(head)?,
             condition: write_condition(head)?,
             metadata: Directive::read(head, "x-amz-metadata-directive")?,
             tagging: Directive::read(head, "x-amz-tagging-directive")?,
+            annotations: Annotations::read(head)?,
             checksum,
         })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject), self.source.need()]
+        [vec![self.object.need(Action::PutObject), self.source.need()], self.lock.clone()].concat()
     }
 
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
+    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let source = self.source.find(&cx).await?;
         if source.record.size > LARGEST_PUT {
@@ -208,13 +232,15 @@ impl Operation for CopyObject {
                 "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
             ));
         }
-        let attributes = self.attributes(&cx, &bucket, &source.record)?;
+        let mut attributes = self.attributes(&cx, &bucket, &source.record)?;
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
         let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
+        attributes.annotations = self.annotations(&mut cx, &bucket, &source).await?;
         let body = self.source.body(&cx, &source, 0..source.record.size, checksum).await?;
+        let key = self.object.key;
         let put = Put {
             bucket: Arc::clone(&bucket),
-            key: self.object.key,
+            key: key.clone(),
             location: cx.location(&bucket)?,
             attributes,
             condition: self.condition,
@@ -230,12 +256,29 @@ impl Operation for CopyObject {
         ));
         reply.headers = written(&cx, &bucket, &record);
         reply.headers.remove(http::header::ETAG);
+        show_expiration(&mut reply.headers, &bucket, &key, &record);
         Ok(source_version(&cx, &source, reply))
     }
 }
 
 impl CopyObject {
-    /// What is said of the copy. Lists, storage class and redirect are never taken from the source.
+    /// The source's annotations, copied, where there are any and they are wanted.
+    async fn annotations(
+        &self,
+        cx: &mut Context,
+        bucket: &Bucket,
+        source: &OpenSource,
+    ) -> S3Result<Option<Arc<CopiedAnnotations>>> {
+        if self.annotations == Annotations::Exclude || source.record.annotation_count == 0 {
+            return Ok(None);
+        }
+        cx.authorize(&self.source.object.need(Action::GetObjectAnnotation)).await?;
+        cx.authorize(&self.object.need(Action::PutObjectAnnotation)).await?;
+        let from = (&*source.bucket, &self.source.object.key, &source.record);
+        Ok(cx.storage.copy_annotations(from, bucket).await?)
+    }
+
+    /// What is said of the copy. Lists, storage class, redirect and locks are never taken from the source.
     ///
     /// # Errors
     /// `InvalidRequest` for a copy of a version onto itself that changes nothing.

@@ -8,6 +8,7 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::{Head, parse_number},
+        lock_headers::bypass,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         reply::Plain,
         request_body::RequestBody,
@@ -38,7 +39,12 @@ impl Operation for DeleteObject {
             None => None,
             Some(text) => Some(parse_time(text)?),
         };
-        let condition = DeleteCondition { etag: head.header("if-match").map(expected_tag), size, modified };
+        let condition = DeleteCondition {
+            etag: head.header("if-match").map(expected_tag),
+            size,
+            modified,
+            ..DeleteCondition::default()
+        };
         Ok(Self { object: head.object()?, condition })
     }
 
@@ -46,10 +52,12 @@ impl Operation for DeleteObject {
         vec![self.object.need(action(&self.object))]
     }
 
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
+    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Plain> {
         let bucket = cx.bucket(&self.object.bucket).await?;
+        let bypass = bypass(&mut cx, &bucket, &self.object).await;
+        let condition = DeleteCondition { bypass, ..self.condition };
         let ObjectRef { key, version, .. } = &self.object;
-        let deleted = cx.storage.delete_object(&bucket, key, *version, &self.condition).await?;
+        let deleted = cx.storage.delete_object(&bucket, key, *version, &condition).await?;
         let mut reply = Plain::no_content();
         if deleted.delete_marker {
             reply = reply.with(HeaderName::from_static("x-amz-delete-marker"), "true");

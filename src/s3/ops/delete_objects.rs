@@ -11,6 +11,7 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::{self, Head},
+        lock_headers::bypass,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         ops::delete_object::{action, expected_tag, parse_time, version_text},
         reply::Document,
@@ -112,7 +113,9 @@ async fn delete(cx: &Context, bucket: &Arc<Bucket>, entry: &Entry) -> S3Result<D
     };
     let mut cx = cx.clone();
     cx.authorize_object(bucket, &object, action(&object)).await?;
-    Ok(cx.storage.delete_object(bucket, &object.key, object.version, &entry.condition).await?)
+    let bypass = bypass(&mut cx, bucket, &object).await;
+    let condition = DeleteCondition { bypass, ..entry.condition.clone() };
+    Ok(cx.storage.delete_object(bucket, &object.key, object.version, &condition).await?)
 }
 
 pub(in crate::s3) fn parse(document: &[u8]) -> S3Result<(Vec<Entry>, bool)> {
@@ -131,7 +134,8 @@ pub(in crate::s3) fn parse(document: &[u8]) -> S3Result<(Vec<Entry>, bool)> {
 fn parse_entry(object: &Element<'_>) -> S3Result<Entry> {
     let size = object.optional::<u64>("Size")?;
     let modified = object.optional_text("LastModifiedTime")?.map(str::trim).map(parse_time).transpose()?;
-    let condition = DeleteCondition { etag: object.optional_text("ETag")?.map(expected_tag), size, modified };
+    let etag = object.optional_text("ETag")?.map(expected_tag);
+    let condition = DeleteCondition { etag, size, modified, ..DeleteCondition::default() };
     let version = object.optional_text("VersionId")?.map(str::trim).filter(|text| !text.is_empty());
     Ok(Entry { key: object.required_text("Key")?.to_owned(), version: version.map(str::to_owned), condition })
 }

@@ -13,16 +13,22 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::{Head, parse_number},
+        lock_headers,
         object_headers::{ShowChecksum, describe, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
+        ops::lifecycle::show_expiration,
         reply,
         request_body::RequestBody,
+        sosapi,
     },
     storage::{
         Bucket, StorageError,
         records::{ChecksumRecord, ObjectRecord},
     },
-    types::{ByteRange, ByteStream, Timestamp},
+    types::{
+        ByteRange, ByteStream, ETag, Timestamp, body,
+        digest::{Digest, Md5},
+    },
 };
 
 /// Attempts to open a version that others replace.
@@ -104,6 +110,9 @@ impl GetObject {
     /// What [`Operation::run`] answers: a GET has no body.
     pub async fn answer(self, mut cx: Context) -> S3Result<ObjectReply> {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
+        if let Some(made) = self.0.made(&cx, &bucket).await? {
+            return Ok(made);
+        }
         for _ in 0..ATTEMPTS {
             let record = self.0.find(&mut cx, &bucket).await?;
             let selection = self.0.select(&cx, &bucket, &record).await?;
@@ -111,7 +120,10 @@ impl GetObject {
             match opened {
                 Err(StorageError::Vanished) => {}
                 Err(e) => return Err(e.into()),
-                Ok(stream) => return Ok(self.0.reply(&cx, &bucket, &record, (selection, Some(stream)))),
+                Ok(stream) => {
+                    let lock = lock_headers::show(&mut cx, &bucket, &self.0.object, &record).await;
+                    return Ok(self.0.reply(&cx, &bucket, &record, (selection, Some(stream))).with(lock));
+                }
             }
         }
         Err(S3Error::from(S3Code::InternalError).because(StorageError::Vanished))
@@ -141,9 +153,13 @@ impl HeadObject {
     /// What [`Operation::run`] answers: a HEAD has no body.
     pub async fn answer(self, mut cx: Context) -> S3Result<ObjectReply> {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
+        if let Some(made) = self.0.made(&cx, &bucket).await? {
+            return Ok(ObjectReply { body: None, ..made });
+        }
         let record = self.0.find(&mut cx, &bucket).await?;
         let selection = self.0.select(&cx, &bucket, &record).await?;
-        Ok(self.0.reply(&cx, &bucket, &record, (selection, None)))
+        let lock = lock_headers::show(&mut cx, &bucket, &self.0.object, &record).await;
+        Ok(self.0.reply(&cx, &bucket, &record, (selection, None)).with(lock))
     }
 }
 
@@ -171,6 +187,17 @@ impl Read {
     fn need(&self) -> Need {
         let action = if self.object.version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
         self.object.need(action)
+    }
+
+    /// A document that the server makes itself, where none is stored.
+    async fn made(&self, cx: &Context, bucket: &Bucket) -> S3Result<Option<ObjectReply>> {
+        let Some(text) = sosapi::document(cx, bucket, &self.object).await? else { return Ok(None) };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+        reply::set(&mut headers, header::LAST_MODIFIED, &cx.now.to_http_date());
+        reply::set(&mut headers, header::ETAG, &ETag::from_md5(Md5::digest(&text).into()).quoted());
+        Ok(Some(ObjectReply { status: StatusCode::OK, headers, body: Some(Bytes(body::once(text))) }))
     }
 
     async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {
@@ -211,6 +238,10 @@ impl Read {
     ) -> ObjectReply {
         let checksum = if selection.partial || selection.parts.is_some() { ShowChecksum::No } else { self.checksum };
         let mut headers = describe(cx, bucket, record, checksum);
+        // Rules speak of current versions; whoever names a version asks for that one, current or not.
+        if self.object.version.is_none() {
+            show_expiration(&mut headers, bucket, &self.object.key, record);
+        }
         if self.checksum == ShowChecksum::Yes && selection.checksum.is_some() {
             show_checksum(&mut headers, selection.checksum.as_ref());
             // The value is the part's, the type the object's.
@@ -232,6 +263,13 @@ impl Read {
         }
         let status = if selection.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         ObjectReply { status, headers, body: stream.map(Bytes) }
+    }
+}
+
+impl ObjectReply {
+    fn with(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
     }
 }
 

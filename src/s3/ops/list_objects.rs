@@ -16,7 +16,7 @@ use crate::{
     },
     storage::{
         Bucket,
-        listing::{Entry, ListQuery, ListStart, Page},
+        listing::{Entry, ListPage, ListQuery, ListStart, Page},
         records::ListRecord,
     },
     types::{BucketName, VersionSelector},
@@ -157,11 +157,27 @@ impl Operation for ListObjects {
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.listing.name).await?;
-        let start = match self.marker.as_str() {
+        let page = cx.storage.list_objects(&bucket, &self.query()).await?;
+        Ok(self.render(&cx, &bucket, &page))
+    }
+}
+
+impl ListObjects {
+    /// The bucket.
+    pub fn bucket(&self) -> &BucketName {
+        &self.listing.name
+    }
+
+    /// The engine's question.
+    pub fn query(&self) -> ListQuery {
+        self.listing.query(match self.marker.as_str() {
             "" => ListStart::Beginning,
             marker => ListStart::AfterKey(marker.to_owned()),
-        };
-        let page = cx.storage.list_objects(&bucket, &self.listing.query(start)).await?;
+        })
+    }
+
+    /// The answer.
+    pub fn render(&self, cx: &Context, bucket: &Bucket, page: &ListPage) -> Document {
         let listing = &self.listing;
         let mut xml = XmlWriter::document("ListBucketResult", 512 + 480 * page.entries.len());
         xml.text("Name", listing.name.as_str());
@@ -173,9 +189,7 @@ impl Operation for ListObjects {
             xml.text("Prefix", &listing.prefix);
         }
         listing.text(&mut xml, "Marker", &self.marker);
-        if !listing.delimiter.is_empty()
-            && let Some(next) = last_text(&page, |entry| &entry.key)
-        {
+        if let Some(next) = self.next_marker(page) {
             listing.text(&mut xml, "NextMarker", next);
         }
         xml.value("MaxKeys", listing.limit);
@@ -185,11 +199,25 @@ impl Operation for ListObjects {
             xml.open("Contents");
             listing.text(&mut xml, "Key", &entry.key);
             object(&mut xml, &entry.record);
-            owner(&mut xml, &cx, &bucket, &entry.record);
+            owner(&mut xml, cx, bucket, &entry.record);
             xml.close();
         }
-        listing.prefixes(&mut xml, &page);
-        Ok(Document::new(xml.finish()))
+        listing.prefixes(&mut xml, page);
+        Document::new(xml.finish())
+    }
+
+    /// Where the next page starts, where the last entry does not say it: with a delimiter, and in a search whose page
+    /// ends behind objects that nobody asked for.
+    fn next_marker<'a>(&self, page: &'a ListPage) -> Option<&'a str> {
+        let next = match page.next.as_ref()? {
+            ListStart::Beginning => return None,
+            ListStart::AfterKey(text)
+            | ListStart::AfterPrefix(text)
+            | ListStart::AfterVersion(text, _)
+            | ListStart::AfterUpload(text, _) => text.as_str(),
+        };
+        let shown = last_text(page, |entry| &entry.key) == Some(next);
+        (!self.listing.delimiter.is_empty() || !shown).then_some(next)
     }
 }
 
@@ -227,7 +255,27 @@ impl Operation for ListObjectsV2 {
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.listing.name).await?;
-        let page = cx.storage.list_objects(&bucket, &self.listing.query(self.start()?)).await?;
+        let page = cx.storage.list_objects(&bucket, &self.query()?).await?;
+        Ok(self.render(&cx, &bucket, &page))
+    }
+}
+
+impl ListObjectsV2 {
+    /// The bucket.
+    pub fn bucket(&self) -> &BucketName {
+        &self.listing.name
+    }
+
+    /// The engine's question.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a token that is none.
+    pub fn query(&self) -> S3Result<ListQuery> {
+        Ok(self.listing.query(self.start()?))
+    }
+
+    /// The answer.
+    pub fn render(&self, cx: &Context, bucket: &Bucket, page: &ListPage) -> Document {
         let listing = &self.listing;
         let mut xml = XmlWriter::document("ListBucketResult", 512 + 320 * page.entries.len());
         xml.text("Name", listing.name.as_str());
@@ -248,16 +296,14 @@ impl Operation for ListObjectsV2 {
             listing.text(&mut xml, "Key", &entry.key);
             object(&mut xml, &entry.record);
             if self.fetch_owner {
-                owner(&mut xml, &cx, &bucket, &entry.record);
+                owner(&mut xml, cx, bucket, &entry.record);
             }
             xml.close();
         }
-        listing.prefixes(&mut xml, &page);
-        Ok(Document::new(xml.finish()))
+        listing.prefixes(&mut xml, page);
+        Document::new(xml.finish())
     }
-}
 
-impl ListObjectsV2 {
     pub(in crate::s3) fn start(&self) -> S3Result<ListStart> {
         if let Some(text) = self.token.as_ref().filter(|text| !text.is_empty()) {
             let place = token::read(text)?;

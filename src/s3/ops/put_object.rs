@@ -1,31 +1,41 @@
 //! `PutObject`.
 
-use http::{HeaderMap, HeaderName, Method, header};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::{
     auth::Action,
+    location::Location,
     s3::{
-        codes::S3Code,
         conditional::write_condition,
         context::Context,
-        error::{S3Error, S3Result},
-        head::Head,
+        error::S3Result,
+        head::{Head, parse_number},
+        lock_headers,
         object_headers::{attributes, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        ops::lifecycle::show_expiration,
         reply::{Plain, set},
         request_body::RequestBody,
     },
     storage::{
-        Bucket, PutObject as Put, WriteCondition,
-        records::{JournalOp, ObjectRecord},
+        Append, Attributes, Bucket, PutObject as Put, StorageError, WriteCondition,
+        records::{ChecksumRecord, JournalOp, ObjectRecord},
     },
 };
 
-/// Writes an object.
+/// The header that makes a write an append (S3 user guide, "Appending data to objects").
+const OFFSET: &str = "x-amz-write-offset-bytes";
+
+/// Writes an object, or appends to one.
 #[derive(Debug)]
 pub struct PutObject {
     object: ObjectRef,
     condition: WriteCondition,
+    lock: Vec<Need>,
+    /// Where an append begins.
+    offset: Option<u64>,
 }
 
 impl Operation for PutObject {
@@ -36,26 +46,33 @@ impl Operation for PutObject {
     type Reply = Plain;
 
     fn parse(head: &Head) -> S3Result<Self> {
-        if head.header("x-amz-write-offset-bytes").is_some() {
-            return Err(S3Error::from(S3Code::NotImplemented).with("Header", "x-amz-write-offset-bytes"));
-        }
-        Ok(Self { object: head.object_without_version()?, condition: write_condition(head)? })
+        let offset = match head.header(OFFSET) {
+            None => None,
+            Some(text) => Some(parse_number(OFFSET, text)?),
+        };
+        let object = head.object_without_version()?;
+        let lock = lock_headers::needs_of_put(head, &object)?;
+        Ok(Self { object, condition: write_condition(head)?, lock, offset })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject)]
+        [vec![self.object.need(Action::PutObject)], self.lock.clone()].concat()
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let head = std::sync::Arc::clone(&cx.head);
+        let head = Arc::clone(&cx.head);
         let bucket = cx.bucket(&self.object.bucket).await?;
         let attributes = attributes(&head, &cx, &bucket)?;
         let location = cx.location(&bucket)?;
+        if let Some(offset) = self.offset {
+            return self.append(&cx, offset, (bucket, location, attributes), body).await;
+        }
         let body = body.object(&head, &cx.intake, None)?;
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
+        let key = self.object.key;
         let put = Put {
-            bucket: std::sync::Arc::clone(&bucket),
-            key: self.object.key,
+            bucket: Arc::clone(&bucket),
+            key: key.clone(),
             location,
             attributes,
             condition: self.condition,
@@ -63,7 +80,50 @@ impl Operation for PutObject {
             op: JournalOp::ObjectPut,
         };
         let record = cx.storage.put_object(put).await?;
-        Ok(Plain { headers: written(&cx, &bucket, &record), ..Plain::ok() })
+        let mut headers = written(&cx, &bucket, &record);
+        show_expiration(&mut headers, &bucket, &key, &record);
+        Ok(Plain { headers, ..Plain::ok() })
+    }
+}
+
+impl PutObject {
+    /// Appends. What can be refused before the body is read is: the commit looks again.
+    async fn append(
+        self,
+        cx: &Context,
+        offset: u64,
+        (bucket, location, attributes): (Arc<Bucket>, Arc<Location>, Attributes),
+        body: RequestBody,
+    ) -> S3Result<Plain> {
+        if bucket.is_versioned() {
+            return Err(StorageError::Versioned.into());
+        }
+        let current = match cx.storage.version(&bucket, &self.object.key, None).await {
+            Ok(record) => Some(record),
+            Err(StorageError::NoSuchKey(_)) => None,
+            Err(e) => return Err(e.into()),
+        };
+        cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
+        let size = current.as_ref().map_or(0, |record| record.size);
+        if size != offset {
+            return Err(StorageError::WriteOffset { offset, size }.into());
+        }
+        // A checksum that can go on is computed over what comes, whether or not the client sends one.
+        let algorithm =
+            current.as_ref().and_then(|record| record.checksum.as_ref()).and_then(ChecksumRecord::algorithm);
+        let append = Append {
+            body: body.object(&cx.head, &cx.intake, algorithm)?,
+            bucket: Arc::clone(&bucket),
+            key: self.object.key,
+            location,
+            attributes,
+            offset,
+            condition: self.condition,
+        };
+        let record = cx.storage.append_object(append).await?;
+        let mut headers = written(cx, &bucket, &record);
+        headers.insert("x-amz-object-size", HeaderValue::from(record.size));
+        Ok(Plain { headers, ..Plain::ok() })
     }
 }
 

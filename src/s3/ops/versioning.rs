@@ -14,7 +14,10 @@ use crate::{
         request_body::{Digest, RequestBody},
         xml::{read, write::XmlWriter},
     },
-    storage::records::Versioning,
+    storage::{
+        StorageError,
+        records::{BucketRecord, Versioning},
+    },
     types::BucketName,
 };
 
@@ -81,7 +84,14 @@ impl Operation for PutBucketVersioning {
         // botocore sends a digest; the original never asked for one, and its clients need none.
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
         let state = parse_state(&document)?;
-        cx.storage.update_bucket(&self.name, |record| record.set_state(state)).await?;
+        let change = |record: &mut BucketRecord| {
+            if state == Versioning::Suspended && record.replication.is_some() {
+                return Err(StorageError::VersioningNeeded);
+            }
+            record.set_state(state);
+            Ok(())
+        };
+        cx.storage.try_update_bucket(&self.name, change).await?;
         Ok(Plain::ok())
     }
 }

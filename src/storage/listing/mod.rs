@@ -8,10 +8,12 @@ use crate::types::{UploadId, VersionSelector};
 mod cursor;
 mod fold;
 mod objects;
+mod search;
 mod uploads;
 mod versions;
 
 pub use objects::ObjectEntry;
+pub use search::{Pick, SearchLimit};
 pub(super) use uploads::numbered;
 pub use uploads::{PartPage, UploadEntry};
 pub use versions::VersionEntry;

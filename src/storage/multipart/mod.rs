@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::{
     Attributes, Storage, StorageError, StorageResult,
     buckets::Bucket,
-    change::Change,
+    change::{Change, Demand},
     keys,
     objects::ATTEMPTS,
     records::{Record, UploadRecord},
@@ -76,6 +76,7 @@ impl Storage {
     /// Opens an upload.
     pub async fn create_upload(&self, new: NewUpload) -> StorageResult<UploadId> {
         let NewUpload { bucket, key, location, attributes, checksum, initiator, initiator_display_name } = new;
+        self.check_new_lock(&bucket, &attributes.lock).await?;
         let id = self.inner.ids.upload_id();
         let mut record = UploadRecord {
             initiated_ms: self.inner.clock.now().as_millis(),
@@ -86,6 +87,7 @@ impl Storage {
         };
         record.set_checksum(checksum);
         let mut change = Change::new(&bucket);
+        change.demand(Demand::More);
         let ns = change.ns(Table::Uploads);
         change.batch.put(ns, keys::upload(&key, id), record.to_bytes());
         match self.commit(change, None).await {

@@ -38,6 +38,7 @@ impl Storage {
         let upload = self.upload(bucket, key, id).await?;
         let object = upload.object.as_ref().ok_or(StorageError::Broken("an open upload has an object to be"))?;
         let location = self.location(&object.location)?;
+        self.check_part_early(bucket, (id, number), body.length).await?;
         let mut stored = self.receive(&location, body).await?;
         let part = self.part_of(&upload, number, &stored)?;
         let row = keys::part(id, number);

@@ -2,7 +2,9 @@
 
 use super::{
     configuration::{CorsRule, LifecycleRecord},
+    lock::ObjectLockRecord,
     object::{AclRecord, Pair},
+    settings::{LoggingRecord, NotificationRecord, ReplicationRecord},
     website::WebsiteRecord,
 };
 
@@ -57,7 +59,31 @@ pub struct BucketRecord {
     /// The lifecycle configuration, where one is set.
     #[prost(message, optional, tag = "12")]
     pub lifecycle: Option<LifecycleRecord>,
+    /// Object lock: there once it is enabled, and then for good.
+    #[prost(message, optional, tag = "15")]
+    pub object_lock: Option<ObjectLockRecord>,
+    /// Where this bucket's access log goes, where it is kept.
+    #[prost(message, optional, tag = "18")]
+    pub logging: Option<LoggingRecord>,
+    /// Transfer acceleration: `Enabled`, `Suspended`, or empty where it was never set.
+    #[prost(string, tag = "20")]
+    pub accelerate: String,
+    /// Who is told of events.
+    #[prost(message, optional, tag = "23")]
+    pub notification: Option<NotificationRecord>,
+    /// Where objects are copied to.
+    #[prost(message, optional, tag = "24")]
+    pub replication: Option<ReplicationRecord>,
+    /// Whether access control by attributes is switched on (S3 reference, "`AbacStatus`").
+    #[prost(bool, tag = "25")]
+    pub abac: bool,
     /// The website, where the bucket has one.
     #[prost(message, optional, tag = "17")]
     pub website: Option<WebsiteRecord>,
+    /// Most bytes of versions and parts together; 0 for any number. Copied into the row of the counters.
+    #[prost(uint64, tag = "21")]
+    pub quota_bytes: u64,
+    /// Most versions; 0 for any number. Copied into the row of the counters.
+    #[prost(uint64, tag = "22")]
+    pub quota_objects: u64,
 }

@@ -89,4 +89,10 @@ pub struct Pending {
     /// Name of the blob.
     #[prost(string, tag = "2")]
     pub blob: String,
+    /// Where these are copies of annotations and no blob: their bucket.
+    #[prost(fixed64, tag = "3")]
+    pub bucket: u64,
+    /// The id of those annotations; empty for a blob.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub annotations: Bytes,
 }

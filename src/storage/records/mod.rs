@@ -7,21 +7,30 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use thiserror::Error;
 
+mod annotation;
 mod bucket;
 mod configuration;
 mod journal;
+mod lock;
 mod object;
+mod settings;
 mod upload;
 mod website;
 
+pub use annotation::AnnotationRecord;
 pub use bucket::{BucketRecord, Versioning};
 pub use configuration::{
     CorsRule, ExpirationRecord, LifecycleRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord,
     NoncurrentTransitionRecord, TransitionRecord,
 };
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
+pub use lock::{ObjectLockRecord, PeriodRecord};
 pub use object::{
     AclRecord, ChecksumRecord, ContentHeaders, GrantRecord, Layout, LayoutRow, ListRecord, ObjectRecord, Pair, Segment,
+};
+pub use settings::{
+    AccessLines, LogPartition, LoggingRecord, NotificationFilter, NotificationKind, NotificationRecord,
+    NotificationTarget, ReplicationDestination, ReplicationRecord, ReplicationRule, SettingNode, SettingRecord,
 };
 pub use upload::{PartRecord, UploadRecord};
 pub use website::{RedirectRecord, RoutingRuleRecord, WebsiteRecord};

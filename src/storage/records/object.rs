@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::lock::PeriodRecord;
 use crate::types::{
     AccountId, Acl, Checksum, ChecksumAlgorithm, ChecksumType, ETag, Grant, Grantee, Permission, Timestamp, VersionId,
 };
@@ -190,6 +191,33 @@ pub struct ObjectRecord {
     /// Display name of the owner when the object was written.
     #[prost(string, tag = "22")]
     pub owner_display_name: String,
+    /// Mode of retention: 0 for none; see [`crate::storage::lock`], which alone reads and writes these five fields.
+    #[prost(uint32, tag = "30")]
+    pub retention_mode: u32,
+    /// End of retention, in milliseconds since the epoch; 0 for none.
+    #[prost(uint64, tag = "31")]
+    pub retain_until_ms: u64,
+    /// Legal hold: 0 never set, 1 on, 2 off.
+    #[prost(uint32, tag = "32")]
+    pub legal_hold: u32,
+    /// Event hold: 0 never set, 1 on, 2 off.
+    #[prost(uint32, tag = "33")]
+    pub event_hold: u32,
+    /// How long the version is retained once its event hold is released.
+    #[prost(message, optional, tag = "34")]
+    pub event_hold_duration: Option<PeriodRecord>,
+    /// Stands for the version's annotations in keys, 16 bytes; empty as long as it never had one.
+    #[prost(bytes = "bytes", tag = "43")]
+    pub annotation_id: Bytes,
+    /// Annotations of the version.
+    #[prost(uint32, tag = "44")]
+    pub annotation_count: u32,
+    /// Bytes of those annotations.
+    #[prost(uint64, tag = "45")]
+    pub annotation_bytes: u64,
+    /// Changes of the annotations: a copy knows by it that they stayed the same.
+    #[prost(uint64, tag = "46")]
+    pub annotation_changes: u64,
 }
 
 /// The fields a listing shows; decoding skips the others.
@@ -279,6 +307,11 @@ impl ObjectRecord {
     /// Last modification.
     pub fn modified(&self) -> Timestamp {
         Timestamp::from_millis(self.modified_ms)
+    }
+
+    /// Bytes that the version takes, with its annotations.
+    pub fn stored_bytes(&self) -> u64 {
+        self.size.saturating_add(self.annotation_bytes)
     }
 
     /// The owner.

@@ -10,7 +10,7 @@ use crate::{
     metadata::{Direction, Namespace, Pairs, Table},
     storage::{
         Bucket, Usage, change, keys,
-        records::{LayoutRow, ObjectRecord, PartRecord, Record, Segment, UploadRecord},
+        records::{AnnotationRecord, LayoutRow, ObjectRecord, PartRecord, Record, Segment, UploadRecord},
     },
     types::{BucketId, UploadId, VersionId},
 };
@@ -106,7 +106,8 @@ impl Shelf<'_> {
             return;
         }
         self.usage.versions += 1;
-        self.usage.bytes += change::signed(record.size);
+        self.usage.bytes += change::signed(record.stored_bytes());
+        self.annotations(record);
         let mut segments = record.segments.clone();
         if let Some(layout) = &record.layout {
             assert!(segments.is_empty());
@@ -122,6 +123,19 @@ impl Shelf<'_> {
         for segment in &segments {
             self.segment(segment, findings);
         }
+    }
+
+    fn annotations(&mut self, record: &ObjectRecord) {
+        let Some(id) = change::upload_id(&record.annotation_id) else { return };
+        let rows: Vec<_> = self.parts.range(keys::annotations_of(id)).map(|(row, _)| row.clone()).collect();
+        assert_eq!(rows.len(), record.annotation_count as usize, "annotations");
+        let mut bytes = 0;
+        for row in rows {
+            let annotation = AnnotationRecord::from_bytes(&self.parts.remove(&row).unwrap()).unwrap();
+            assert!(self.bodies.insert(annotation.body.clone()), "a body that two records name");
+            bytes += annotation.size;
+        }
+        assert_eq!(bytes, record.annotation_bytes, "bytes of annotations");
     }
 
     fn segment(&mut self, segment: &Segment, findings: &mut Findings) {

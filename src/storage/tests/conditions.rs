@@ -61,7 +61,12 @@ async fn a_delete_condition_fails_for_another_version_and_holds_for_none() {
         let failed = delete(condition).await;
         assert!(matches!(failed, Err(StorageError::PreconditionFailed(it)) if it == expected), "{failed:?}");
     }
-    let all = DeleteCondition { etag: Some(Some(record.etag())), size: Some(4), modified: Some(record.modified()) };
+    let all = DeleteCondition {
+        etag: Some(Some(record.etag())),
+        size: Some(4),
+        modified: Some(record.modified()),
+        ..DeleteCondition::default()
+    };
     delete(all).await.unwrap();
     assert!(matches!(world.get(&bucket, KEY, None).await, Err(StorageError::NoSuchKey(None))));
 }

@@ -42,8 +42,8 @@ pub(crate) struct Stored {
 }
 
 /// Tables that are divided by bucket.
-const OF_BUCKETS: [Table; 6] =
-    [Table::Current, Table::Versions, Table::Uploads, Table::Parts, Table::Usage, Table::Bodies];
+const OF_BUCKETS: [Table; 7] =
+    [Table::Current, Table::Versions, Table::Uploads, Table::Parts, Table::Usage, Table::Bodies, Table::Settings];
 /// Tables that are not, less the journal.
 const GLOBAL: [Table; 4] = [Table::Buckets, Table::Owners, Table::Garbage, Table::Pending];
 

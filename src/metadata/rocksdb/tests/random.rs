@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use super::{RocksStore, open};
 use crate::{
     metadata::{
-        Batch, Condition, Direction, MemoryStore, MetadataError, MetadataStore, Namespace, Pairs, Table, Write,
+        Batch, Condition, Direction, Growth, MemoryStore, MetadataError, MetadataStore, Namespace, Pairs, Table, Write,
         counters,
     },
     types::BucketId,
@@ -45,6 +45,7 @@ impl Model {
                 Condition::Absent => value.is_none(),
                 Condition::Present => value.is_some(),
                 Condition::Equals(expected) => value == Some(expected),
+                Condition::Room(growth) => value.is_some_and(|value| counters::has_room(value, growth)),
                 Condition::EmptyRange(end) => self.range(*ns, &(key.clone()..end.clone())).is_empty(),
             };
             if !holds {
@@ -136,6 +137,7 @@ fn condition() -> impl Strategy<Value = (Place, Bytes, Condition)> {
         3 => Just(Condition::Present),
         1 => value().prop_map(Condition::Equals),
         2 => key().prop_map(Condition::EmptyRange),
+        1 => (-2..3_i64).prop_map(|by| Condition::Room(vec![Growth { places: &[0], bound: 1, by }])),
     ];
     (any_place(), key(), condition)
 }

@@ -37,6 +37,9 @@ const CLASSES: [&str; 6] =
 /// Classes that objects may move to after this many days only.
 const SETTLED_CLASSES: [&str; 2] = ["STANDARD_IA", "ONEZONE_IA"];
 const SETTLED_DAYS: u32 = 30;
+/// The order in which objects may move from class to class (S3 reference, "Supported transitions").
+const WATERFALL: [&str; 6] =
+    ["STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
 const DAY_MS: u64 = 86_400_000;
 
 /// Reads a configuration. `is_location` says whether a location of that name is configured.
@@ -336,6 +339,7 @@ fn check_order(rule: &LifecycleRule) -> S3Result<()> {
             return Err(S3Error::request(message));
         }
     }
+    check_spacing(rule)?;
     let (days, date) = rule.expiration.map_or((None, None), |expiration| (expiration.days, expiration.date_ms));
     let by_days = days.is_some() || rule.transitions.iter().any(|transition| transition.days.is_some());
     let by_date = date.is_some() || rule.transitions.iter().any(|transition| transition.date_ms.is_some());
@@ -363,6 +367,36 @@ fn check_order(rule: &LifecycleRule) -> S3Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Objects move down only, and stay in a class that is paid for by 30 days as long as that.
+fn check_spacing(rule: &LifecycleRule) -> S3Result<()> {
+    let day = |date_ms: u64| u32::try_from(date_ms / DAY_MS).unwrap_or(u32::MAX);
+    let current = |pick: fn(&TransitionRecord) -> Option<u32>| -> Vec<(u32, &str)> {
+        rule.transitions.iter().filter_map(|move_| Some((pick(move_)?, move_.storage_class.as_str()))).collect()
+    };
+    let by_date = rule.transitions.iter().filter_map(|move_| Some((day(move_.date_ms?), move_.storage_class.as_str())));
+    let noncurrent = rule.noncurrent_transitions.iter().map(|move_| (move_.days, move_.storage_class.as_str()));
+    for (moves, what) in [
+        (current(|move_| move_.days), "'Days' in the 'Transition'"),
+        (by_date.collect(), "'Date' in the 'Transition'"),
+        (noncurrent.collect(), "'NoncurrentDays' in the 'NoncurrentVersionTransition'"),
+    ] {
+        let place = |class: &str| WATERFALL.iter().position(|known| *known == class);
+        for (early, from) in &moves {
+            let least = if SETTLED_CLASSES.contains(from) { SETTLED_DAYS } else { 1 };
+            let below = moves.iter().filter(|(_, to)| place(from).is_some() && place(from) < place(to));
+            for (late, to) in below {
+                if *late < early.saturating_add(least) {
+                    return Err(S3Error::new(
+                        S3Code::InvalidArgument,
+                        format!("{what} action for StorageClass '{to}' must be {least} days more than for '{from}'"),
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes a configuration as it was put.
@@ -574,6 +608,25 @@ mod tests {
         ];
         for (action, expected) in cases {
             assert_eq!(refusal(ALL, &format!("{action}{DAYS}")), expected, "{action}");
+        }
+    }
+
+    #[test]
+    fn objects_move_down_and_stay_thirty_days_where_that_is_paid_for() {
+        let moves = |list: &[(u32, &str)], element: &str, days: &str| {
+            let one = |(number, class): &(u32, &str)| {
+                format!("<{element}><{days}>{number}</{days}><StorageClass>{class}</StorageClass></{element}>")
+            };
+            refusal(ALL, &list.iter().map(one).collect::<Vec<_>>().concat())
+        };
+        for (element, days) in [("Transition", "Days"), ("NoncurrentVersionTransition", "NoncurrentDays")] {
+            let refused = |list: &[(u32, &str)]| moves(list, element, days);
+            assert_eq!(refused(&[(30, "STANDARD_IA"), (60, "GLACIER"), (61, "DEEP_ARCHIVE")]), None);
+            assert_eq!(refused(&[(60, "GLACIER"), (30, "STANDARD_IA"), (0, "cold")]), None);
+            let bad = Some(S3Code::InvalidArgument);
+            assert_eq!(refused(&[(30, "STANDARD_IA"), (59, "GLACIER")]), bad);
+            assert_eq!(refused(&[(40, "STANDARD_IA"), (10, "DEEP_ARCHIVE")]), bad);
+            assert_eq!(refused(&[(5, "GLACIER"), (5, "DEEP_ARCHIVE")]), bad);
         }
     }
 

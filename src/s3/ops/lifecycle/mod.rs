@@ -1,9 +1,10 @@
 //! `GetBucketLifecycleConfiguration`, `PutBucketLifecycleConfiguration`, `DeleteBucketLifecycle`.
 //!
-//! This release keeps the configuration and checks it by every rule of S3; it does **not** carry it out: nothing
-//! expires, moves or is aborted, and no answer has `x-amz-expiration`. A later release does, from what is stored here.
+//! This release keeps the configuration, checks it by every rule of S3, and tells in answers what will happen by it;
+//! it does **not** carry it out: nothing expires, moves or is aborted. A later release does, from what is stored here.
 
 pub(in crate::s3) mod document;
+mod expiry;
 
 use http::{HeaderName, Method};
 
@@ -22,6 +23,8 @@ use crate::{
     storage::records::LifecycleRecord,
     types::BucketName,
 };
+
+pub use expiry::{show_abort, show_expiration};
 
 /// Largest document: a thousand rules with long prefixes and tags.
 const DOCUMENT: usize = 4 << 20;

@@ -12,6 +12,7 @@ use crate::{
         error::{S3Error, S3Result},
         head::{Head, parse_number},
         operation::{Need, Operation, Pattern, Scope},
+        ops::lifecycle::show_expiration,
         reply::{Document, Plain},
         request_body::RequestBody,
         xml::{read, read::Element, write::XmlWriter},
@@ -93,7 +94,8 @@ impl Operation for CompleteMultipartUpload {
             xml.optional(algorithm.xml_element(), checksum.to_text().as_deref());
             xml.text("ChecksumType", if checksum.composite { "COMPOSITE" } else { "FULL_OBJECT" });
         }
-        let reply = Document::new(xml.finish());
+        let mut reply = Document::new(xml.finish());
+        show_expiration(&mut reply.headers, &bucket, &self.upload.object.key, &record);
         if bucket.is_versioned() && !record.is_null {
             return Ok(reply.with(HeaderName::from_static("x-amz-version-id"), &cx.version_text(&record)));
         }

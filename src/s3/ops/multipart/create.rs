@@ -8,8 +8,10 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::Head,
+        lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        ops::lifecycle::show_abort,
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -23,6 +25,7 @@ use crate::{
 pub struct CreateMultipartUpload {
     object: ObjectRef,
     checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+    lock: Vec<Need>,
 }
 
 impl Operation for CreateMultipartUpload {
@@ -32,11 +35,12 @@ impl Operation for CreateMultipartUpload {
     type Reply = Document;
 
     fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { object: head.object_without_version()?, checksum: declared(head)? })
+        let object = head.object_without_version()?;
+        Ok(Self { checksum: declared(head)?, lock: lock_headers::needs(head, &object)?, object })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObject)]
+        [vec![self.object.need(Action::PutObject)], self.lock.clone()].concat()
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
@@ -56,6 +60,7 @@ impl Operation for CreateMultipartUpload {
         xml.text("Key", self.object.key.as_str());
         xml.text("UploadId", &id.to_string());
         let mut reply = Document::new(xml.finish());
+        show_abort(&mut reply.headers, &bucket, &self.object.key, cx.now);
         if let Some((algorithm, kind)) = self.checksum {
             reply = reply
                 .with(HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name())

@@ -10,7 +10,7 @@ use crate::{
         error::{S3Error, S3Result},
         head::Head,
         operation::{Need, Operation, Pattern, Scope},
-        ops::list_objects::Listing,
+        ops::{lifecycle::show_abort, list_objects::Listing},
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -83,7 +83,9 @@ impl Operation for ListParts {
             }
             xml.close();
         }
-        Ok(Document::new(xml.finish()))
+        let mut reply = Document::new(xml.finish());
+        show_abort(&mut reply.headers, &bucket, &object.key, page.upload.initiated());
+        Ok(reply)
     }
 }
 

@@ -31,9 +31,10 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::{self, Head},
+        lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::put_object::written,
+        ops::{lifecycle::show_expiration, put_object::written},
         request_body::{Declared, RequestBody},
         tags,
         xml::read,
@@ -82,6 +83,9 @@ impl Operation for PostObject {
         cx.principal = principal;
         cx.head = Arc::new(head_of(&form, &cx.head)?);
         cx.authorize(&object.need(Action::PutObject)).await?;
+        for need in lock_headers::needs(&cx.head, &object)? {
+            cx.authorize(&need).await?;
+        }
 
         let mut attributes = attributes(&cx.head, &cx, &bucket)?;
         if let Some(document) = form_field(&form.fields, "tagging") {
@@ -98,8 +102,10 @@ impl Operation for PostObject {
             op: JournalOp::ObjectPut,
         };
         let record = cx.storage.put_object(put).await?;
+        let mut headers = written(&cx, &bucket, &record);
+        show_expiration(&mut headers, &bucket, &object.key, &record);
         Ok(Posted {
-            headers: written(&cx, &bucket, &record),
+            headers,
             address: format!("{}/{}/{}", cx.head.base_url, bucket.name, answer::encoded_path(object.key.as_str())),
             bucket: bucket.name.to_string(),
             key: object.key.as_str().to_owned(),

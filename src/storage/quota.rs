@@ -1,0 +1,111 @@
+//! Limits of a bucket: most bytes, most versions.
+//!
+//! A limit is a condition of the very commit that would pass it, kept in the row of the counters: neither racing
+//! writers nor a writer that began before the limit was set can pass it by a byte.
+//!
+//! What counts: the bytes of all versions, of their annotations, and of the parts of open uploads; versions that are
+//! no delete markers. What deletes or shrinks is always allowed, and so is an overwrite that does not grow.
+
+use super::{
+    Storage, StorageError, StorageResult,
+    buckets::{Bucket, Usage},
+    change::{Change, places},
+    keys,
+    records::{BucketRecord, ObjectRecord, PartRecord, Record, Versioning},
+};
+use crate::{
+    metadata::{MetadataError, Namespace, Table},
+    types::{ObjectKey, UploadId},
+};
+
+/// The limits in the row of the counters, as a record has them.
+fn limits(record: &BucketRecord) -> [i64; 2] {
+    [record.quota_bytes, record.quota_objects].map(|limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// Makes the limits in the row of the counters those of the changed record; `before` is the record as it was.
+pub(super) fn move_limits(change: &mut Change<'_>, before: &BucketRecord) {
+    let ([old_bytes, old_objects], [bytes, objects]) = (limits(before), limits(&change.bucket.record));
+    if (old_bytes, old_objects) == (bytes, objects) {
+        return;
+    }
+    let mut deltas = vec![0; places::MAX_BYTES];
+    deltas.extend([bytes - old_bytes, objects - old_objects]);
+    let ns = change.ns(Table::Usage);
+    change.batch.add(ns, keys::USAGE, deltas);
+}
+
+impl Usage {
+    /// Bytes that count against a limit.
+    pub fn stored_bytes(&self) -> i64 {
+        self.bytes.saturating_add(self.upload_bytes)
+    }
+}
+
+impl Storage {
+    /// Tells a bucket that is full from one that is gone, where a commit with bounds was refused.
+    pub(super) async fn full_or_gone(&self, bucket: &Bucket, refusal: MetadataError) -> StorageError {
+        if !matches!(refusal, MetadataError::Conflict(0)) {
+            return refusal.into();
+        }
+        match self.bucket(&bucket.name).await {
+            Ok(now) if now.id == bucket.id => StorageError::QuotaExceeded,
+            Ok(_) => StorageError::NoSuchBucket,
+            Err(e) => e,
+        }
+    }
+
+    /// Refuses a write before its body is read, where it is certain that it will not fit. The commit decides.
+    pub(super) async fn check_room_early(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        length: Option<u64>,
+    ) -> StorageResult<()> {
+        let (limit, Some(length)) = (bucket.record.quota_bytes, length) else { return Ok(()) };
+        if limit == 0 {
+            return Ok(());
+        }
+        let used = u64::try_from(self.usage(bucket).await?.stored_bytes()).unwrap_or_default();
+        if used.saturating_add(length) <= limit {
+            return Ok(());
+        }
+        // The version that gives way, if one does, leaves its bytes.
+        let replaced = match bucket.versioning() {
+            Versioning::Enabled => 0,
+            Versioning::Unversioned | Versioning::Suspended => {
+                let head = self.head(bucket, key).await?;
+                let null = self.replaced_null(bucket, key, &head).await?.map(|older| older.record.stored_bytes());
+                let current = head.object().filter(|record| record.is_null).map(ObjectRecord::stored_bytes);
+                current.or(null).unwrap_or_default()
+            }
+        };
+        if length > replaced && used.saturating_add(length - replaced) > limit {
+            return Err(StorageError::QuotaExceeded);
+        }
+        Ok(())
+    }
+
+    /// As [`Storage::check_room_early`], for a part.
+    pub(super) async fn check_part_early(
+        &self,
+        bucket: &Bucket,
+        (id, number): (UploadId, u16),
+        length: Option<u64>,
+    ) -> StorageResult<()> {
+        let (limit, Some(length)) = (bucket.record.quota_bytes, length) else { return Ok(()) };
+        if limit == 0 {
+            return Ok(());
+        }
+        let used = u64::try_from(self.usage(bucket).await?.stored_bytes()).unwrap_or_default();
+        if used.saturating_add(length) <= limit {
+            return Ok(());
+        }
+        let old = self.inner.metadata.get(Namespace::of(Table::Parts, bucket.id), &keys::part(id, number)).await?;
+        let old = old.as_ref().map(PartRecord::from_bytes).transpose()?.map_or(0, |old| old.size());
+        if length > old && used.saturating_add(length - old) > limit {
+            return Err(StorageError::QuotaExceeded);
+        }
+        Ok(())
+    }
+}
