@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::{
     keys,
     records::{
-        AnnotationRecord, BucketRecord, ChecksumRecord, Garbage, JournalEntry, LayoutRow, ListRecord, ObjectRecord, PartRecord, Pending,
-        Record, SettingRecord, UploadRecord,
+        AnnotationRecord, BucketRecord, ChecksumRecord, Garbage, JournalEntry, LayoutRow, ListRecord, ObjectRecord,
+        PartRecord, Pending, Record, SettingRecord, UploadRecord,
     },
 };
 use crate::types::VersionId;

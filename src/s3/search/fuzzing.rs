@@ -1,10 +1,5 @@
 //! The fuzz target of search clauses.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a target panics where a rule is broken"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target panics where a rule is broken")]
 
 use super::{
     Clause, Field, Operator, Subject,
@@ -29,7 +24,8 @@ const OPERATORS: [(Operator, &str); 6] = [
 pub(crate) fn search(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let Ok(clause) = Clause::parse(text) else { return };
-    let objects = [ObjectRecord::default(), object("blue", "7", 1000), object("it's", "-1e3", 7), object(text, text, 0)];
+    let objects =
+        [ObjectRecord::default(), object("blue", "7", 1000), object("it's", "-1e3", 7), object(text, text, 0)];
     let subjects = objects.iter().zip(["", "photos/1.jpg", "7", text]).map(|(record, key)| Subject {
         key,
         record,
