@@ -46,6 +46,11 @@ impl Principal {
         self.account.is_anonymous()
     }
 
+    /// The twelve digits of the account; `None` for anonymous callers.
+    pub fn account_number(&self) -> Option<&str> {
+        self.arn.split(':').nth(4).filter(|number| !number.is_empty() && !self.is_anonymous())
+    }
+
     /// Whether this is one of the original's service accounts, which bypass bucket ownership.
     pub fn is_service(&self) -> bool {
         self.account.is_service()

@@ -30,12 +30,17 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-pub use acl::{BucketFacts, Decision, ObjectFacts, authorize, authorize_account};
+pub use acl::{
+    AccessLimits, BucketFacts, Decision, ObjectFacts, PolicyFacts, authorize, authorize_account, authorize_written,
+    is_forbidden,
+};
 pub use action::{Action, Resource};
 pub use error::{AuthError, Mismatch};
 pub use identity::{Credential, Credentials, Principal};
 pub use payload::Payload;
-pub use policy::Policy;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use policy::fuzzing as policies;
+pub use policy::{ConditionKey, Facts, MAX_POLICY, Policy, PolicyError, Question, Verdict};
 pub use post_policy::{FormError, FormGate, FormGrant, field as form_field};
 pub use query::{InvalidEscape, QueryPairs, query_pairs};
 pub use sigv4::{ChunkSigner, SigningKeys};

@@ -27,6 +27,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "documents", run: s3::fuzzing::documents },
     Target { name: "form", run: s3::fuzzing::form },
     Target { name: "framing", run: http::fuzzing::framing },
+    Target { name: "policy", run: auth::policies::policy },
     Target { name: "post_policy", run: auth::fuzzing::post_policy },
     Target { name: "records", run: storage::fuzzing::records },
     Target { name: "search", run: s3::search::fuzzing::search },

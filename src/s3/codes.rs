@@ -80,6 +80,7 @@ s3_codes! {
     KeyTooLongError = 400, "Your key is too long";
     MalformedACLError = 400, "The XML you provided was not well-formed or did not validate against our published schema";
     MalformedPOSTRequest = 400, "The body of your POST request is not well-formed multipart/form-data.";
+    MalformedPolicy = 400, "Policies must be valid JSON and the first byte must be '{'";
     MalformedTrailerError = 400, "The request contained trailing data that was not well-formed or did not conform to our published schema.";
     MalformedXML = 400, "The XML you provided was not well-formed or did not validate against our published schema";
     MaxMessageLengthExceeded = 400, "Your request was too big.";
@@ -91,11 +92,13 @@ s3_codes! {
     MissingSecurityHeader = 400, "Your request was missing a required header.";
     NoSuchAnnotation = 404, "The specified annotation does not exist on this object.";
     NoSuchBucket = 404, "The specified bucket does not exist";
+    NoSuchBucketPolicy = 404, "The bucket policy does not exist";
     NoSuchCORSConfiguration = 404, "The CORS configuration does not exist";
     NoSuchConfiguration = 404, "The specified configuration does not exist.";
     NoSuchKey = 404, "The specified key does not exist.";
     NoSuchLifecycleConfiguration = 404, "The lifecycle configuration does not exist";
     NoSuchQuota = 404, "The specified bucket does not have a quota.";
+    NoSuchPublicAccessBlockConfiguration = 404, "The public access block configuration was not found";
     NoSuchTagSet = 404, "The TagSet does not exist";
     NoSuchObjectLockConfiguration = 404, "The specified object does not have a ObjectLock configuration";
     NoSuchUpload = 404, "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
@@ -103,6 +106,7 @@ s3_codes! {
     NoSuchWebsiteConfiguration = 404, "The specified bucket does not have a website configuration";
     NotImplemented = 501, "A header or query you provided implies functionality that is not implemented.";
     OperationAborted = 409, "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    OwnershipControlsNotFoundError = 404, "The bucket ownership controls were not found";
     ObjectLockConfigurationNotFoundError = 404, "Object Lock configuration does not exist for this bucket";
     PreconditionFailed = 412, "At least one of the pre-conditions you specified did not hold";
     ReplicationConfigurationNotFoundError = 404, "The replication configuration was not found";

@@ -1,20 +1,55 @@
 //! What an operation may use: the engine, the caller, the snapshots in force.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use http::HeaderMap;
+use ipnet::IpNet;
 
 use super::{
     body::Intake,
     codes::S3Code,
     error::{S3Error, S3Result},
     head::Head,
-    operation::{Need, ObjectRef, Target},
+    operation::ObjectRef,
 };
 use crate::{
-    auth::{self, Action, BucketFacts, Decision, FormGate, ObjectFacts, Principal},
+    auth::{FormGate, Principal, Scheme},
     location::Location,
-    storage::{Bucket, Storage, StorageError, records::ObjectRecord},
+    storage::{
+        Bucket, Storage, StorageError,
+        records::{ObjectRecord, Pair},
+    },
     types::{AccountId, BucketName, Timestamp, version_id::VersionIdEncoding},
 };
+
+/// Proxies whose word on the client's address is taken.
+#[derive(Clone, Debug)]
+pub struct TrustedProxies {
+    /// Their addresses.
+    pub networks: Vec<IpNet>,
+    /// The header in which each notes whom it speaks for, in small letters.
+    pub header: String,
+}
+
+impl TrustedProxies {
+    /// The client's address. Each proxy adds the address of its peer at the end, so the first one from behind that is
+    /// no proxy's is the client's; what stands before it anybody may have written. Where a proxy says nothing that can
+    /// be read, its own address counts.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let is_trusted = |address: IpAddr| self.networks.iter().any(|network| network.contains(&address));
+        let lines = headers.get_all(&self.header).iter().rev();
+        let said = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+        let mut client = peer;
+        for text in said {
+            if !is_trusted(client) {
+                break;
+            }
+            let Ok(address) = text.trim().parse::<IpAddr>() else { break };
+            client = address.to_canonical();
+        }
+        client
+    }
+}
 
 /// What the operator decides about the protocol. A snapshot: one request sees one.
 #[derive(Clone, Debug)]
@@ -31,6 +66,8 @@ pub struct Settings {
     pub max_object_tags: usize,
     /// Deletions of one DeleteObjects that run at a time.
     pub delete_concurrency: usize,
+    /// Proxies whose word on the client's address is taken.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// Buckets that anybody may read (`ALLOW_PUBLIC_READ_BUCKETS`).
     pub public_read: Arc<Vec<String>>,
     /// Places that replication may copy to, besides locations (`replicationEndpoints`).
@@ -45,6 +82,23 @@ pub trait Directory: std::fmt::Debug + Send + Sync {
     fn display_name(&self, account: &AccountId) -> Option<Arc<str>>;
     /// The account with this e-mail address.
     fn by_email(&self, email: &str) -> Option<AccountId>;
+    /// The twelve digits of an account.
+    fn account_number(&self, _account: &AccountId) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// How a request came, and how it proved who sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct Transport {
+    /// The client's address: the socket's peer, or what a trusted proxy says.
+    pub source_ip: IpAddr,
+    /// Whether TLS protects the connection.
+    pub secure: bool,
+    /// How the caller was authenticated.
+    pub scheme: Scheme,
+    /// Whether the credentials were in a browser's form.
+    pub form: bool,
 }
 
 /// What an operation may use. A cheap clone, passed by argument.
@@ -62,25 +116,41 @@ pub struct Context {
     pub forms: FormGate,
     /// Reads bodies.
     pub intake: Intake,
+    /// How the request came.
+    pub transport: Transport,
     /// When the request came.
     pub now: Timestamp,
     /// The request's head.
     pub head: Arc<Head>,
-    authorized: Option<Arc<(ObjectRef, ObjectRecord)>>,
+    pub(super) authorized: Option<Arc<(ObjectRef, ObjectRecord)>>,
+    /// Tags that the request's body sets, once it was read.
+    pub(super) request_tags: Option<Arc<[Pair]>>,
 }
 
 impl Context {
     /// The context of one request.
     pub fn new(
         storage: Storage,
-        principal: Principal,
+        (principal, transport): (Principal, Transport),
         shared: (Arc<Settings>, Arc<dyn Directory>, Intake),
         head: Arc<Head>,
         forms: FormGate,
     ) -> Self {
         let (settings, directory, intake) = shared;
         let now = storage.clock().now();
-        Self { storage, principal, settings, directory, forms, intake, now, head, authorized: None }
+        Self {
+            storage,
+            principal,
+            settings,
+            directory,
+            forms,
+            intake,
+            transport,
+            now,
+            head,
+            authorized: None,
+            request_tags: None,
+        }
     }
 
     /// A bucket that the request addresses.
@@ -96,49 +166,6 @@ impl Context {
             Err(e) => return Err(e.into()),
         };
         Ok(bucket)
-    }
-
-    /// Whether the caller may do what an operation is about to do.
-    ///
-    /// # Errors
-    /// `AccessDenied`, `NoSuchBucket`, and the reasons why an object cannot be judged.
-    pub async fn authorize(&mut self, need: &Need) -> S3Result<()> {
-        match &need.target {
-            Target::Service | Target::NewBucket(_) => allow(auth::authorize_account(&self.principal, need.action)),
-            Target::Bucket(name) => {
-                let bucket = self.bucket(name).await?;
-                self.check_expected_owner(&bucket, "x-amz-expected-bucket-owner")?;
-                allow(auth::authorize(&self.principal, need.action, &self.facts(&bucket), None))
-            }
-            Target::Object(object) => {
-                let bucket = self.bucket(&object.bucket).await?;
-                self.check_expected_owner(&bucket, "x-amz-expected-bucket-owner")?;
-                self.authorize_object(&bucket, object, need.action).await
-            }
-        }
-    }
-
-    /// As [`Context::authorize`], for an object of a bucket already found.
-    pub async fn authorize_object(&mut self, bucket: &Arc<Bucket>, object: &ObjectRef, action: Action) -> S3Result<()> {
-        let facts = self.facts(bucket);
-        if !action.needs_object() {
-            return allow(auth::authorize(&self.principal, action, &facts, None));
-        }
-        match self.storage.version(bucket, &object.key, object.version).await {
-            Ok(record) => {
-                let (owner, acl) = (record.owner(), record.acl());
-                let judged = ObjectFacts { owner: &owner, acl: &acl };
-                allow(auth::authorize(&self.principal, action, &facts, Some(&judged)))?;
-                self.authorized = Some(Arc::new((object.clone(), record)));
-                Ok(())
-            }
-            Err(StorageError::NoSuchKey(_) | StorageError::NoSuchVersion | StorageError::IsDeleteMarker(_)) => {
-                // Who may not list must not learn what is there: 403 stands for 404 then. The operation itself
-                // finds out again what is missing and says so.
-                allow(auth::authorize(&self.principal, Action::ListBucket, &facts, None))
-            }
-            Err(e) => Err(e.into()),
-        }
     }
 
     /// The version that was read to judge the request, if it is this one: spares a second read.
@@ -169,15 +196,6 @@ impl Context {
         self.storage.version(bucket, &object.key, object.version).await
     }
 
-    fn facts<'a>(&self, bucket: &'a Bucket) -> BucketFacts<'a> {
-        BucketFacts {
-            owner: &bucket.owner,
-            acl: &bucket.acl,
-            policy: None,
-            public_read_override: self.settings.public_read.iter().any(|name| name == bucket.name.as_str()),
-        }
-    }
-
     /// # Errors
     /// `AccessDenied` where the header names another owner than the bucket's.
     pub fn check_expected_owner(&self, bucket: &Bucket, header: &str) -> S3Result<()> {
@@ -189,8 +207,15 @@ impl Context {
 
     /// Clients name the owner by canonical id or by the twelve digits of the account.
     fn is_owner(&self, bucket: &Bucket, expected: &str) -> bool {
-        bucket.owner.as_str() == expected
-            || (bucket.owner == self.principal.account && self.principal.arn.split(':').nth(4) == Some(expected))
+        bucket.owner.as_str() == expected || self.account_number(&bucket.owner).as_deref() == Some(expected)
+    }
+
+    /// The number of an account.
+    pub fn account_number(&self, account: &AccountId) -> Option<Arc<str>> {
+        if *account == self.principal.account {
+            return self.principal.account_number().map(Arc::from);
+        }
+        self.directory.account_number(account)
     }
 
     /// Where an object of this bucket goes.
@@ -215,12 +240,5 @@ impl Context {
     /// How a version id is shown.
     pub fn version_text(&self, record: &ObjectRecord) -> String {
         if record.is_null { "null".to_owned() } else { record.version_id().encode(self.settings.version_ids) }
-    }
-}
-
-fn allow(decision: Decision) -> S3Result<()> {
-    match decision {
-        Decision::Allow => Ok(()),
-        Decision::Deny => Err(S3Code::AccessDenied.into()),
     }
 }

@@ -2,12 +2,14 @@
 
 mod absent;
 mod auth_error;
+mod authorize;
 pub mod body;
 pub mod codes;
 pub mod conditional;
 pub mod context;
 pub mod cors;
 pub mod error;
+mod facts;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub mod grants;

@@ -13,9 +13,12 @@ use super::{
     reply::set,
     tags,
 };
-use crate::storage::{
-    Attributes, Bucket,
-    records::{ChecksumRecord, ContentHeaders, ObjectRecord, Pair},
+use crate::{
+    storage::{
+        Attributes, Bucket,
+        records::{ChecksumRecord, ContentHeaders, ObjectRecord, Pair},
+    },
+    types::{AccountId, Acl, CannedAcl, Grant, Grantee, ObjectOwnership, Permission},
 };
 
 /// Most bytes of names and values of user metadata (S3 reference, "Working with object metadata").
@@ -45,25 +48,63 @@ const USER_PREFIX: &str = "x-amz-meta-";
 /// [`grants::from_headers`] and [`lock_headers::read`], and `NotImplemented` for what a later release brings.
 pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attributes> {
     refuse_missing_features(head)?;
-    let owner = cx.principal.account.clone();
+    let Written { owner, owner_display_name, acl } = written_by(head, cx, bucket)?;
     Ok(Attributes {
-        owner_display_name: cx.principal.display_name.to_string(),
+        owner_display_name,
         content: content(head),
         metadata: user_metadata(head)?,
         tags: match head.header("x-amz-tagging") {
             Some(text) => tags::parse_header(text, cx.settings.max_object_tags)?,
             None => Vec::new(),
         },
-        acl: grants::from_headers(
-            head,
-            cx.directory.as_ref(),
-            Subject::Object { owner: &owner, bucket_owner: &bucket.owner },
-        )?,
+        acl,
         storage_class: storage_class(head)?,
         redirect: redirect(head)?,
         lock: lock_headers::read(head)?,
         annotations: None,
         owner: Some(owner),
+    })
+}
+
+/// Who owns what is written, and its list.
+struct Written {
+    owner: AccountId,
+    owner_display_name: String,
+    acl: Option<Acl>,
+}
+
+/// Whose object a write makes: the bucket's setting may give it to the bucket's owner (S3 reference, "Controlling
+/// ownership of objects").
+///
+/// # Errors
+/// Those of [`grants::from_headers`]; `AccessControlListNotSupported` where lists mean nothing; `AccessDenied` for a
+/// public list where the bucket blocks them.
+fn written_by(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Written> {
+    let writer = cx.principal.account.clone();
+    let owner = Subject::Object { owner: &writer, bucket_owner: &bucket.owner };
+    let acl = grants::from_headers(head, cx.directory.as_ref(), owner)?;
+    let named = grants::value(head, "x-amz-acl");
+    let gives_away = named.as_deref() == Some(CannedAcl::BucketOwnerFullControl.as_str());
+    let is_bucket_owners = match bucket.limits.ownership {
+        ObjectOwnership::ObjectWriter => false,
+        ObjectOwnership::BucketOwnerPreferred => gives_away,
+        ObjectOwnership::BucketOwnerEnforced => {
+            let full = Grant { grantee: Grantee::Account(bucket.owner.clone()), permission: Permission::FullControl };
+            // Of the lists by name only this one is taken, though others would mean the same.
+            let harmless = acl.as_ref().is_none_or(|acl| gives_away || (named.is_none() && acl.grants == [full]));
+            if !harmless {
+                return Err(S3Code::AccessControlListNotSupported.into());
+            }
+            true
+        }
+    };
+    if let Some(acl) = &acl {
+        grants::check_public(acl, bucket)?;
+    }
+    Ok(if is_bucket_owners {
+        Written { owner: bucket.owner.clone(), owner_display_name: bucket.record.owner_display_name.clone(), acl: None }
+    } else {
+        Written { owner: writer, owner_display_name: cx.principal.display_name.to_string(), acl }
     })
 }
 

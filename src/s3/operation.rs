@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     auth::Action,
-    types::{BucketName, ObjectKey, VersionSelector},
+    types::{BucketName, ObjectKey, UploadId, VersionSelector},
 };
 
 /// What a request addresses.
@@ -108,6 +108,12 @@ pub enum Target {
     Bucket(BucketName),
     /// An object, which need not exist, in a bucket, which must.
     Object(ObjectRef),
+    /// The source of a copy: as [`Target::Object`], its bucket's owner expected by a header of its own.
+    Source(ObjectRef),
+    /// What a write says of its object besides the bytes; beside a need for the object itself.
+    Written(ObjectRef),
+    /// An upload, and the object that it is to be.
+    Upload(ObjectRef, UploadId),
 }
 
 /// A permission that an operation relies on.
@@ -158,6 +164,9 @@ pub trait Operation: Sized + Send + 'static {
 /// How an operation is called, its type erased.
 pub type Call = fn(Context, Arc<Head>, RequestBody) -> BoxFuture<'static, S3Result<Response<ResponseBody>>>;
 
+/// Which permissions a request's head calls for.
+pub type Needs = fn(&Head) -> S3Result<Vec<Need>>;
+
 /// A row of the table.
 #[derive(Clone)]
 pub struct Route {
@@ -169,6 +178,8 @@ pub struct Route {
     pub pattern: Pattern,
     /// [`Operation::STREAMS`].
     pub streams: bool,
+    /// Parses, and tells what is authorised before anything runs.
+    pub needs: Needs,
     /// Parses, authorises and runs.
     pub call: Call,
 }
@@ -181,7 +192,18 @@ impl fmt::Debug for Route {
 
 /// The row of an operation.
 pub const fn route<O: Operation>() -> Route {
-    Route { name: O::NAME, action: O::ACTION, pattern: O::PATTERN, streams: O::STREAMS, call: call::<O> }
+    Route {
+        name: O::NAME,
+        action: O::ACTION,
+        pattern: O::PATTERN,
+        streams: O::STREAMS,
+        needs: needs::<O>,
+        call: call::<O>,
+    }
+}
+
+fn needs<O: Operation>(head: &Head) -> S3Result<Vec<Need>> {
+    O::parse(head).map(|operation| operation.needs())
 }
 
 /// The one erased step: parse, authorise, run, render.

@@ -11,7 +11,7 @@ use super::{
     Connection, Handler, Refusal, ResponseBody, auth_error,
     body::Intake,
     codes::S3Code,
-    context::{Context, Directory, Settings},
+    context::{Context, Directory, Settings, Transport},
     cors::CrossOrigin,
     error::{S3Error, S3Result},
     head::Head,
@@ -25,7 +25,7 @@ use super::{
     sosapi, website,
 };
 use crate::{
-    auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, Principal, RequestHead, authenticate},
+    auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, Principal, RequestHead, Scheme, authenticate},
     logging::AccessLogs,
     storage::Storage,
     telemetry::{
@@ -191,8 +191,13 @@ impl S3Service {
             Some(key) => Some(self.inner.permits.take(key).ok_or_else(|| S3Error::from(S3Code::SlowDown))?),
             None => None,
         };
-        let cx = self.context(snapshot, authenticated.principal, Arc::clone(&head));
-        let response = (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await?;
+        let transport = transport(&head.headers, connection, authenticated.scheme, &snapshot.settings);
+        let cx = self.context(snapshot, (authenticated.principal, transport), Arc::clone(&head));
+        let charges = head.header(REQUEST_PAYER).is_some().then(|| (cx.clone(), head.bucket()));
+        let mut response = (route.call)(cx, head, RequestBody::new(body, authenticated.payload)).await?;
+        if let Some((cx, Ok(name))) = charges {
+            tell_charge(&cx, &name, response.headers_mut()).await;
+        }
         Ok(match permit {
             Some(permit) => response.map(|body| permits::hold(body, permit)),
             None => response,
@@ -209,10 +214,10 @@ impl S3Service {
         Some(Box::new(Draft::begin(logs.clone(), bucket, address.scope(), (parts, connection), now)))
     }
 
-    fn context(&self, snapshot: &Snapshot, principal: Principal, head: Arc<Head>) -> Context {
+    fn context(&self, snapshot: &Snapshot, caller: (Principal, Transport), head: Arc<Head>) -> Context {
         let forms = FormGate { credentials: Arc::clone(&snapshot.credentials), settings: Arc::clone(&self.inner.auth) };
         let shared = (Arc::clone(&snapshot.settings), Arc::clone(&snapshot.directory), self.inner.intake.clone());
-        Context::new(self.inner.storage.clone(), principal, shared, head, forms)
+        Context::new(self.inner.storage.clone(), caller, shared, head, forms)
     }
 
     /// Shows a page of a website. Nobody is asked who he is.
@@ -233,7 +238,9 @@ impl S3Service {
         (outcome.facts.operation, outcome.facts.action) =
             if is_head { ("WebsiteHead", "websiteHead") } else { ("WebsiteGet", "websiteGet") };
         let head = website::head(parts, &page.address, &page.base_url)?;
-        website::visit(&self.context(snapshot, Principal::anonymous(), Arc::new(head))).await
+        let transport = transport(&head.headers, connection, Scheme::Anonymous, &snapshot.settings);
+        let caller = (Principal::anonymous(), transport);
+        website::visit(&self.context(snapshot, caller, Arc::new(head))).await
     }
 
     /// Answers a browser that asks before it sends. Never authenticated: browsers send no credentials then.
@@ -370,6 +377,23 @@ fn base_url(parts: &RequestParts, connection: Connection) -> String {
         .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
         .unwrap_or_default();
     format!("{scheme}://{authority}")
+}
+
+/// The header by which a caller agrees to pay.
+const REQUEST_PAYER: &str = "x-amz-request-payer";
+
+/// How a request came.
+fn transport(headers: &HeaderMap, connection: Connection, scheme: Scheme, settings: &Settings) -> Transport {
+    let peer = connection.peer.ip();
+    let source_ip = settings.trusted_proxies.as_ref().map_or(peer, |proxies| proxies.client(peer, headers));
+    Transport { source_ip, secure: connection.secure, scheme, form: false }
+}
+
+/// Says who pays, where it is not the bucket's owner.
+async fn tell_charge(cx: &Context, name: &BucketName, headers: &mut HeaderMap) {
+    if cx.bucket(name).await.is_ok_and(|bucket| cx.is_charged(&bucket)) {
+        headers.insert("x-amz-request-charged", HeaderValue::from_static("requester"));
+    }
 }
 
 /// Chunked bodies are for objects only.

@@ -55,6 +55,11 @@ impl Directory for AccountBook {
         self.accounts.by_canonical_id(account).map(|account| account.name.as_str().into())
     }
 
+    fn account_number(&self, account: &AccountId) -> Option<Arc<str>> {
+        let account = self.accounts.by_canonical_id(account)?;
+        account.arn.split(':').nth(4).filter(|number| !number.is_empty()).map(Arc::from)
+    }
+
     fn by_email(&self, email: &str) -> Option<AccountId> {
         self.accounts.by_email(email).map(|account| account.canonical_id.clone())
     }

@@ -10,7 +10,7 @@ use crate::http::Tls;
 use crate::{
     config::{Config, Reloadable},
     s3::{
-        context::Settings,
+        context::{Settings, TrustedProxies},
         pipeline::{S3Service, Snapshot},
     },
     storage::Storage,
@@ -38,6 +38,10 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
         version_ids: config.version_id_encoding,
         max_object_tags: config.compat.max_object_tags,
         delete_concurrency: config.multi_object_delete_concurrency,
+        trusted_proxies: config
+            .trusted_proxies
+            .clone()
+            .map(|proxies| TrustedProxies { networks: proxies.networks, header: proxies.header }),
         public_read: Arc::new(config.allow_public_read_buckets.clone()),
         replication_sites: Arc::new(config.replication_sites.clone()),
         notification_targets: Arc::new(config.notification_targets.clone()),

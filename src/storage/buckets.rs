@@ -12,8 +12,9 @@ use super::{
     records::{AclRecord, BucketRecord, JournalOp, Record, Versioning},
 };
 use crate::{
+    auth::{AccessLimits, Policy},
     metadata::{Batch, Condition, Direction, MetadataError, Namespace, Table},
-    types::{AccountId, Acl, BucketId, BucketName, Timestamp},
+    types::{AccountId, Acl, BucketId, BucketName, ObjectOwnership, Timestamp},
 };
 
 /// A bucket as it was read. Immutable; a change makes a new one.
@@ -29,6 +30,10 @@ pub struct Bucket {
     pub owner: AccountId,
     /// The access control list.
     pub acl: Acl,
+    /// The policy, where there is one. A stored one that cannot be read denies everything but mending it.
+    pub policy: Option<Arc<Policy>>,
+    /// What narrows lists and policy.
+    pub limits: AccessLimits,
 }
 
 /// A bucket to be created.
@@ -99,7 +104,9 @@ impl Bucket {
     fn new(name: BucketName, record: BucketRecord) -> Self {
         let owner = AccountId::new(record.owner.as_str());
         let acl = record.acl.as_ref().map_or_else(|| Acl::private(&owner), Acl::from);
-        Self { name, id: BucketId::new(record.id), record, owner, acl }
+        let policy = (!record.policy.is_empty()).then(|| Arc::new(stored_policy(&record.policy, &name)));
+        let limits = record.access_limits();
+        Self { name, id: BucketId::new(record.id), record, owner, acl, policy, limits }
     }
 
     /// The state of versioning.
@@ -374,7 +381,26 @@ impl Storage {
     }
 }
 
+/// A policy was read when it was set. One that cannot be read now was set by another release: nobody knows whom it
+/// would let in.
+fn stored_policy(document: &str, bucket: &BucketName) -> Policy {
+    Policy::parse(document.as_bytes(), bucket).unwrap_or_else(|error| {
+        tracing::error!(%bucket, %error, "the stored policy cannot be read: everything in the bucket is denied");
+        Policy::closed()
+    })
+}
+
 impl BucketRecord {
+    /// What narrows lists and policy.
+    pub fn access_limits(&self) -> AccessLimits {
+        let block = self.public_access_block.unwrap_or_default();
+        AccessLimits {
+            ownership: ObjectOwnership::parse(&self.ownership).unwrap_or_default(),
+            ignore_public_acls: block.ignore_public_acls,
+            restrict_public: block.restrict_public_buckets,
+        }
+    }
+
     /// Sets the access control list.
     pub fn set_acl(&mut self, acl: &Acl) {
         self.acl = Some(AclRecord::from(acl));

@@ -48,6 +48,18 @@ pub struct Acl {
     pub grants: Vec<Grant>,
 }
 
+/// Who owns what is written into a bucket (S3 reference, "Controlling ownership of objects").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ObjectOwnership {
+    /// Whoever writes it. Holds where nothing was set.
+    #[default]
+    ObjectWriter,
+    /// The owner of the bucket, where the writer grants it full control by the canned list; else the writer.
+    BucketOwnerPreferred,
+    /// The owner of the bucket; access control lists mean nothing.
+    BucketOwnerEnforced,
+}
+
 /// The predefined lists of `x-amz-acl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CannedAcl {
@@ -107,6 +119,11 @@ impl Grantee {
             .find(|group| group.group_uri() == Some(uri))
     }
 
+    /// Whether this is everybody, or everybody with credentials (S3 reference, "The meaning of public").
+    pub const fn is_public(&self) -> bool {
+        matches!(self, Self::AllUsers | Self::AuthenticatedUsers)
+    }
+
     fn covers(&self, caller: &AccountId) -> bool {
         match self {
             Self::Account(account) => account == caller && !caller.is_anonymous(),
@@ -114,6 +131,31 @@ impl Grantee {
             Self::AuthenticatedUsers => !caller.is_anonymous(),
             Self::LogDelivery => caller.as_str() == LOG_DELIVERY,
         }
+    }
+}
+
+impl Grant {
+    /// Whether it gives `caller` the permission, itself or within full control.
+    pub fn gives(&self, caller: &AccountId, permission: Permission) -> bool {
+        (self.permission == permission || self.permission == Permission::FullControl) && self.grantee.covers(caller)
+    }
+}
+
+impl ObjectOwnership {
+    const NAMES: [(Self, &'static str); 3] = [
+        (Self::ObjectWriter, "ObjectWriter"),
+        (Self::BucketOwnerPreferred, "BucketOwnerPreferred"),
+        (Self::BucketOwnerEnforced, "BucketOwnerEnforced"),
+    ];
+
+    /// Reads the name on the wire.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, name)| *name == text).map(|(ownership, _)| *ownership)
+    }
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES.iter().find(|(ownership, _)| *ownership == self).map_or("", |(_, name)| name)
     }
 }
 
@@ -160,10 +202,17 @@ impl Acl {
 
     /// Whether some grant gives `caller` the permission, itself or within full control.
     pub fn allows(&self, caller: &AccountId, permission: Permission) -> bool {
-        self.grants.iter().any(|grant| {
-            (grant.permission == permission || grant.permission == Permission::FullControl)
-                && grant.grantee.covers(caller)
-        })
+        self.grants.iter().any(|grant| grant.gives(caller, permission))
+    }
+
+    /// Whether it grants anything to everybody.
+    pub fn is_public(&self) -> bool {
+        self.grants.iter().any(|grant| grant.grantee.is_public())
+    }
+
+    /// Whether it grants nothing to anybody but `owner`.
+    pub fn is_private(&self, owner: &AccountId) -> bool {
+        self.grants.iter().all(|grant| matches!(&grant.grantee, Grantee::Account(account) if account == owner))
     }
 }
 

@@ -16,7 +16,7 @@ pub mod upload_id;
 pub mod version_id;
 
 pub use account::AccountId;
-pub use acl::{Acl, CannedAcl, Grant, Grantee, Permission};
+pub use acl::{Acl, CannedAcl, Grant, Grantee, ObjectOwnership, Permission};
 pub use body::{BodyDigests, BodyError, ByteStream, DigestSlot, IncomingBody};
 pub use bucket_name::{BucketId, BucketName};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumType};

@@ -38,6 +38,7 @@ mod notification;
 mod object_lock;
 mod object_lock_random;
 mod objects;
+mod policy;
 mod promises;
 mod quota;
 mod ranges;

@@ -261,7 +261,8 @@ impl Scene {
     }
 
     fn knows_document(&self, route: &Route) -> bool {
-        !self.body(route).is_empty() || !route.name.contains("Bucket") || PLAIN.contains(&route.name)
+        let of_bucket = route.name.contains("Bucket") || route.name.contains("PublicAccessBlock");
+        !self.body(route).is_empty() || !of_bucket || PLAIN.contains(&route.name)
     }
 
     fn body(&self, route: &Route) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::{Action, BucketFacts, ObjectFacts, Principal, Resource, authorize, authorize_account},
+    auth::{AccessLimits, Action, BucketFacts, ObjectFacts, Principal, Resource, authorize, authorize_account},
     types::{AccountId, Acl, BucketName, CannedAcl, Grant, Grantee, ObjectKey, Permission, account},
 };
 
@@ -116,7 +116,13 @@ fn every_action_caller_and_canned_list_is_decided_by_the_rules() {
             for bucket_acl in CANNED {
                 for readable in [false, true] {
                     let acl = Acl::from_canned(bucket_acl, &owner, &owner);
-                    let bucket = BucketFacts { owner: &owner, acl: &acl, policy: None, public_read_override: readable };
+                    let bucket = BucketFacts {
+                        owner: &owner,
+                        acl: &acl,
+                        policy: None,
+                        limits: AccessLimits::default(),
+                        public_read_override: readable,
+                    };
                     let found = authorize(&principal(caller), action, &bucket, None).is_allowed();
                     assert_eq!(
                         found,
@@ -194,7 +200,13 @@ fn another_account_has_what_the_lists_of_bucket_and_object_give() {
     ] {
         let (bucket_list, object_list) =
             (Acl::from_canned(bucket_acl, &owner, &owner), Acl::from_canned(object_acl, &owner, &owner));
-        let bucket = BucketFacts { owner: &owner, acl: &bucket_list, policy: None, public_read_override: false };
+        let bucket = BucketFacts {
+            owner: &owner,
+            acl: &bucket_list,
+            policy: None,
+            limits: AccessLimits::default(),
+            public_read_override: false,
+        };
         let object = ObjectFacts { owner: &owner, acl: &object_list };
         let ask = |action| authorize(&stranger, action, &bucket, Some(&object)).is_allowed();
         assert_eq!(
@@ -221,7 +233,13 @@ fn each_grant_on_a_bucket_gives_that_and_nothing_else() {
     ] {
         let grantee = Grantee::Account(stranger.account.clone());
         let acl = Acl { grants: vec![Grant { grantee, permission }] };
-        let bucket = BucketFacts { owner: &owner, acl: &acl, policy: None, public_read_override: false };
+        let bucket = BucketFacts {
+            owner: &owner,
+            acl: &acl,
+            policy: None,
+            limits: AccessLimits::default(),
+            public_read_override: false,
+        };
         assert_eq!(actions.map(|action| authorize(&stranger, action, &bucket, None).is_allowed()), expected);
         // Versions and settings are beyond any list.
         for action in [Action::DeleteObjectVersion, Action::DeleteBucket, Action::PutBucketVersioning] {
@@ -238,7 +256,13 @@ fn each_grant_on_a_bucket_gives_that_and_nothing_else() {
 fn only_the_four_services_bypass_ownership() {
     let owner = id(Caller::Owner);
     let acl = Acl::default();
-    let bucket = BucketFacts { owner: &owner, acl: &acl, policy: None, public_read_override: false };
+    let bucket = BucketFacts {
+        owner: &owner,
+        acl: &acl,
+        policy: None,
+        limits: AccessLimits::default(),
+        public_read_override: false,
+    };
     for (name, allowed) in [
         ("replication", true),
         ("lifecycle", true),

@@ -14,7 +14,7 @@ use crate::{
             identified::{self, Analytics, Inventory, Kind, Metrics, Tiering},
             lifecycle, logging, multipart, notification,
             object_lock::{configuration, legal_hold, retention},
-            quota, replication, versioning, website,
+            ownership, public_access, quota, replication, request_payment, versioning, website,
         },
         shape, tags,
         xml::{Element, XmlWriter, read},
@@ -51,12 +51,15 @@ const KINDS: &[Row] = &[
         let parse = |root: &Element<'_>| notification::document::parse(root, &|name| name == "target1");
         round(document, parse, notification::document::write);
     }),
+    (b'o', |document| drop(taken(read_with(document, ownership::parse).map(|it| format!("{it:?}"))))),
+    (b'p', |document| drop(taken(read_with(document, public_access::parse).map(|it| format!("{it:?}"))))),
     (b'q', quota),
     (b'r', |document| {
         let parse = |root: &Element<'_>| replication::document::parse(root, &|name| name == "site1");
         round(document, parse, replication::document::write);
     }),
     (b's', |document| drop(taken(abac::status(document).map(|enabled| enabled.to_string())))),
+    (b'y', |document| drop(taken(read_with(document, request_payment::parse).map(|it| it.to_string())))),
     (b't', |document| {
         round(document, |root| tags::parse_document(root, TAGS, "Object"), |tags| tags::document(tags));
     }),

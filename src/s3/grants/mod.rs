@@ -17,7 +17,10 @@ use super::{
     error::{S3Error, S3Result},
     head::Head,
 };
-use crate::types::{AccountId, Acl, CannedAcl, Grant, Grantee, Permission};
+use crate::{
+    storage::Bucket,
+    types::{AccountId, Acl, CannedAcl, Grant, Grantee, ObjectOwnership, Permission},
+};
 
 /// Most grants of a list (S3 reference).
 pub const MAX_GRANTS: usize = 100;
@@ -29,6 +32,16 @@ const GRANT_HEADERS: [(&str, Permission); 5] = [
     ("x-amz-grant-read-acp", Permission::ReadAcp),
     ("x-amz-grant-write-acp", Permission::WriteAcp),
     ("x-amz-grant-full-control", Permission::FullControl),
+];
+
+/// All headers that set a list.
+pub const HEADERS: [&str; 6] = [
+    "x-amz-acl",
+    "x-amz-grant-read",
+    "x-amz-grant-write",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write-acp",
+    "x-amz-grant-full-control",
 ];
 
 /// What a list is for.
@@ -122,9 +135,31 @@ pub fn from_request(head: &Head, document: &[u8], directory: &dyn Directory, sub
     }
 }
 
+/// # Errors
+/// `AccessDenied` where the list grants to everybody and the bucket blocks such lists (`BlockPublicAcls`).
+pub fn check_public(acl: &Acl, bucket: &Bucket) -> S3Result<()> {
+    let block = bucket.record.public_access_block.unwrap_or_default();
+    if block.block_public_acls && acl.is_public() {
+        return Err(S3Error::new(
+            S3Code::AccessDenied,
+            "Public access control lists are prevented by the BlockPublicAcls setting of S3 Block Public Access.",
+        ));
+    }
+    Ok(())
+}
+
+/// # Errors
+/// `AccessControlListNotSupported` where the bucket's owner owns everything in it, so that lists mean nothing.
+pub fn check_used(bucket: &Bucket) -> S3Result<()> {
+    match bucket.limits.ownership {
+        ObjectOwnership::BucketOwnerEnforced => Err(S3Code::AccessControlListNotSupported.into()),
+        ObjectOwnership::ObjectWriter | ObjectOwnership::BucketOwnerPreferred => Ok(()),
+    }
+}
+
 /// A header with all its lines, else the parameter of that name. One without content asks for nothing. Bytes beyond
 /// ASCII stay, garbled: a header that cannot be read must be refused, not overlooked.
-fn value(head: &Head, name: &str) -> Option<String> {
+pub fn value(head: &Head, name: &str) -> Option<String> {
     let text = head.raw_header(name).or_else(|| head.header(name).map(str::to_owned))?;
     Some(text).filter(|text| !text.trim().is_empty())
 }

@@ -14,7 +14,7 @@ use crate::{
         grants::{self, Subject},
         head::Head,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::get_object::missing,
+        ops::{get_object::missing, policy::change},
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
     },
@@ -22,7 +22,7 @@ use crate::{
         Bucket,
         records::{AclRecord, ObjectRecord},
     },
-    types::BucketName,
+    types::{Acl, BucketName, ObjectOwnership},
 };
 
 /// Largest document: a hundred grants, with room for names and white space.
@@ -93,16 +93,22 @@ impl Operation for PutBucketAcl {
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
         let document = receive(&mut cx, body, self.needs()).await?;
         let bucket = cx.bucket(&self.name).await?;
+        grants::check_used(&bucket)?;
         let subject = Subject::Bucket { owner: &bucket.owner };
         let acl = grants::from_request(&cx.head, &document, cx.directory.as_ref(), subject)?;
-        let same = bucket.record.id;
-        let updated = cx.storage.update_bucket(&self.name, |record| {
-            // Another bucket may have the name by now: whoever made it did not ask for this.
-            if record.id == same {
-                record.set_acl(&acl);
+        grants::check_public(&acl, &bucket)?;
+        change(&cx, &bucket, |record| {
+            // The settings that allow the list must be those under which it is stored.
+            if record.access_limits() != bucket.limits
+                || record.public_access_block != bucket.record.public_access_block
+            {
+                return Err(S3Code::OperationAborted);
             }
-        });
-        if updated.await?.record.id == same { Ok(Plain::ok()) } else { Err(S3Code::OperationAborted.into()) }
+            record.set_acl(&acl);
+            Ok(())
+        })
+        .await?;
+        Ok(Plain::ok())
     }
 }
 
@@ -124,8 +130,16 @@ impl Operation for GetObjectAcl {
         let action = self.action();
         let bucket = cx.bucket(&self.object.bucket).await?;
         let record = judged(&mut cx, &bucket, &self.object, action).await?;
-        let (owner, acl) = (record.owner(), record.acl());
-        let document = grants::write(&owner, &record.owner_display_name, &acl, cx.directory.as_ref());
+        let document = match bucket.limits.ownership {
+            // Whoever wrote it, it is the bucket owner's.
+            ObjectOwnership::BucketOwnerEnforced => {
+                let (owner, name) = (&bucket.owner, &bucket.record.owner_display_name);
+                grants::write(owner, name, &Acl::private(owner), cx.directory.as_ref())
+            }
+            ObjectOwnership::ObjectWriter | ObjectOwnership::BucketOwnerPreferred => {
+                grants::write(&record.owner(), &record.owner_display_name, &record.acl(), cx.directory.as_ref())
+            }
+        };
         let reply = Document::new(document);
         Ok(if bucket.is_versioned() { reply.with(VERSION_ID, &cx.version_text(&record)) } else { reply })
     }
@@ -155,11 +169,13 @@ impl Operation for PutObjectAcl {
         let document = receive(&mut cx, body, self.needs()).await?;
         let action = self.action();
         let bucket = cx.bucket(&self.object.bucket).await?;
+        grants::check_used(&bucket)?;
         for _ in 0..ATTEMPTS {
             let record = judged(&mut cx, &bucket, &self.object, action).await?;
             let owner = record.owner();
             let subject = Subject::Object { owner: &owner, bucket_owner: &bucket.owner };
             let acl = grants::from_request(&cx.head, &document, cx.directory.as_ref(), subject)?;
+            grants::check_public(&acl, &bucket)?;
             let acl = AclRecord::from(&acl);
             let id = record.version_id();
             // Only the version that the caller was judged by: what was written since may be somebody else's.

@@ -21,7 +21,7 @@ use crate::{
         NewBucket, StorageError,
         records::{BucketRecord, ObjectLockRecord, Pair, Versioning},
     },
-    types::{Acl, BucketName},
+    types::{Acl, BucketName, ObjectOwnership},
 };
 
 /// Largest page of buckets.
@@ -119,12 +119,8 @@ impl Operation for CreateBucket {
 
     fn parse(head: &Head) -> S3Result<Self> {
         let ownership = match head.header("x-amz-object-ownership") {
-            None | Some("ObjectWriter") => String::new(),
-            Some(known @ ("BucketOwnerPreferred" | "BucketOwnerEnforced")) => {
-                return Err(S3Error::from(S3Code::NotImplemented)
-                    .with("Header", "x-amz-object-ownership")
-                    .with("Value", known));
-            }
+            None => String::new(),
+            Some(known) if ObjectOwnership::parse(known).is_some() => known.to_owned(),
             Some(other) => {
                 return Err(S3Error::argument(
                     "Invalid x-amz-object-ownership header",
@@ -162,6 +158,10 @@ impl Operation for CreateBucket {
         }
         let acl = grants::from_headers(&head, cx.directory.as_ref(), Subject::Bucket { owner: &owner })?;
         if let Some(acl) = &acl {
+            let enforced = record.access_limits().ownership == ObjectOwnership::BucketOwnerEnforced;
+            if enforced && !acl.is_private(&owner) {
+                return Err(S3Code::InvalidBucketAclWithObjectOwnership.into());
+            }
             record.set_acl(acl);
         }
         let created = cx.storage.create_bucket(NewBucket { name: self.name.clone(), record }).await;

@@ -8,6 +8,7 @@ use http_body_util::StreamBody;
 use crate::{
     auth::Action,
     s3::{
+        authorize::{EXPECTED_SOURCE_OWNER, write_needs},
         body::{LARGEST_PUT, Plan},
         codes::S3Code,
         conditional::{ReadCondition, Verdict, write_condition},
@@ -16,7 +17,7 @@ use crate::{
         head::{self, Head},
         lock_headers,
         object_headers::{attributes, storage_class},
-        operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        operation::{Need, ObjectRef, Operation, Pattern, Scope, Target},
         ops::{get_object::missing, lifecycle::show_expiration, put_object::written},
         reply::Document,
         request_body::RequestBody,
@@ -42,7 +43,7 @@ pub struct CopyObject {
     tagging: Directive,
     annotations: Annotations,
     checksum: Option<ChecksumAlgorithm>,
-    lock: Vec<Need>,
+    needs: Vec<Need>,
 }
 
 /// What a copy reads.
@@ -124,7 +125,14 @@ impl CopySource {
     /// The permission to read it.
     pub fn need(&self) -> Need {
         let action = if self.object.version.is_some() { Action::GetObjectVersion } else { Action::GetObject };
-        self.object.need(action)
+        Need { action, target: Target::Source(self.object.clone()) }
+    }
+
+    /// The permission to read its tags.
+    fn tags_need(&self) -> Need {
+        let versioned = self.object.version.is_some();
+        let action = if versioned { Action::GetObjectVersionTagging } else { Action::GetObjectTagging };
+        Need { action, target: Target::Source(self.object.clone()) }
     }
 
     /// Finds the source and judges its conditions: whatever fails is 412 here.
@@ -133,7 +141,7 @@ impl CopySource {
     /// `NoSuchKey`, `NoSuchVersion`, `InvalidRequest` for a marker named by its id, `PreconditionFailed`.
     pub async fn find(&self, cx: &Context) -> S3Result<OpenSource> {
         let bucket = cx.bucket(&self.object.bucket).await?;
-        cx.check_expected_owner(&bucket, "x-amz-source-expected-bucket-owner")?;
+        cx.check_expected_owner(&bucket, EXPECTED_SOURCE_OWNER)?;
         let found = cx.storage.version(&bucket, &self.object.key, self.object.version).await;
         let record = found.map_err(|e| match e {
             StorageError::IsDeleteMarker(_) => S3Error::request(
@@ -207,26 +215,32 @@ impl Operation for CopyObject {
             ),
         };
         storage_class(head)?;
-        let object = head.object_without_version()?;
+        let (object, source) = (head.object_without_version()?, CopySource::read(head)?);
+        let mut needs = write_needs(&object, head);
+        needs.push(source.need());
+        needs.extend(lock_headers::needs(head, &object)?);
         Ok(Self {
-            lock: lock_headers::needs(head, &object)?,
             object,
-            source: CopySource::read(head)?,
+            source,
             condition: write_condition(head)?,
             metadata: Directive::read(head, "x-amz-metadata-directive")?,
             tagging: Directive::read(head, "x-amz-tagging-directive")?,
             annotations: Annotations::read(head)?,
             checksum,
+            needs,
         })
     }
 
     fn needs(&self) -> Vec<Need> {
-        [vec![self.object.need(Action::PutObject), self.source.need()], self.lock.clone()].concat()
+        self.needs.clone()
     }
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let source = self.source.find(&cx).await?;
+        if self.tagging == Directive::Copy && !source.record.tags.is_empty() {
+            self.authorize_tags(&mut cx).await?;
+        }
         if source.record.size > LARGEST_PUT {
             return Err(S3Error::request(
                 "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
@@ -276,6 +290,13 @@ impl CopyObject {
         cx.authorize(&self.object.need(Action::PutObjectAnnotation)).await?;
         let from = (&*source.bucket, &self.source.object.key, &source.record);
         Ok(cx.storage.copy_annotations(from, bucket).await?)
+    }
+
+    /// Tags go along only where the caller may read them there and set them here (S3 reference, "`CopyObject`").
+    async fn authorize_tags(&self, cx: &mut Context) -> S3Result<()> {
+        cx.authorize(&self.source.tags_need()).await?;
+        let target = Target::Written(self.object.clone());
+        cx.authorize(&Need { action: Action::PutObjectTagging, target }).await
     }
 
     /// What is said of the copy. Lists, storage class, redirect and locks are never taken from the source.

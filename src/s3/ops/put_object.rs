@@ -5,9 +5,9 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::{
-    auth::Action,
     location::Location,
     s3::{
+        authorize::write_needs,
         conditional::write_condition,
         context::Context,
         error::S3Result,
@@ -33,7 +33,7 @@ const OFFSET: &str = "x-amz-write-offset-bytes";
 pub struct PutObject {
     object: ObjectRef,
     condition: WriteCondition,
-    lock: Vec<Need>,
+    needs: Vec<Need>,
     /// Where an append begins.
     offset: Option<u64>,
 }
@@ -51,12 +51,13 @@ impl Operation for PutObject {
             Some(text) => Some(parse_number(OFFSET, text)?),
         };
         let object = head.object_without_version()?;
-        let lock = lock_headers::needs_of_put(head, &object)?;
-        Ok(Self { object, condition: write_condition(head)?, lock, offset })
+        let mut needs = write_needs(&object, head);
+        needs.extend(lock_headers::needs_of_put(head, &object)?);
+        Ok(Self { needs, condition: write_condition(head)?, object, offset })
     }
 
     fn needs(&self) -> Vec<Need> {
-        [vec![self.object.need(Action::PutObject)], self.lock.clone()].concat()
+        self.needs.clone()
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {

@@ -115,9 +115,13 @@ impl Operation for PutObjectTagging {
         pick(&self.object, Action::PutObjectTagging, Action::PutObjectVersionTagging)
     }
 
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
+    async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
-        let tags = tags::parse_document(&read::read(&document)?, cx.settings.max_object_tags, "Object")?;
+        let parsed = read::read(&document).map_err(Into::into);
+        let parsed = parsed.and_then(|root| tags::parse_document(&root, cx.settings.max_object_tags, "Object"));
+        // A policy may ask which tags are set: then only now the request is judged.
+        cx.retag(parsed.as_deref().unwrap_or_default(), &self.needs()).await?;
+        let tags = parsed?;
         replace(&cx, &self.object, tags, Plain::ok()).await
     }
 }

@@ -174,7 +174,13 @@ async fn is_folder(cx: &Context, bucket: &Arc<Bucket>, site: &WebsiteRecord) -> 
 }
 
 /// The reading of an object, once it is clear that the visitor may.
-async fn open(cx: &Context, key: &str, headers: HeaderMap) -> S3Result<(Context, GetObject)> {
+async fn open(cx: &Context, key: &str, mut headers: HeaderMap) -> S3Result<(Context, GetObject)> {
+    // The bucket's policy may ask where a visitor comes from.
+    for name in [header::REFERER, header::USER_AGENT] {
+        if let Some(value) = cx.head.headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
     let mut head = Head::new(cx.head.method.clone(), headers, "")?;
     head.bucket.clone_from(&cx.head.bucket);
     key.clone_into(&mut head.key);

@@ -1,6 +1,7 @@
 //! The record of a bucket.
 
 use super::{
+    access::PublicAccessBlockRecord,
     configuration::{CorsRule, LifecycleRecord},
     lock::ObjectLockRecord,
     object::{AclRecord, Pair},
@@ -50,7 +51,7 @@ pub struct BucketRecord {
     /// Tags, in the client's order.
     #[prost(message, repeated, tag = "9")]
     pub tags: Vec<Pair>,
-    /// `x-amz-object-ownership` as given at creation; empty means `ObjectWriter`.
+    /// `ObjectOwnership` as given; empty where it was never set, which means `ObjectWriter`.
     #[prost(string, tag = "10")]
     pub ownership: String,
     /// Rules for requests from other origins, in the client's order.
@@ -59,6 +60,12 @@ pub struct BucketRecord {
     /// The lifecycle configuration, where one is set.
     #[prost(message, optional, tag = "12")]
     pub lifecycle: Option<LifecycleRecord>,
+    /// The bucket's policy, as the client wrote it; empty for none.
+    #[prost(string, tag = "13")]
+    pub policy: String,
+    /// What keeps lists and policies from making the bucket public, where it is set.
+    #[prost(message, optional, tag = "14")]
+    pub public_access_block: Option<PublicAccessBlockRecord>,
     /// Object lock: there once it is enabled, and then for good.
     #[prost(message, optional, tag = "15")]
     pub object_lock: Option<ObjectLockRecord>,
@@ -86,4 +93,7 @@ pub struct BucketRecord {
     /// Most versions; 0 for any number. Copied into the row of the counters.
     #[prost(uint64, tag = "22")]
     pub quota_objects: u64,
+    /// Whether whoever asks pays (`RequestPaymentConfiguration`).
+    #[prost(bool, tag = "19")]
+    pub requester_pays: bool,
 }

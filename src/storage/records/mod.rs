@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use thiserror::Error;
 
+mod access;
 mod annotation;
 mod bucket;
 mod configuration;
@@ -17,6 +18,7 @@ mod settings;
 mod upload;
 mod website;
 
+pub use access::PublicAccessBlockRecord;
 pub use annotation::AnnotationRecord;
 pub use bucket::{BucketRecord, Versioning};
 pub use configuration::{

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, Method};
 
-use super::{UploadRef, authorize_upload};
+use super::UploadRef;
 use crate::{
     auth::Action,
     s3::{
@@ -67,7 +67,7 @@ impl Operation for CompleteMultipartUpload {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.upload.object.need(Action::PutObject)]
+        vec![self.upload.need(Action::PutObject)]
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Document> {
@@ -176,16 +176,12 @@ impl Operation for AbortMultipartUpload {
         Ok(Self { upload: UploadRef::read(head)? })
     }
 
-    /// The bucket must be there; who may abort depends on who began the upload, and `run` judges it.
     fn needs(&self) -> Vec<Need> {
-        Vec::new()
+        vec![self.upload.need(Action::AbortMultipartUpload)]
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
         let bucket = cx.bucket(&self.upload.object.bucket).await?;
-        cx.check_expected_owner(&bucket, "x-amz-expected-bucket-owner")?;
-        let record = self.upload.find(&cx, &bucket).await?;
-        authorize_upload(&cx, &bucket, &record, Action::AbortMultipartUpload)?;
         let aborted = cx.storage.abort_upload(&bucket, &self.upload.object.key, self.upload.id).await;
         aborted.map_err(|e| self.upload.explain(e))?;
         Ok(Plain::no_content())

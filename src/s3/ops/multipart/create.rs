@@ -3,8 +3,8 @@
 use http::{HeaderName, Method};
 
 use crate::{
-    auth::Action,
     s3::{
+        authorize::write_needs,
         context::Context,
         error::{S3Error, S3Result},
         head::Head,
@@ -25,7 +25,7 @@ use crate::{
 pub struct CreateMultipartUpload {
     object: ObjectRef,
     checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
-    lock: Vec<Need>,
+    needs: Vec<Need>,
 }
 
 impl Operation for CreateMultipartUpload {
@@ -36,11 +36,13 @@ impl Operation for CreateMultipartUpload {
 
     fn parse(head: &Head) -> S3Result<Self> {
         let object = head.object_without_version()?;
-        Ok(Self { checksum: declared(head)?, lock: lock_headers::needs(head, &object)?, object })
+        let mut needs = write_needs(&object, head);
+        needs.extend(lock_headers::needs(head, &object)?);
+        Ok(Self { needs, checksum: declared(head)?, object })
     }
 
     fn needs(&self) -> Vec<Need> {
-        [vec![self.object.need(Action::PutObject)], self.lock.clone()].concat()
+        self.needs.clone()
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{UploadRef, authorize_upload};
+use super::UploadRef;
 use crate::{
     auth::Action,
     s3::{
@@ -47,16 +47,12 @@ impl Operation for ListParts {
         })
     }
 
-    /// Who may see an upload depends on who began it: `run` judges it.
     fn needs(&self) -> Vec<Need> {
-        Vec::new()
+        vec![self.upload.need(Action::ListMultipartUploadParts)]
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.upload.object.bucket).await?;
-        cx.check_expected_owner(&bucket, "x-amz-expected-bucket-owner")?;
-        let record = self.upload.find(&cx, &bucket).await?;
-        authorize_upload(&cx, &bucket, &record, Action::ListMultipartUploadParts)?;
         let after = u16::try_from(self.after).unwrap_or(u16::MAX);
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let UploadRef { object, id } = &self.upload;

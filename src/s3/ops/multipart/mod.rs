@@ -10,19 +10,17 @@ pub use create::CreateMultipartUpload;
 pub use list::{ListMultipartUploads, ListParts};
 pub use part::{UploadPart, UploadPartCopy};
 
-use std::sync::Arc;
-
 use crate::{
-    auth::{self, BucketFacts, ObjectFacts},
+    auth::Action,
     s3::{
         codes::S3Code,
         context::Context,
         error::{S3Error, S3Result},
         head::{Head, parse_number},
-        operation::ObjectRef,
+        operation::{Need, ObjectRef, Target},
     },
     storage::{Bucket, StorageError, records::UploadRecord},
-    types::{AccountId, Acl, UploadId},
+    types::UploadId,
 };
 
 /// An upload as a request names it.
@@ -38,6 +36,11 @@ impl UploadRef {
         let text = head.query("uploadId").unwrap_or_default();
         let id = UploadId::parse(text).ok_or_else(|| no_such_upload(text))?;
         Ok(Self { object, id })
+    }
+
+    /// A need of this upload.
+    fn need(&self, action: Action) -> Need {
+        Need { action, target: Target::Upload(self.object.clone(), self.id) }
     }
 
     /// The upload, if it is open.
@@ -65,17 +68,4 @@ fn part_number(head: &Head) -> S3Result<u16> {
         || S3Error::argument("Part number must be an integer between 1 and 10000, inclusive", "partNumber", text);
     let number = parse_number("partNumber", text).map_err(|_| invalid())?;
     u16::try_from(number).ok().filter(|number| (1..=10_000).contains(number)).ok_or_else(invalid)
-}
-
-/// Whether the caller may see or abort an upload: the bucket's owner and whoever began it.
-fn authorize_upload(cx: &Context, bucket: &Arc<Bucket>, upload: &UploadRecord, action: auth::Action) -> S3Result<()> {
-    let initiator = AccountId::new(upload.initiator.as_str());
-    let acl = Acl::private(&initiator);
-    let facts = BucketFacts { owner: &bucket.owner, acl: &bucket.acl, policy: None, public_read_override: false };
-    let object = ObjectFacts { owner: &initiator, acl: &acl };
-    if auth::authorize(&cx.principal, action, &facts, Some(&object)).is_allowed() {
-        Ok(())
-    } else {
-        Err(S3Code::AccessDenied.into())
-    }
 }

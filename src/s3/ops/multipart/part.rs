@@ -44,7 +44,7 @@ impl Operation for UploadPart {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.upload.object.need(Action::PutObject)]
+        vec![self.upload.need(Action::PutObject)]
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
@@ -114,7 +114,7 @@ impl Operation for UploadPartCopy {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.upload.object.need(Action::PutObject), self.source.need()]
+        vec![self.upload.need(Action::PutObject), self.source.need()]
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {

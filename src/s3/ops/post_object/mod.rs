@@ -23,17 +23,18 @@ use self::{
     form::Form,
 };
 use crate::{
-    auth::{Action, AuthError, FormError, FormGrant, form_field},
+    auth::{Action, AuthError, FormError, FormGrant, Scheme, form_field},
     s3::{
         auth_error,
+        authorize::write_needs,
         body::{LARGEST_PUT, Plan},
         codes::S3Code,
-        context::Context,
+        context::{Context, Transport},
         error::{S3Error, S3Result},
         head::{self, Head},
         lock_headers,
         object_headers::attributes,
-        operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        operation::{Need, ObjectRef, Operation, Pattern, Scope, Target},
         ops::{lifecycle::show_expiration, put_object::written},
         request_body::{Declared, RequestBody},
         tags,
@@ -81,16 +82,24 @@ impl Operation for PostObject {
         let FormGrant { principal, sizes } =
             cx.forms.judge(&form.fields, bucket.name.as_str(), cx.now).map_err(refusal)?;
         cx.principal = principal;
+        cx.transport = Transport { scheme: scheme(&form), form: true, ..cx.transport };
         cx.head = Arc::new(head_of(&form, &cx.head)?);
-        cx.authorize(&object.need(Action::PutObject)).await?;
-        for need in lock_headers::needs(&cx.head, &object)? {
-            cx.authorize(&need).await?;
+        let mut needs = write_needs(&object, &cx.head);
+        needs.extend(lock_headers::needs(&cx.head, &object)?);
+        let tags = form_field(&form.fields, "tagging").map(|document| {
+            tags::parse_document(&read::read(document.as_bytes())?, cx.settings.max_object_tags, "Object")
+        });
+        if let Some(tags) = &tags {
+            needs.push(Need { action: Action::PutObjectTagging, target: Target::Written(object.clone()) });
+            cx.request_tags = Some(tags.as_deref().unwrap_or_default().into());
+        }
+        for need in &needs {
+            cx.authorize(need).await?;
         }
 
         let mut attributes = attributes(&cx.head, &cx, &bucket)?;
-        if let Some(document) = form_field(&form.fields, "tagging") {
-            attributes.tags =
-                tags::parse_document(&read::read(document.as_bytes())?, cx.settings.max_object_tags, "Object")?;
+        if let Some(tags) = tags {
+            attributes.tags = tags?;
         }
         let put = Put {
             bucket: Arc::clone(&bucket),
@@ -127,6 +136,16 @@ fn refusal(e: FormError) -> S3Error {
     }
 }
 
+/// How a form that was judged proves who sent it.
+fn scheme(form: &Form) -> Scheme {
+    let has = |name| form_field(&form.fields, name).is_some();
+    match (has("x-amz-algorithm"), has("awsaccesskeyid")) {
+        (true, _) => Scheme::HeaderV4,
+        (false, true) => Scheme::HeaderV2,
+        (false, false) => Scheme::Anonymous,
+    }
+}
+
 /// The headers of a form that a PUT would have; credentials and what speaks of the transfer are none.
 fn header_name(field: &str) -> Option<&str> {
     const PLAIN: [&str; 6] =
@@ -153,9 +172,12 @@ fn header_name(field: &str) -> Option<&str> {
 /// The head of the PUT that the form stands for.
 fn head_of(form: &Form, request: &Head) -> S3Result<Head> {
     let mut headers = HeaderMap::new();
-    let expected_owner = HeaderName::from_static("x-amz-expected-bucket-owner");
-    if let Some(value) = request.headers.get(&expected_owner) {
-        headers.insert(expected_owner, value.clone());
+    // What is said of the request, not of the object.
+    let kept = [HeaderName::from_static("x-amz-expected-bucket-owner"), header::USER_AGENT, header::REFERER];
+    for name in kept {
+        if let Some(value) = request.headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
     }
     for (field, value) in &form.fields {
         let Some(name) = header_name(field) else { continue };
