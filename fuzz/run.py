@@ -109,9 +109,10 @@ def main():
                 broken.append((row, inputs, log))
     for row, inputs, log in broken:
         print(f"\n{row['target']}: {row['result']}")
-        # The last words: the panic and its trace, not the growth of the corpus before it.
-        lines = [line for line in log.splitlines() if not line.startswith("#")]
-        print("\n".join(f"    {line}" for line in lines[-60:]))
+        # The panic and its trace: not the growth of the corpus before it, nor the fuzzer's own frames.
+        panic = re.search(r"^thread .* panicked .*?(?=^note: |^==|\Z)", log, re.M | re.S)
+        lines = (panic.group(0) if panic else log).splitlines()
+        print("\n".join(f"    {line}" for line in lines[-400:] if "libfuzzer" not in line and not line.startswith("#")))
         for path in inputs:
             print(f"  input:  {path}")
             print(f"  replay: FUZZ_TARGET={row['target']} {binary} {path}")

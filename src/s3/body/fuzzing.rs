@@ -48,7 +48,7 @@ pub(crate) fn chunked(data: &[u8]) {
         expected: str::from_utf8(expected).ok().and_then(|text| text.parse().ok()),
         trailer: ChecksumAlgorithm::ALL.get(usize::from(plan >> 4 & 15)).copied().filter(|_| plan & 4 != 0),
     };
-    let whole = read(plan, [body].into_iter());
+    let whole = read(plan, body.chunks(usize::MAX));
     let pieces = read(plan, body.chunks(usize::from(*size).max(1)));
     check(plan, &whole);
     check(plan, &pieces);

@@ -187,6 +187,9 @@ fn attributes(start: &BytesStart<'_>) -> Result<Vec<(String, String)>, XmlError>
         if prefix == "xmlns" || key == "xmlns" {
             continue;
         }
+        if local.is_empty() {
+            return Err(syntax("an attribute without a name"));
+        }
         let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| XmlError::UnknownEntity)?;
         attributes.push((local.to_owned(), value.into_owned()));
     }
