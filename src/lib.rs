@@ -15,6 +15,7 @@ pub mod data;
 pub mod metadata;
 
 pub mod auth;
+pub mod kms;
 pub mod location;
 
 pub mod storage;

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 use cloudserver::{
-    cli::{Arguments, Command, check_config, serve},
+    cli::{Arguments, Command, check_config, keys, serve},
     config::Launch,
     server,
 };
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     let launch = Launch::of_process(arguments.into_options());
     match command {
         Command::Serve => serve(&launch, server::run, &mut stderr()),
+        Command::Kms(what) => keys(&what, &launch, &mut stdout().lock(), &mut stderr()),
         Command::CheckConfig => check_config(&launch, &mut stdout().lock(), &mut stderr()),
     }
 }

@@ -24,7 +24,7 @@ const ROWS: &[&[&str]] = &[
     &["s3"],
     &["logging"],
     &["storage"],
-    &["auth", "location"],
+    &["auth", "location", "kms"],
     &["metadata", "data"],
     &["config", "telemetry", "tasks", "clock"],
     &["types"],

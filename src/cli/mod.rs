@@ -11,9 +11,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Launch, LogFormat, LogLevel, Options};
 
+mod keys;
 mod report;
 mod table;
 
+pub use keys::{KeysCommand, keys};
 pub use report::report;
 
 /// An S3 object store in one binary.
@@ -32,7 +34,7 @@ pub struct Arguments {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Serve until told to stop (the default)
     ///
@@ -44,6 +46,9 @@ pub enum Command {
     ///
     /// Ends with 0 if the server would start with it, else with 1 and a line that says what to change where.
     CheckConfig,
+    /// Look after the master keys that encrypt objects
+    #[command(subcommand)]
+    Kms(KeysCommand),
 }
 
 #[derive(Args, Debug)]
@@ -88,6 +93,8 @@ Examples:
       serve two addresses
   cloudserver check-config --config new/config.json
       see what a configuration amounts to before it is used
+  cloudserver kms rotate
+      encrypt new objects under a new version of the master key
 
 Files, looked for in conf/ under the current folder, then in the current folder:
   config.json          listeners, host names, logs, TLS, limits    S3_CONFIG_FILE names another
@@ -100,6 +107,8 @@ Environment variables (arguments win over them, they win over files):
   S3DATAPATH, S3METADATAPATH
                           folders for data and metadata
   S3BACKEND               mem (everything in memory) or file; S3DATA, S3METADATA say it for one part
+  S3KMS                   file (a master key file), vault or mem: who keeps the keys of encrypted objects
+  VAULT_TOKEN             token for the vault in cloudserver.kms
   ENDPOINT                host names to be served under, comma-separated
   SSL                     with ENDPOINT: serve TLS with a certificate made for the first of them
   LISTEN_ADDR             IP address to serve on, port 8000
@@ -118,7 +127,7 @@ A file /run/secrets/s3-credentials with such assignments is read first.
 impl Arguments {
     /// What to do; without a word: serve.
     pub fn chosen(&self) -> Command {
-        self.command.unwrap_or_default()
+        self.command.clone().unwrap_or_default()
     }
 
     /// What the arguments say about the configuration.

@@ -3,6 +3,7 @@
 use std::{fmt::Write, net::SocketAddr};
 
 use super::{
+    kms::KmsKind,
     locations::Durability,
     settings::{Config, DataKind, ListenOrigin, MetadataKind},
 };
@@ -30,6 +31,7 @@ pub fn facts(config: &Config) -> Vec<(&'static str, String)> {
         ("data", data(config)),
         ("metadata", metadata(config)),
         ("durability", durability(config)),
+        ("keys", keys(config)),
         ("configuration", config.source.clone()),
         ("accounts", format!("{} from {}", config.accounts.iter().count(), config.accounts.source())),
         ("locations", format!("{} from {}", config.locations.iter().count(), config.locations.source())),
@@ -40,6 +42,10 @@ pub fn facts(config: &Config) -> Vec<(&'static str, String)> {
 pub fn all_warnings(config: &Config) -> Vec<String> {
     let mut warnings: Vec<String> = shared_credentials(config).into_iter().collect();
     warnings.extend(config.warnings.iter().cloned());
+    if config.kms.kind == KmsKind::Memory && config.metadata == MetadataKind::RocksDb {
+        let lost = "what is encrypted cannot be read after the next start";
+        warnings.push(format!("the keys of encrypted objects are in memory (S3KMS or cloudserver.kms): {lost}"));
+    }
     warnings
 }
 
@@ -90,6 +96,17 @@ fn metadata(config: &Config) -> String {
         MetadataKind::Memory => "memory of this process".to_owned(),
         MetadataKind::RocksDb => format!("{} (RocksDB)", config.metadata_path.display()),
     }
+}
+
+fn keys(config: &Config) -> String {
+    let vault = config.kms.vault.as_ref().map(|vault| vault.address.as_str()).unwrap_or_default();
+    let place = match config.kms.kind {
+        KmsKind::Memory => "memory of this process".to_owned(),
+        KmsKind::File => config.master_key_file().display().to_string(),
+        KmsKind::Vault => format!("{vault} (transit)"),
+    };
+    let when = if config.global_encryption { "; new buckets encrypt their objects" } else { "" };
+    format!("{place}{when}")
 }
 
 fn durability(config: &Config) -> String {

@@ -14,8 +14,10 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{
+    env::Environment,
     error::{ConfigError, Rule, rule},
     fields::Fields,
+    kms::KmsSettings,
     later,
     limits::Limits,
     listen,
@@ -55,6 +57,8 @@ pub(super) struct ConfigFile {
     pub(super) multi_object_delete_concurrency: usize,
     /// Whether `utapi.metrics` has `location`.
     pub(super) location_metrics: bool,
+    /// `globalEncryptionEnabled`: false.
+    pub(super) global_encryption: bool,
     /// Names in `replicationEndpoints`.
     pub(super) replication_sites: Vec<String>,
     /// Names in `bucketNotificationDestinations`.
@@ -94,11 +98,20 @@ pub(super) struct Own {
     pub(super) access_logs: AccessLogDelivery,
     /// `limits`.
     pub(super) limits: Limits,
+    /// `kms`.
+    pub(super) kms: KmsSettings,
+    /// `requireTlsForSseC`: false.
+    pub(super) require_tls_for_sse_c: bool,
 }
 
 impl ConfigFile {
     /// Reads and checks the file's text; things worth telling go to `warnings`.
-    pub(super) fn read(label: &str, text: &str, warnings: &mut Vec<String>) -> Result<Self, ConfigError> {
+    pub(super) fn read(
+        label: &str,
+        text: &str,
+        environment: &Environment,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, ConfigError> {
         let mut fields = Fields::parse(label, text)?;
         later::refuse_retired(&mut fields)?;
         let file = Self {
@@ -117,9 +130,10 @@ impl ConfigFile {
             trusted_proxies: trusted_proxies(&mut fields, warnings)?,
             multi_object_delete_concurrency: delete_concurrency(&mut fields),
             location_metrics: later::has_location_metrics(&fields),
+            global_encryption: later::global_encryption(&mut fields)?,
+            own: Own::read(fields.section("cloudserver")?, environment, warnings)?,
             replication_sites: later::names(&fields, "replicationEndpoints", "site"),
             notification_targets: later::names(&fields, "bucketNotificationDestinations", "resource"),
-            own: Own::read(fields.section("cloudserver")?, warnings)?,
         };
         later::check(&mut fields, warnings)?;
         fields.finish(warnings);
@@ -128,7 +142,7 @@ impl ConfigFile {
 }
 
 impl Own {
-    fn read(mut fields: Fields, warnings: &mut Vec<String>) -> Result<Self, ConfigError> {
+    fn read(mut fields: Fields, environment: &Environment, warnings: &mut Vec<String>) -> Result<Self, ConfigError> {
         let own = Self {
             region: fields.take("region", rule("cloudserver.region must be a string", "remove it to accept any"))?,
             signature_v2: fields.take("signatureV2", SWITCH)?.unwrap_or(true),
@@ -142,6 +156,8 @@ impl Own {
             compat: compat(fields.section("compat")?, warnings)?,
             access_logs: access_logs(fields.section("accessLogs")?, warnings)?,
             limits: Limits::read(fields.section("limits")?, warnings)?,
+            kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,
+            require_tls_for_sse_c: fields.take("requireTlsForSseC", SWITCH)?.unwrap_or(false),
         };
         fields.finish(warnings);
         Ok(own)

@@ -37,10 +37,6 @@ static LATER: &[Later] = &[
     later("mongodb", "MongoDB metadata", object),
     later("externalBackends", "external locations", external_backends),
     later("bucketNotificationDestinations", "event notifications", destinations),
-    later("kms", "external key managers", object),
-    later("kmip", "external key managers", kmip),
-    later("kmsAWS", "external key managers", kms_aws),
-    later("defaultEncryptionKeyPerAccount", "encryption", flag),
     later("utapi", "usage metering", utapi),
     later("scuba", "quota by utilisation service", host_and_port),
     later("quota", "quota by utilisation service", object),
@@ -51,27 +47,44 @@ static LATER: &[Later] = &[
     later("testingMode", "settable last-modified", flag),
 ];
 
-/// Refuses the keys that the original refuses, and encryption that would silently not happen.
+/// Refuses the keys that the original refuses.
 pub(super) fn refuse_retired(fields: &mut Fields) -> Result<(), ConfigError> {
     const RETIRED: [(&str, Rule); 3] = [
         ("regions", rule("regions key is deprecated, use restEndpoints and locationConfig", "remove it")),
         ("usEastBehavior", rule("usEastBehavior key is deprecated, use restEndpoints and locationConfig", "remove it")),
         ("sproxyd", rule("sproxyd key is deprecated, use restEndpoints and locationConfig", "remove it")),
     ];
-    const SWITCH: Rule = rule("globalEncryptionEnabled must be a boolean", "write false");
-    const MISSING: Rule = rule(
-        "globalEncryptionEnabled asks for encryption at rest, which this release does not have",
-        "write false, and keep the folders on an encrypted file system",
-    );
     for (key, rule) in RETIRED {
         if fields.raw(key).is_some() {
             return Err(fields.refuse(key, rule));
         }
     }
-    match fields.take("globalEncryptionEnabled", SWITCH)? {
-        Some(true) => Err(fields.refuse("globalEncryptionEnabled", MISSING)),
-        _ => Ok(()),
+    Ok(())
+}
+
+/// `globalEncryptionEnabled`.
+pub(super) fn global_encryption(fields: &mut Fields) -> Result<bool, ConfigError> {
+    const SWITCH: Rule = rule("globalEncryptionEnabled must be a boolean", "write false");
+    Ok(fields.take("globalEncryptionEnabled", SWITCH)?.unwrap_or(false))
+}
+
+/// The original's key managers that this server does not speak to, and the division of keys that it does not need:
+/// each object has a key of its own.
+fn key_managers(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    type Check = fn(&Value) -> Result<(), Rule>;
+    const PER_ACCOUNT: &str = "defaultEncryptionKeyPerAccount";
+    const MANAGERS: [(&str, Check); 3] = [("kms", object), ("kmip", kmip), ("kmsAWS", kms_aws)];
+    for (key, check) in MANAGERS {
+        let Some(value) = fields.raw(key) else { continue };
+        check(&value).map_err(|rule| fields.refuse(key, rule))?;
+        if asks_for_something(&value) {
+            warnings.push(format!(
+                "{}: {key} is not served: keys are kept as cloudserver.kms says (a master key file, or Vault)",
+                fields.file()
+            ));
+        }
     }
+    fields.raw(PER_ACCOUNT).map_or(Ok(()), |value| flag(&value)).map_err(|rule| fields.refuse(PER_ACCOUNT, rule))
 }
 
 /// Takes and checks the settings of later parts.
@@ -83,6 +96,7 @@ pub(super) fn check(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(
             warnings.push(format!("{}: {key} is accepted without effect: {part} comes later", fields.file()));
         }
     }
+    key_managers(fields, warnings)?;
     outbound_proxy(fields, warnings)?;
     tuning(fields, warnings)
 }
@@ -345,7 +359,7 @@ static VARIABLES: &[(&str, &str)] = &[
     ("QUOTA_ENABLE_INFLIGHTS", "quota by utilisation service"),
     ("QUOTA_MAX_STALENESS_MS", "quota by utilisation service"),
     ("REDIS_*", "statistics in Redis"),
-    ("S3KMIP_*", "external key managers"),
+    ("S3KMIP_*", "a KMIP client"),
     ("SCUBA_*", "quota by utilisation service"),
     ("TESTING_MODE", "settable last-modified"),
     ("TIME_PROGRESSION_FACTOR", "lifecycle"),
@@ -366,8 +380,7 @@ pub(super) fn warn_of_variables(environment: &Environment, warnings: &mut Vec<St
         }
     }
     let modes = [
-        ("S3KMS", ["mem", "file"].as_slice(), "encryption"),
-        ("S3QUOTA", &["none"], "quota by utilisation service"),
+        ("S3QUOTA", ["none"].as_slice(), "quota by utilisation service"),
         ("S3VAULT", &["mem", "file", "cdmi"], "external accounts"),
     ];
     for (name, plain, part) in modes {

@@ -41,7 +41,8 @@ impl Config {
         let mut warnings = Vec::new();
         let variables = Variables::read(&launch.environment, &mut warnings)?;
         let sources = Sources::find(launch)?;
-        let mut file = ConfigFile::read(&sources.config.label, &sources.config.text, &mut warnings)?;
+        let mut file =
+            ConfigFile::read(&sources.config.label, &sources.config.text, &launch.environment, &mut warnings)?;
         let locations = locations(launch, &sources, &file, &variables, &mut warnings)?;
         let accounts = accounts(&sources, &variables, &mut warnings)?;
         add_endpoints(&mut file.rest_endpoints, &variables);
@@ -114,6 +115,9 @@ impl Config {
             notification_targets: file.notification_targets,
             access_logs: file.own.access_logs,
             limits: file.own.limits,
+            kms: file.own.kms,
+            require_tls_for_sse_c: file.own.require_tls_for_sse_c,
+            global_encryption: file.global_encryption,
             accounts: Arc::new(accounts),
             locations: Arc::new(locations),
             warnings,

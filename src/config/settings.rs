@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromS
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use super::{authdata::Accounts, launch::Launch, limits::Limits, locations::Locations};
+use super::{authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations};
 use crate::types::version_id::VersionIdEncoding;
 
 /// Where data goes.
@@ -282,6 +282,12 @@ pub struct Config {
     pub access_logs: AccessLogDelivery,
     /// `cloudserver.limits`.
     pub limits: Limits,
+    /// `cloudserver.kms`: who keeps the keys of encrypted objects.
+    pub kms: KmsSettings,
+    /// `cloudserver.requireTlsForSseC`: whether clients' keys are taken over TLS only. Default false.
+    pub require_tls_for_sse_c: bool,
+    /// `globalEncryptionEnabled`: whether new buckets encrypt their objects. Default false.
+    pub global_encryption: bool,
     /// The accounts at start.
     pub accounts: Arc<Accounts>,
     /// The locations at start.
@@ -290,4 +296,14 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// What all this was read from, to read it again.
     pub launch: Launch,
+}
+
+impl Config {
+    /// Where the master key file is or goes; a relative name counts from the install root.
+    pub fn master_key_file(&self) -> PathBuf {
+        match &self.kms.master_key_file {
+            Some(file) => self.root.join(file),
+            None => self.metadata_path.join("master-keys.json"),
+        }
+    }
 }

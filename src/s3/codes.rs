@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 macro_rules! s3_codes {
-    ($($name:ident = $status:literal, $message:literal;)*) => {
+    ($($name:ident $(as $wire:literal)? = $status:literal, $message:literal;)*) => {
         /// An error code of the S3 reference ("Error responses").
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum S3Code {
@@ -16,7 +16,7 @@ macro_rules! s3_codes {
 
             /// The code as clients see it.
             pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name),)* }
+                match self { $(Self::$name => [$($wire,)? stringify!($name)][0],)* }
             }
 
             /// The message where a case has no better one.
@@ -62,6 +62,7 @@ s3_codes! {
     InvalidBucketState = 409, "The request is not valid for the current state of the bucket.";
     InvalidChunkSizeError = 400, "Only the last chunk is allowed to have a size less than 8192 bytes";
     InvalidDigest = 400, "The Content-MD5 you specified is not valid.";
+    InvalidEncryptionAlgorithmError = 400, "The encryption request you specified is not valid. Supported value: AES256.";
     InvalidLocationConstraint = 400, "The specified location-constraint is not valid";
     InvalidPart = 400, "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
     InvalidPartNumber = 416, "The requested partnumber is not satisfiable.";
@@ -78,6 +79,7 @@ s3_codes! {
     InvalidURI = 400, "Could not parse the specified URI. Check your restEndpoints configuration.";
     InvalidWriteOffset = 400, "The write offset value that you specified does not match the current object size.";
     KeyTooLongError = 400, "Your key is too long";
+    KmsNotFoundException as "KMS.NotFoundException" = 400, "The key that the request or the bucket names does not exist.";
     MalformedACLError = 400, "The XML you provided was not well-formed or did not validate against our published schema";
     MalformedPOSTRequest = 400, "The body of your POST request is not well-formed multipart/form-data.";
     MalformedPolicy = 400, "Policies must be valid JSON and the first byte must be '{'";
@@ -114,6 +116,7 @@ s3_codes! {
     RequestHeaderSectionTooLarge = 400, "Your request header section exceeds the maximum allowed request header section size.";
     RequestTimeout = 400, "Your socket connection to the server was not read from or written to within the timeout period.";
     RequestTimeTooSkewed = 403, "The difference between the request time and the server's time is too large.";
+    ServerSideEncryptionConfigurationNotFoundError = 404, "The server side encryption configuration was not found";
     ServiceUnavailable = 503, "Service is unable to handle request.";
     SignatureDoesNotMatch = 403, "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown = 503, "Please reduce your request rate.";

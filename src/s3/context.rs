@@ -70,6 +70,8 @@ pub struct Settings {
     pub trusted_proxies: Option<TrustedProxies>,
     /// Buckets that anybody may read (`ALLOW_PUBLIC_READ_BUCKETS`).
     pub public_read: Arc<Vec<String>>,
+    /// Whether clients' keys are taken over TLS only (`requireTlsForSseC`).
+    pub require_tls_for_sse_c: bool,
     /// Places that replication may copy to, besides locations (`replicationEndpoints`).
     pub replication_sites: Arc<Vec<String>>,
     /// Targets of notifications (`bucketNotificationDestinations`).

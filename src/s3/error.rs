@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     data::DataError,
+    kms::KmsError,
     metadata::MetadataError,
-    storage::{CompletionFault, FailedCondition, StorageError, lock::LockError},
+    storage::{CompletionFault, FailedCondition, StorageError, lock::LockError, records::EncryptionMode},
     telemetry::RequestId,
     types::BodyError,
 };
@@ -230,6 +231,30 @@ impl From<BodyError> for S3Error {
     }
 }
 
+impl From<KmsError> for S3Error {
+    fn from(e: KmsError) -> Self {
+        let code = match &e {
+            KmsError::NoSuchKey(key) => {
+                return Self::new(S3Code::KmsNotFoundException, format!("Key '{key}' does not exist"));
+            }
+            // That this server may not use a key is no matter of the client's.
+            KmsError::Unavailable(_) | KmsError::Refused(_) => S3Code::ServiceUnavailable,
+            KmsError::Unopenable(_) => S3Code::InternalError,
+        };
+        Self::from(code).because(e)
+    }
+}
+
+fn not_reencryptable(mode: EncryptionMode) -> S3Error {
+    let kind = match mode {
+        EncryptionMode::None => "unencrypted source objects",
+        _ => "source objects with the encryption type DSSE-KMS or SSE-C",
+    };
+    S3Error::request(format!(
+        "The UpdateObjectEncryption operation doesn't support {kind}. Only source objects encrypted with SSE-S3 or SSE-KMS are supported."
+    ))
+}
+
 impl From<StorageError> for S3Error {
     fn from(e: StorageError) -> Self {
         match e {
@@ -279,6 +304,21 @@ impl From<StorageError> for S3Error {
             StorageError::Metadata(e) => e.into(),
             StorageError::Data(e) => e.into(),
             StorageError::Body(e) => e.into(),
+            StorageError::KeyRequired => Self::request(
+                "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.",
+            ),
+            StorageError::KeyNotApplicable => {
+                Self::request("The encryption parameters are not applicable to this object.")
+            }
+            StorageError::WrongKey => Self::new(
+                S3Code::AccessDenied,
+                "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.",
+            ),
+            StorageError::NotReencryptable(mode) => not_reencryptable(mode),
+            StorageError::AppendEncrypted => {
+                Self::new(S3Code::NotImplemented, "Appending to encrypted objects is not implemented.")
+            }
+            StorageError::Kms(e) => e.into(),
             StorageError::Vanished
             | StorageError::UnknownLocation(_)
             | StorageError::Broken(_)

@@ -8,6 +8,7 @@ pub mod codes;
 pub mod conditional;
 pub mod context;
 pub mod cors;
+pub mod encryption;
 pub mod error;
 mod facts;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::{
     codes::S3Code,
     context::Context,
+    encryption,
     error::{S3Error, S3Result},
     grants::{self, Subject},
     head::Head,
@@ -45,9 +46,8 @@ const USER_PREFIX: &str = "x-amz-meta-";
 ///
 /// # Errors
 /// `MetadataTooLarge`, `InvalidStorageClass`, `InvalidRedirectLocation`, `InvalidTag`, `InvalidArgument`, those of
-/// [`grants::from_headers`] and [`lock_headers::read`], and `NotImplemented` for what a later release brings.
+/// [`grants::from_headers`], [`encryption::request`] and [`lock_headers::read`].
 pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attributes> {
-    refuse_missing_features(head)?;
     let Written { owner, owner_display_name, acl } = written_by(head, cx, bucket)?;
     Ok(Attributes {
         owner_display_name,
@@ -60,6 +60,7 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
         acl,
         storage_class: storage_class(head)?,
         redirect: redirect(head)?,
+        encryption: encryption::request(head, &cx.settings, bucket)?,
         lock: lock_headers::read(head)?,
         annotations: None,
         owner: Some(owner),
@@ -106,15 +107,6 @@ fn written_by(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Written> {
     } else {
         Written { owner: writer, owner_display_name: cx.principal.display_name.to_string(), acl }
     })
-}
-
-/// Headers whose features are not here: pretending would lose what the client asked for.
-fn refuse_missing_features(head: &Head) -> S3Result<()> {
-    let encryption = head.headers.keys().find(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
-    match encryption {
-        Some(name) => Err(S3Error::from(S3Code::NotImplemented).with("Header", name.as_str())),
-        None => Ok(()),
-    }
 }
 
 fn content(head: &Head) -> ContentHeaders {
@@ -227,6 +219,7 @@ pub fn describe(cx: &Context, bucket: &Bucket, record: &ObjectRecord, checksum: 
     if !record.tags.is_empty() {
         headers.insert("x-amz-tagging-count", HeaderValue::from(record.tags.len()));
     }
+    encryption::show(&mut headers, record.encryption.as_ref(), &cx.head);
     if checksum == ShowChecksum::Yes {
         show_checksum(&mut headers, record.checksum.as_ref());
     }

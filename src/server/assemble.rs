@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::{
     StartError,
     health::ServerHealth,
+    keys::open_kms,
     reload::{Reloader, snapshot},
     stores::{Backends, check_pair, open_metadata},
 };
@@ -67,14 +68,16 @@ impl Server {
         let backends = Backends::open(&config)?;
         let metadata = open_metadata(&config)?;
         check_pair(&config, metadata.as_ref(), &backends).await?;
+        let kms = open_kms(&config, metadata.as_ref()).await?;
         let clock = Arc::new(SystemClock);
         let ids = Identifiers::new(Arc::<SystemClock>::clone(&clock), &config.replication_group);
         let settings = Settings {
             inline_threshold: config.inline_threshold,
             min_part_size: if config.mpu_testing { TESTING_PART } else { SMALLEST_PART },
             journal_max_entries: config.journal_max_entries,
+            encrypt_new_buckets: config.global_encryption,
         };
-        let storage = Storage::new(metadata, backends.table(&config.locations), clock, ids, settings);
+        let storage = Storage::new(metadata, backends.table(&config.locations), clock, ids, (kms, settings));
         let removed = storage.recover().await?;
         if removed > 0 {
             tracing::info!(removed, "removed what unfinished writes had left behind");

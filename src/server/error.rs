@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{data::DataError, metadata::MetadataError, storage::StorageError};
+use crate::{data::DataError, kms::KeyFileError, metadata::MetadataError, storage::StorageError};
 
 /// Why a server does not start.
 #[derive(Debug, Error)]
@@ -35,6 +35,26 @@ pub enum StartError {
         /// The data directory.
         data: PathBuf,
     },
+    /// The master key file is gone.
+    #[error(
+        "the master key file {path} is gone, and objects may be encrypted under it: restore it from a backup; without it they cannot be read"
+    )]
+    KeysLost {
+        /// Where it was.
+        path: PathBuf,
+    },
+    /// Another master key file is in its place.
+    #[error("the master key file {path} is not the one that this metadata was written with: restore that one")]
+    WrongKeys {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The master key file cannot be used.
+    #[error("master key file: {0}")]
+    Keys(#[from] KeyFileError),
+    /// The external key manager cannot be set up.
+    #[error("key manager (cloudserver.kms.vault): {0}")]
+    Vault(String),
     /// This build has no RocksDB.
     #[error("this build has no RocksDB: set S3METADATA=mem, or build with the feature rocksdb")]
     NoRocksDb,

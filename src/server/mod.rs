@@ -4,6 +4,7 @@ mod accounts;
 mod assemble;
 mod error;
 mod health;
+mod keys;
 mod process;
 mod reload;
 mod stores;

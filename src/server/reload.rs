@@ -1,4 +1,4 @@
-//! What SIGHUP reads anew: accounts, locations, endpoints, certificates.
+//! What SIGHUP reads anew: accounts, locations, endpoints, certificates, master keys.
 
 use std::sync::Arc;
 
@@ -43,6 +43,7 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
             .clone()
             .map(|proxies| TrustedProxies { networks: proxies.networks, header: proxies.header }),
         public_read: Arc::new(config.allow_public_read_buckets.clone()),
+        require_tls_for_sse_c: config.require_tls_for_sse_c,
         replication_sites: Arc::new(config.replication_sites.clone()),
         notification_targets: Arc::new(config.notification_targets.clone()),
     };
@@ -57,6 +58,10 @@ impl Reloader {
         if let Some(tls) = &self.tls {
             // Logged by itself.
             drop(tls.reload());
+        }
+        match self.storage.kms().reload() {
+            Ok(()) => tracing::info!("master keys reloaded"),
+            Err(error) => tracing::error!(%error, "the master keys cannot be read again, the old ones stay"),
         }
         let mut current = self.current.lock();
         match self.config.reload(&current) {

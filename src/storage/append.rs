@@ -63,7 +63,11 @@ impl Storage {
                 return Err(StorageError::QuotaExceeded);
             }
         }
-        let mut stored = self.receive(&location, body).await?;
+        // Never a plain segment where ciphertext is due: said before the body is asked for, and again at the commit.
+        if self.encryption_for(&bucket, &attributes.encryption).await?.is_some() {
+            return Err(StorageError::AppendEncrypted);
+        }
+        let mut stored = self.receive(&location, body, None).await?;
         let mut fresh = attributes.into_record(&location);
         fresh.size = stored.digests.size;
         ETag::from_md5(stored.digests.md5).as_str().clone_into(&mut fresh.etag);
@@ -110,6 +114,9 @@ impl Storage {
         stored: &mut Stored,
     ) -> StorageResult<ObjectRecord> {
         let old = head.object().ok_or(StorageError::Broken("an append has something before it"))?;
+        if old.encryption.is_some() {
+            return Err(StorageError::AppendEncrypted);
+        }
         let count = segment_count(old);
         if count >= MAX_APPENDED {
             return Err(StorageError::TooManyParts);

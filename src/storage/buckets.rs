@@ -9,7 +9,7 @@ use super::{
     Storage, StorageError, StorageResult,
     change::Change,
     keys, lock, quota,
-    records::{AclRecord, BucketRecord, JournalOp, Record, Versioning},
+    records::{AclRecord, BucketEncryption, BucketRecord, JournalOp, Record, Versioning},
 };
 use crate::{
     auth::{AccessLimits, Policy},
@@ -208,6 +208,9 @@ impl Storage {
         let mut record = new.record;
         record.id = u64::from_be_bytes(self.inner.ids.random());
         record.created_ms = now.as_millis();
+        if self.inner.settings.encrypt_new_buckets && record.encryption.is_none() {
+            record.encryption = Some(BucketEncryption::managed());
+        }
         let bucket = Arc::new(Bucket::new(new.name, record));
         let name = bucket.name.as_str().as_bytes().to_vec();
 

@@ -4,10 +4,11 @@ use thiserror::Error;
 
 use super::{
     lock::LockError,
-    records::{ObjectRecord, RecordError},
+    records::{EncryptionMode, ObjectRecord, RecordError},
 };
 use crate::{
     data::DataError,
+    kms::KmsError,
     metadata::MetadataError,
     types::{BodyError, ChecksumAlgorithm, ChecksumType, ETag},
 };
@@ -144,6 +145,24 @@ pub enum StorageError {
     /// The completion of an upload contradicts the upload.
     #[error(transparent)]
     InvalidCompletion(#[from] CompletionFault),
+    /// The object is encrypted with its client's key, and the client has not sent it.
+    #[error("the object is encrypted with a key that the request lacks")]
+    KeyRequired,
+    /// The client has sent a key for an object that is not encrypted with one.
+    #[error("the object is not encrypted with a client's key")]
+    KeyNotApplicable,
+    /// The object is encrypted with another key of its client.
+    #[error("the object is encrypted with another key")]
+    WrongKey,
+    /// The key of a version encrypted so, or not at all, cannot be sealed anew.
+    #[error("the key of a version in mode {0:?} cannot be sealed anew")]
+    NotReencryptable(EncryptionMode),
+    /// Nothing can be appended to an encrypted object, nor created encrypted by an append.
+    #[error("an append to or of an encrypted object")]
+    AppendEncrypted,
+    /// The key manager could not do it.
+    #[error(transparent)]
+    Kms(#[from] KmsError),
     /// The version has no annotation of that name.
     #[error("no such annotation")]
     NoSuchAnnotation,

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     clock::{Clock, Identifiers},
+    kms::Kms,
     location::{Location, LocationTable},
     metadata::MetadataStore,
 };
@@ -24,6 +25,7 @@ mod append;
 mod buckets;
 mod change;
 mod delete;
+mod encryption;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -50,6 +52,7 @@ pub use annotations::{AnnotationPage, CopiedAnnotations, NewAnnotation};
 pub use append::Append;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};
+pub use encryption::{EncryptionRequest, KmsRequest, Unlocked};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
 pub use garbage::GarbageReport;
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
@@ -68,11 +71,18 @@ pub struct Settings {
     pub min_part_size: u64,
     /// Entries the journal keeps.
     pub journal_max_entries: u64,
+    /// Whether new buckets encrypt their objects (SSE-S3) until somebody sets otherwise.
+    pub encrypt_new_buckets: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { inline_threshold: 64 << 10, min_part_size: 5 << 20, journal_max_entries: 1_000_000 }
+        Self {
+            inline_threshold: 64 << 10,
+            min_part_size: 5 << 20,
+            journal_max_entries: 1_000_000,
+            encrypt_new_buckets: false,
+        }
     }
 }
 
@@ -87,6 +97,7 @@ struct Inner {
     locations: ArcSwap<LocationTable>,
     clock: Arc<dyn Clock>,
     ids: Identifiers,
+    kms: Arc<dyn Kms>,
     settings: Settings,
     buckets: buckets::BucketCache,
     locks: locks::KeyLocks,
@@ -111,7 +122,7 @@ impl Storage {
         locations: LocationTable,
         clock: Arc<dyn Clock>,
         ids: Identifiers,
-        settings: Settings,
+        (kms, settings): (Arc<dyn Kms>, Settings),
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -119,6 +130,7 @@ impl Storage {
                 locations: ArcSwap::from_pointee(locations),
                 clock,
                 ids,
+                kms,
                 settings,
                 buckets: buckets::BucketCache::default(),
                 locks: locks::KeyLocks::default(),
@@ -142,6 +154,11 @@ impl Storage {
     /// The metadata store, for health and metrics.
     pub fn metadata(&self) -> &Arc<dyn MetadataStore> {
         &self.inner.metadata
+    }
+
+    /// The key manager, to tell it of a reload.
+    pub fn kms(&self) -> &Arc<dyn Kms> {
+        &self.inner.kms
     }
 
     /// The clock that dates versions.

@@ -6,6 +6,7 @@ use super::{
     CopiedAnnotations, FailedCondition, Storage, StorageError, StorageResult,
     buckets::Bucket,
     change::{Change, Demand},
+    encryption::EncryptionRequest,
     keys,
     lock::{Bypass, Leave, Lock},
     multipart::Completion,
@@ -41,6 +42,8 @@ pub struct Attributes {
     pub storage_class: String,
     /// `x-amz-website-redirect-location`; empty for none.
     pub redirect: String,
+    /// How the bytes are to be encrypted.
+    pub encryption: EncryptionRequest,
     /// Retention and holds that the client asks for; the bucket's default is added by the write.
     pub lock: Lock,
     /// Annotations copied from another object.
@@ -142,11 +145,16 @@ impl Storage {
         let PutObject { bucket, key, location, attributes, condition, body, op } = put;
         self.check_new_lock(&bucket, &attributes.lock).await?;
         self.check_room_early(&bucket, &key, body.length).await?;
-        let mut stored = self.receive(&location, body).await?;
+        // Before the body is asked for: a key manager that is away costs the client nothing.
+        let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
+        let mut stored = self.receive(&location, body, encryption.as_ref().map(|made| &made.key)).await?;
         stored.annotations.clone_from(&attributes.annotations);
         let mut record = attributes.into_record(&location);
         record.size = stored.digests.size;
-        ETag::from_md5(stored.digests.md5).as_str().clone_into(&mut record.etag);
+        let md5 = stored.digests.md5;
+        let opaque = encryption.as_ref().filter(|made| made.record.mode().has_opaque_tags());
+        ETag::from_md5(opaque.map_or(md5, |made| made.key.tag(md5))).as_str().clone_into(&mut record.etag);
+        record.encryption = encryption.map(|made| made.record);
         record.checksum = Some(ChecksumRecord::new(&stored.digests.checksum, ChecksumType::FullObject, 0));
         record.segments = stored.segments();
         let publication = Publication { condition: &condition, op, stored: Some(&mut stored), completion: None };

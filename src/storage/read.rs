@@ -16,11 +16,14 @@ use parking_lot::Mutex;
 use super::{
     Storage, StorageError, StorageResult,
     buckets::Bucket,
-    change, keys,
+    change,
+    encryption::{self, Unlocked},
+    keys,
     records::{LayoutRow, ObjectRecord, Record, Segment},
 };
 use crate::{
     data::{BlobId, DataError},
+    kms::SecretKey,
     metadata::{Namespace, Table},
     types::{BodyError, BucketId, ByteStream, ObjectKey, VersionSelector, body},
 };
@@ -79,14 +82,17 @@ struct Walk {
     wanted: Range<u64>,
     /// Where the next row starts.
     position: u64,
+    /// The object's key, where it is encrypted.
+    key: Option<Unlocked>,
     _reading: Reading,
 }
 
 impl Storage {
-    /// The bytes of `range` of a version that was just read.
+    /// The bytes of `range` of a version that was just read. What the key manager encrypted is opened.
     ///
     /// # Errors
-    /// [`StorageError::Vanished`] where the version was replaced meanwhile: read it again.
+    /// [`StorageError::Vanished`] where the version was replaced meanwhile: read it again;
+    /// [`StorageError::KeyRequired`] where it is encrypted with its client's key.
     pub async fn open(
         &self,
         bucket: &Bucket,
@@ -94,17 +100,58 @@ impl Storage {
         record: &ObjectRecord,
         range: Range<u64>,
     ) -> StorageResult<ByteStream> {
+        self.open_with(bucket, key, record, range, None).await
+    }
+
+    /// As [`Storage::open`], by whoever may have sent a key with the request.
+    ///
+    /// # Errors
+    /// As [`Storage::open`] and [`Storage::unlock`].
+    pub async fn open_with(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        record: &ObjectRecord,
+        range: Range<u64>,
+        customer: Option<&SecretKey>,
+    ) -> StorageResult<ByteStream> {
+        let unlocked = self.unlock(bucket.id, record, customer).await?;
         if range.is_empty() {
             return Ok(body::once(Bytes::new()));
         }
         match (record.segments.as_slice(), &record.layout) {
-            ([only], None) => self.open_segment(bucket.id, only, range).await,
+            ([only], None) => self.open_segment(bucket.id, only, range, unlocked.as_ref()).await,
             ([], None) => Err(StorageError::Broken("an object of some bytes has segments")),
-            _ => self.open_many(bucket, key, record, range).await,
+            _ => self.open_many((bucket, key), record, range, unlocked).await,
         }
     }
 
-    async fn open_segment(&self, bucket: BucketId, segment: &Segment, range: Range<u64>) -> StorageResult<ByteStream> {
+    async fn open_segment(
+        &self,
+        bucket: BucketId,
+        segment: &Segment,
+        range: Range<u64>,
+        key: Option<&Unlocked>,
+    ) -> StorageResult<ByteStream> {
+        if segment.seal.is_empty() {
+            return match key {
+                None => self.open_stored(bucket, segment, range).await,
+                // Bytes in the clear where ciphertext is due are not what was written.
+                Some(_) => Err(StorageError::Broken("an encrypted object has encrypted segments")),
+            };
+        }
+        let key = key.ok_or(StorageError::Broken("an object with encrypted segments has a key"))?;
+        let opening = encryption::opened(key, &segment.seal, segment.size, &range)?;
+        let stored = self.open_stored(bucket, segment, opening.stored.clone()).await?;
+        let mut text = opening.text(stored);
+        // The first piece is opened now, so that its error comes before any byte.
+        match text.next().await {
+            Some(first) => Ok(stream::iter([Ok(first?)]).chain(text).boxed()),
+            None => Err(StorageError::Broken("a range that is not empty has bytes")),
+        }
+    }
+
+    async fn open_stored(&self, bucket: BucketId, segment: &Segment, range: Range<u64>) -> StorageResult<ByteStream> {
         if segment.body.is_empty() {
             let location = self.location(&segment.location)?;
             let blob = BlobId::new(segment.blob.as_str());
@@ -123,10 +170,10 @@ impl Storage {
 
     async fn open_many(
         &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
+        (bucket, key): (&Bucket, &ObjectKey),
         record: &ObjectRecord,
         range: Range<u64>,
+        unlocked: Option<Unlocked>,
     ) -> StorageResult<ByteStream> {
         let reading = self.inner.readers.register(bucket.id, &record.upload_id);
         // Only now is it certain that the garbage worker waits: if the version is still there, so are its bytes.
@@ -146,6 +193,7 @@ impl Storage {
             rows: 0..0,
             wanted: range,
             position: 0,
+            key: unlocked,
             _reading: reading,
         };
         if let Some(layout) = &record.layout {
@@ -253,7 +301,10 @@ impl Walk {
             self.push(segments);
         }
         match self.segments.pop_front() {
-            Some((segment, range)) => Ok(Some(self.storage.open_segment(self.bucket, &segment, range).await?)),
+            Some((segment, range)) => {
+                let key = self.key.as_ref();
+                Ok(Some(self.storage.open_segment(self.bucket, &segment, range, key).await?))
+            }
             None => Ok(None),
         }
     }

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use super::{
     CopiedAnnotations, Storage, StorageError, StorageResult,
     change::Change,
+    encryption::{self, Unlocked},
     keys,
     records::{Pending, Record, Segment},
 };
@@ -26,6 +27,8 @@ pub(super) struct Stored {
     /// What was computed on the way.
     pub(super) digests: BodyDigests,
     place: Place,
+    /// Id of the segment, where its bytes are encrypted.
+    seal: Bytes,
     /// Annotations that came with them from another object.
     pub(super) annotations: Option<Arc<CopiedAnnotations>>,
 }
@@ -66,12 +69,14 @@ impl Stored {
         match &self.place {
             Place::Nowhere => Vec::new(),
             Place::Inline { id, bytes } => {
-                vec![Segment { size: bytes.len() as u64, body: id.clone(), ..Segment::default() }]
+                let size = if self.seal.is_empty() { bytes.len() as u64 } else { self.digests.size };
+                vec![Segment { size, body: id.clone(), seal: self.seal.clone(), ..Segment::default() }]
             }
             Place::Blob(blob) => vec![Segment {
-                size: blob.size,
+                size: if self.seal.is_empty() { blob.size } else { self.digests.size },
                 blob: blob.blob.clone(),
                 location: blob.location.clone(),
+                seal: self.seal.clone(),
                 ..Segment::default()
             }],
         }
@@ -116,8 +121,14 @@ impl Stored {
 }
 
 impl Storage {
-    /// Stores a body whole. On any error nothing is kept.
-    pub(super) async fn receive(&self, location: &Location, body: IncomingBody) -> StorageResult<Stored> {
+    /// Stores a body whole, encrypted where there is a key for it. On any error nothing is kept.
+    pub(super) async fn receive(
+        &self,
+        location: &Location,
+        body: IncomingBody,
+        key: Option<&Unlocked>,
+    ) -> StorageResult<Stored> {
+        let seal = key.map(|_| Bytes::copy_from_slice(&self.inner.ids.random::<16>())).unwrap_or_default();
         let IncomingBody { mut stream, length, digests } = body;
         let threshold = self.inner.settings.inline_threshold;
         let mut held: Vec<Bytes> = Vec::new();
@@ -126,7 +137,8 @@ impl Storage {
             loop {
                 let Some(chunk) = stream.next().await else {
                     let digests = finished(&digests)?;
-                    return Ok(Stored { digests, place: self.keep_inline(held), annotations: None });
+                    let place = self.keep_inline(held, key.map(|key| (key, &seal)))?;
+                    return Ok(Stored { digests, place, seal, annotations: None });
                 };
                 let chunk = chunk?;
                 size += chunk.len() as u64;
@@ -136,13 +148,19 @@ impl Storage {
                 }
             }
         }
-        let blob = self.store_blob(location, held, stream, length).await?;
-        Ok(Stored { digests: finished(&digests)?, place: Place::Blob(blob), annotations: None })
+        let mut body = stream::iter(held.into_iter().map(Ok)).chain(stream).boxed();
+        let mut size = length;
+        if let Some(key) = key {
+            body = encryption::sealed(key, &seal, body)?;
+            size = length.map(encryption::sealed_size);
+        }
+        let blob = self.store_blob(location, body, size).await?;
+        Ok(Stored { digests: finished(&digests)?, place: Place::Blob(blob), seal, annotations: None })
     }
 
-    fn keep_inline(&self, mut held: Vec<Bytes>) -> Place {
+    fn keep_inline(&self, mut held: Vec<Bytes>, seal: Option<(&Unlocked, &Bytes)>) -> StorageResult<Place> {
         let bytes = match held.len() {
-            0 => return Place::Nowhere,
+            0 => return Ok(Place::Nowhere),
             1 => held.pop().unwrap_or_default(),
             _ => {
                 let mut all = BytesMut::with_capacity(held.iter().map(Bytes::len).sum());
@@ -153,18 +171,16 @@ impl Storage {
             }
         };
         if bytes.is_empty() {
-            return Place::Nowhere;
+            return Ok(Place::Nowhere);
         }
-        Place::Inline { id: Bytes::copy_from_slice(&self.inner.ids.body_id()), bytes }
+        let bytes = match seal {
+            Some((key, seal)) => encryption::seal_whole(key, seal, &bytes)?,
+            None => bytes,
+        };
+        Ok(Place::Inline { id: Bytes::copy_from_slice(&self.inner.ids.body_id()), bytes })
     }
 
-    async fn store_blob(
-        &self,
-        location: &Location,
-        held: Vec<Bytes>,
-        rest: ByteStream,
-        size: Option<u64>,
-    ) -> StorageResult<PendingBlob> {
+    async fn store_blob(&self, location: &Location, body: ByteStream, size: Option<u64>) -> StorageResult<PendingBlob> {
         let reserved = location.backend.reserve();
         let mut pending = PendingBlob {
             storage: self.clone(),
@@ -176,7 +192,6 @@ impl Storage {
         if let Some(blob) = &reserved {
             self.note_pending(&location.name, blob).await?;
         }
-        let body = stream::iter(held.into_iter().map(Ok)).chain(rest).boxed();
         let written = location.backend.put(body, PutHint { blob: reserved, size }).await?;
         written.blob.as_str().clone_into(&mut pending.blob);
         pending.size = written.size;

@@ -29,6 +29,9 @@ mod conditional_writes;
 mod configurations;
 mod copy;
 mod delete_objects;
+mod encryption;
+#[cfg(feature = "rocksdb")]
+mod encryption_on_disk;
 mod hostile;
 mod lifecycle;
 mod listings;

@@ -201,6 +201,7 @@ impl Scene {
         bart.put("/box?object-lock", LOCK).digested().expect(200).await;
         bart.put("/empty", "").expect(200).await;
         bart.put("/box/object", "body").header("x-amz-tagging", "a=1").expect(200).await;
+        bart.put("/box/sealed", "body").header("x-amz-server-side-encryption", "AES256").expect(200).await;
         bart.put("/box?tagging", TAGS).expect(200).await;
         let upload = Upload::begin(&bart, "/box/upload").await;
         let etag = upload.part(1, "part").await;
@@ -216,7 +217,10 @@ impl Scene {
             ("DeleteBucket", _) => "/empty",
             (_, Scope::Service) => "/",
             (_, Scope::Bucket) => "/box",
+            // Only what is encrypted can be put under another key.
+            ("UpdateObjectEncryption", _) => "/box/sealed",
             (_, Scope::Object) if of_upload => "/box/upload",
+            ("RenameObject", _) => "/box/renamed",
             (_, Scope::Object) => "/box/object",
         };
         let mut query: Vec<String> = pattern
@@ -226,12 +230,17 @@ impl Scene {
                 "uploadId" => format!("uploadId={}", self.upload.id),
                 "partNumber" => "partNumber=2".to_owned(),
                 "id" => "id=x".to_owned(),
+                "annotationName" => "annotationName=note".to_owned(),
+                "search" => "search=tags.a%3D1".to_owned(),
                 other => other.to_owned(),
             })
             .collect();
         // Whoever lists these needs no id; whoever sets or deletes one does, though it does not tell them apart.
         if pattern.method != "GET" && pattern.query.first().is_some_and(|name| WITH_ID.contains(name)) {
             query.push("id=x".to_owned());
+        }
+        if matches!(route.name, "PutObjectAnnotation" | "DeleteObjectAnnotation") {
+            query.push("annotationName=note".to_owned());
         }
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
         let body = self.body(route);
@@ -242,6 +251,7 @@ impl Scene {
         call = match route.name {
             "CopyObject" => call.header("x-amz-metadata-directive", "REPLACE"),
             "PostObject" => call.header("content-type", "multipart/form-data; boundary=line"),
+            "RenameObject" => call.header("x-amz-rename-source", "object"),
             "GetObjectAttributes" => call.header("x-amz-object-attributes", "ETag"),
             "DeleteObjects" | "PutObjectLegalHold" | "PutObjectLockConfiguration" | "PutObjectRetention" => {
                 call.header("content-md5", content_md5(body.as_bytes()))
@@ -256,8 +266,9 @@ impl Scene {
 
     /// Whether the request is known to be one that succeeds.
     fn knows(&self, route: &Route) -> bool {
-        // Nobody ever put the hold of the object on or off.
-        route.name != "GetObjectLegalHold" && self.knows_document(route)
+        // Nobody ever put the hold of the object on or off, or annotated it, and a bucket with versions renames nothing.
+        let lacking = ["GetObjectLegalHold", "GetObjectAnnotation", "RenameObject"];
+        !lacking.contains(&route.name) && self.knows_document(route)
     }
 
     fn knows_document(&self, route: &Route) -> bool {
@@ -277,7 +288,11 @@ impl Scene {
             "PutObjectLockConfiguration" => LOCK.replace("<Days>1<", "<Days>2<"),
             "PutObjectRetention" => RETENTION.to_owned(),
             "PostObject" => FORM.to_owned(),
-            "PutObject" | "UploadPart" => "new".to_owned(),
+            "PutObject" | "PutObjectAnnotation" | "UploadPart" => "new".to_owned(),
+            "UpdateBucketQuota" => "<quota>1000000</quota>".to_owned(),
+            "UpdateObjectEncryption" => {
+                "<ObjectEncryption><SSE-KMS><KMSKeyArn>k</KMSKeyArn></SSE-KMS></ObjectEncryption>".to_owned()
+            }
             _ => String::new(),
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cloudserver::{
     clock::{Clock, Identifiers, ManualClock},
     data::MemoryBackend,
+    kms::MemoryKms,
     location::{Location, LocationTable},
     metadata::MetadataStore,
     storage::{
@@ -51,9 +52,19 @@ fn location(backend: &Arc<MemoryBackend>) -> Location {
 fn storage(metadata: &Arc<dyn MetadataStore>, backend: &Arc<MemoryBackend>, clock: &Arc<ManualClock>) -> Storage {
     let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
     let ids = Identifiers::new(Arc::clone(&clock), "RG001");
-    let settings =
-        Settings { inline_threshold: INLINE as u64, min_part_size: MIN_PART as u64, journal_max_entries: 1000 };
-    Storage::new(Arc::clone(metadata), LocationTable::new([location(backend)]), clock, ids, settings)
+    let settings = Settings {
+        inline_threshold: INLINE as u64,
+        min_part_size: MIN_PART as u64,
+        journal_max_entries: 1000,
+        ..Settings::default()
+    };
+    Storage::new(
+        Arc::clone(metadata),
+        LocationTable::new([location(backend)]),
+        clock,
+        ids,
+        (Arc::new(MemoryKms::default()), settings),
+    )
 }
 
 fn incoming(bytes: &[u8]) -> IncomingBody {

@@ -50,7 +50,7 @@ fn broken_settings_stop_the_start_in_the_originals_words() {
         (json!({"regions": {}}), "bad config: regions key is deprecated, use restEndpoints and locationConfig"),
         (json!({"usEastBehavior": 1}), "bad config: usEastBehavior key is deprecated, use restEndpoints"),
         (json!({"sproxyd": {}}), "bad config: sproxyd key is deprecated, use restEndpoints and locationConfig"),
-        (json!({"globalEncryptionEnabled": true}), "bad config: globalEncryptionEnabled asks for encryption"),
+        (json!({"globalEncryptionEnabled": "yes"}), "bad config: globalEncryptionEnabled must be a boolean"),
         (json!({"clusters": 0}), "bad config: clusters must be a positive integer"),
         (json!({"clusters": true}), "bad config: clusters must be a positive integer"),
     ];
@@ -161,7 +161,6 @@ fn settings_of_later_parts_warn_once_each() {
         "kms": {"userName": "u", "password": "p"},
         "kmip": {"transport": {"tls": {"host": "h", "key": "k", "cert": "c"}}},
         "kmsAWS": {"endpoint": "e", "ak": "a", "sk": "s"},
-        "defaultEncryptionKeyPerAccount": true,
         "utapi": {"metrics": ["bucket", "location"], "filter": {"deny": {"bucket": ["b"]}}},
         "scuba": {"host": "localhost", "port": 8100},
         "quota": {"maxStatenessMS": 86_400_000},
@@ -184,7 +183,7 @@ fn settings_of_later_parts_warn_once_each() {
 fn settings_that_ask_for_nothing_do_not_warn() {
     let settings = json!({
         "replicationEndpoints": [], "bucketNotificationDestinations": [], "testingMode": false, "clusters": 1,
-        "overlayVersion": 0, "defaultEncryptionKeyPerAccount": false, "globalEncryptionEnabled": false,
+        "overlayVersion": 0, "defaultEncryptionKeyPerAccount": true, "globalEncryptionEnabled": true,
         "multiObjectDeleteEnableOptimizations": true,
     });
     assert_eq!(Install::new().config(&settings).load().warnings, Vec::<String>::new());

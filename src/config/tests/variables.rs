@@ -132,7 +132,6 @@ fn variables_of_later_parts_warn_once_each() {
         ("REDIS_HOST", "h"),
         ("DATA_HOST", "h"),
         ("MONGODB_RS", "rs0"),
-        ("S3KMS", "kmip"),
         ("S3QUOTA", "scuba"),
         ("S3VAULT", "multiple"),
         ("TIME_PROGRESSION_FACTOR", "1"),

@@ -7,12 +7,14 @@ use http_body_util::StreamBody;
 
 use crate::{
     auth::Action,
+    kms::SecretKey,
     s3::{
         authorize::{EXPECTED_SOURCE_OWNER, write_needs},
         body::{LARGEST_PUT, Plan},
         codes::S3Code,
         conditional::{ReadCondition, Verdict, write_condition},
         context::Context,
+        encryption::{self, KeyOf},
         error::{S3Error, S3Result},
         head::{self, Head},
         lock_headers,
@@ -52,6 +54,7 @@ pub struct CopySource {
     /// The version.
     pub object: ObjectRef,
     condition: ReadCondition,
+    customer: Option<SecretKey>,
 }
 
 /// A source that was found and may be read.
@@ -119,7 +122,11 @@ impl CopySource {
         let key = head::key(key)
             .map_err(|_| invalid("Copy Source must mention the source bucket and key: sourcebucket/sourcekey"))?;
         let version = version.map(head::version).transpose()?;
-        Ok(Self { object: ObjectRef { bucket, key, version }, condition: ReadCondition::of_copy_source(head) })
+        Ok(Self {
+            object: ObjectRef { bucket, key, version },
+            condition: ReadCondition::of_copy_source(head),
+            customer: encryption::customer_key(head, KeyOf::CopySource)?,
+        })
     }
 
     /// The permission to read it.
@@ -150,6 +157,8 @@ impl CopySource {
             StorageError::NoSuchKey(_) => S3Error::from(S3Code::NoSuchKey).with("Key", self.object.key.as_str()),
             other => missing(cx, other),
         })?;
+        encryption::guarded_key(&cx.head, &cx.settings, KeyOf::CopySource)?;
+        cx.storage.check_customer_key(bucket.id, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {
             Verdict::Go => Ok(OpenSource { bucket, record }),
             Verdict::NotModified => Err(failed("x-amz-copy-source-If-None-Match")),
@@ -167,7 +176,8 @@ impl CopySource {
     ) -> S3Result<IncomingBody> {
         let mut record = source.record.clone();
         for _ in 0..ATTEMPTS {
-            match cx.storage.open(&source.bucket, &self.object.key, &record, bytes.clone()).await {
+            let (key, customer) = (&self.object.key, self.customer.as_ref());
+            match cx.storage.open_with(&source.bucket, key, &record, bytes.clone(), customer).await {
                 Ok(stream) => {
                     let length = bytes.end - bytes.start;
                     let plan = Plan { length: Some(length), store: checksum, ..Plan::default() };
@@ -310,6 +320,7 @@ impl CopyObject {
             && self.source.object.version.is_none();
         let changes = self.metadata == Directive::Replace
             || self.checksum.is_some()
+            || encryption::is_asked_for(&cx.head)
             || attributes.storage_class != source.storage_class
             || attributes.redirect != source.redirect;
         if itself && !changes {

@@ -6,11 +6,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 
 use crate::{
     auth::Action,
+    kms::SecretKey,
     s3::{
         ResponseBody,
         codes::S3Code,
         conditional::{ReadCondition, Verdict, if_range_holds},
         context::Context,
+        encryption::{KeyOf, customer_key, guarded_key, refuse_on_read},
         error::{S3Error, S3Result},
         head::{Head, parse_number},
         lock_headers,
@@ -58,6 +60,7 @@ struct Read {
     range: Option<ByteRange>,
     part: Option<u32>,
     checksum: ShowChecksum,
+    customer: Option<SecretKey>,
     overrides: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -116,7 +119,8 @@ impl GetObject {
         for _ in 0..ATTEMPTS {
             let record = self.0.find(&mut cx, &bucket).await?;
             let selection = self.0.select(&cx, &bucket, &record).await?;
-            let opened = cx.storage.open(&bucket, &self.0.object.key, &record, selection.bytes.clone()).await;
+            let (key, customer) = (&self.0.object.key, self.0.customer.as_ref());
+            let opened = cx.storage.open_with(&bucket, key, &record, selection.bytes.clone(), customer).await;
             match opened {
                 Err(StorageError::Vanished) => {}
                 Err(e) => return Err(e.into()),
@@ -173,6 +177,7 @@ impl Read {
         if part.is_some() && range.is_some() {
             return Err(S3Error::request("Cannot specify both Range header and partNumber query parameter."));
         }
+        refuse_on_read(head)?;
         let enabled = head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"));
         Ok(Self {
             object: head.object()?,
@@ -180,6 +185,7 @@ impl Read {
             range: range.and_then(ByteRange::parse),
             part,
             checksum: if enabled { ShowChecksum::Yes } else { ShowChecksum::No },
+            customer: customer_key(head, KeyOf::Object)?,
             overrides: overrides(head)?,
         })
     }
@@ -202,6 +208,9 @@ impl Read {
 
     async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {
         let record = cx.version(bucket, &self.object).await.map_err(|e| missing(cx, e))?;
+        guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
+        // Before conditions and range: without the key nothing is told of the object.
+        cx.storage.check_customer_key(bucket.id, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {
             Verdict::Go => Ok(record),
             Verdict::NotModified => Err(S3Error::not_modified(validators(cx, bucket, &record))),

@@ -6,6 +6,7 @@ use crate::{
     auth::Action,
     s3::{
         context::Context,
+        encryption::{KeyOf, guarded_key, refuse_on_read},
         error::{S3Error, S3Result},
         head::{Head, parse_number},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
@@ -71,6 +72,7 @@ impl Operation for GetObjectAttributes {
             Attribute::parse(name)
                 .ok_or_else(|| S3Error::argument("Invalid attribute name specified.", "x-amz-object-attributes", name))
         });
+        refuse_on_read(head)?;
         let number = |name, default| head.header(name).map_or(Ok(default), |text| parse_number(name, text));
         Ok(Self {
             object: head.object()?,
@@ -88,6 +90,8 @@ impl Operation for GetObjectAttributes {
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let record = cx.version(&bucket, &self.object).await.map_err(|e| missing(&cx, e))?;
+        let customer = guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
+        cx.storage.check_customer_key(bucket.id, &record, customer.as_ref())?;
         let mut xml = XmlWriter::document("GetObjectAttributesResponse", 1024);
         let wants = |attribute| self.wanted.contains(&attribute);
         if wants(Attribute::ETag) {

@@ -9,6 +9,7 @@ pub mod copy_object;
 pub mod cors;
 pub mod delete_object;
 pub mod delete_objects;
+pub mod encryption;
 pub mod get_object;
 pub mod get_object_attributes;
 pub mod identified;

@@ -10,6 +10,7 @@ use crate::{
         authorize::write_needs,
         conditional::write_condition,
         context::Context,
+        encryption::show_written,
         error::S3Result,
         head::{Head, parse_number},
         lock_headers,
@@ -133,6 +134,7 @@ pub fn written(cx: &Context, bucket: &Bucket, record: &ObjectRecord) -> HeaderMa
     let mut headers = HeaderMap::new();
     set(&mut headers, header::ETAG, &record.etag().quoted());
     show_checksum(&mut headers, record.checksum.as_ref());
+    show_written(&mut headers, record.encryption.as_ref(), &cx.head);
     // While suspended, a write makes a null version, and its answer has no id (S3 reference).
     if bucket.is_versioned() && !record.is_null {
         set(&mut headers, HeaderName::from_static("x-amz-version-id"), &cx.version_text(record));

@@ -16,7 +16,7 @@ use super::{
     change::{Change, Demand},
     keys,
     objects::ATTEMPTS,
-    records::{Record, UploadRecord},
+    records::{ObjectRecord, Record, UploadRecord},
 };
 use crate::{
     location::Location,
@@ -75,14 +75,22 @@ fn require_open(change: &mut Change<'_>, key: &ObjectKey, id: UploadId) {
 impl Storage {
     /// Opens an upload.
     pub async fn create_upload(&self, new: NewUpload) -> StorageResult<UploadId> {
+        self.begin_upload(new).await.map(|(id, _)| id)
+    }
+
+    /// As [`Storage::create_upload`]; tells what was opened, too.
+    pub async fn begin_upload(&self, new: NewUpload) -> StorageResult<(UploadId, UploadRecord)> {
         let NewUpload { bucket, key, location, attributes, checksum, initiator, initiator_display_name } = new;
         self.check_new_lock(&bucket, &attributes.lock).await?;
         let id = self.inner.ids.upload_id();
+        let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
+        let object =
+            ObjectRecord { encryption: encryption.map(|made| made.record), ..attributes.into_record(&location) };
         let mut record = UploadRecord {
             initiated_ms: self.inner.clock.now().as_millis(),
             initiator: initiator.as_str().to_owned(),
             initiator_display_name,
-            object: Some(attributes.into_record(&location)),
+            object: Some(object),
             ..UploadRecord::default()
         };
         record.set_checksum(checksum);
@@ -91,7 +99,7 @@ impl Storage {
         let ns = change.ns(Table::Uploads);
         change.batch.put(ns, keys::upload(&key, id), record.to_bytes());
         match self.commit(change, None).await {
-            Ok(()) => Ok(id),
+            Ok(()) => Ok((id, record)),
             Err(StorageError::Metadata(MetadataError::Conflict(_))) => Err(StorageError::NoSuchBucket),
             Err(e) => Err(e),
         }

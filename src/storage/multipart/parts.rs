@@ -6,14 +6,16 @@ use bytes::Bytes;
 
 use super::require_open;
 use crate::{
+    kms::SecretKey,
     metadata::{MetadataError, Namespace, Table},
     storage::{
         Storage, StorageError, StorageResult,
         buckets::Bucket,
         change::{self, Change},
+        encryption::Unlocked,
         keys,
         objects::ATTEMPTS,
-        records::{ChecksumRecord, PartRecord, Record, Segment, UploadRecord},
+        records::{ChecksumRecord, EncryptionMode, ObjectRecord, PartRecord, Record, Segment, UploadRecord},
         write::Stored,
     },
     types::{ChecksumType, IncomingBody, ObjectKey, UploadId},
@@ -35,12 +37,28 @@ impl Storage {
         number: u16,
         body: IncomingBody,
     ) -> StorageResult<PartRecord> {
+        self.put_part_with(bucket, key, (id, number), body, None).await
+    }
+
+    /// As [`Storage::put_part`], by whoever may have sent a key with the request.
+    ///
+    /// # Errors
+    /// As [`Storage::put_part`] and [`Storage::unlock`].
+    pub async fn put_part_with(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        (id, number): (UploadId, u16),
+        body: IncomingBody,
+        customer: Option<&SecretKey>,
+    ) -> StorageResult<PartRecord> {
         let upload = self.upload(bucket, key, id).await?;
         let object = upload.object.as_ref().ok_or(StorageError::Broken("an open upload has an object to be"))?;
         let location = self.location(&object.location)?;
         self.check_part_early(bucket, (id, number), body.length).await?;
-        let mut stored = self.receive(&location, body).await?;
-        let part = self.part_of(&upload, number, &stored)?;
+        let unlocked = self.unlock(bucket.id, object, customer).await?;
+        let mut stored = self.receive(&location, body, unlocked.as_ref()).await?;
+        let part = self.part_of((&upload, number), &stored, unlocked.as_ref())?;
         let row = keys::part(id, number);
         let mut queue = None;
         for attempt in 0..ATTEMPTS {
@@ -65,17 +83,26 @@ impl Storage {
         Err(StorageError::Contention)
     }
 
-    fn part_of(&self, upload: &UploadRecord, number: u16, stored: &Stored) -> StorageResult<PartRecord> {
+    fn part_of(
+        &self,
+        (upload, number): (&UploadRecord, u16),
+        stored: &Stored,
+        unlocked: Option<&Unlocked>,
+    ) -> StorageResult<PartRecord> {
         let digests = &stored.digests;
         if upload.checksum().is_some_and(|(declared, _)| declared != digests.checksum.algorithm) {
             return Err(StorageError::Broken("parts have the checksum that their upload declares"));
         }
+        let mode = upload.object.as_ref().map(ObjectRecord::encryption_mode);
+        // The tag of the object is made of those of its parts: opaque ones make an opaque one.
+        let opaque = unlocked.filter(|_| mode.is_some_and(EncryptionMode::has_opaque_tags));
+        let md5 = opaque.map_or(digests.md5, |key| key.tag(digests.md5));
         // A part of no bytes is stored nowhere, yet it is a part.
         let place = stored.segments().pop().unwrap_or_default();
         Ok(PartRecord {
             segment: Some(Segment {
                 part_number: u32::from(number),
-                md5: Bytes::copy_from_slice(&digests.md5),
+                md5: Bytes::copy_from_slice(&md5),
                 checksum: Some(ChecksumRecord::new(&digests.checksum, ChecksumType::FullObject, 0)),
                 ..place
             }),

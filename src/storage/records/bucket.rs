@@ -3,6 +3,7 @@
 use super::{
     access::PublicAccessBlockRecord,
     configuration::{CorsRule, LifecycleRecord},
+    encryption::BucketEncryption,
     lock::ObjectLockRecord,
     object::{AclRecord, Pair},
     settings::{LoggingRecord, NotificationRecord, ReplicationRecord},
@@ -60,6 +61,9 @@ pub struct BucketRecord {
     /// The lifecycle configuration, where one is set.
     #[prost(message, optional, tag = "12")]
     pub lifecycle: Option<LifecycleRecord>,
+    /// How new objects are encrypted, where that is configured.
+    #[prost(message, optional, tag = "16")]
+    pub encryption: Option<BucketEncryption>,
     /// The bucket's policy, as the client wrote it; empty for none.
     #[prost(string, tag = "13")]
     pub policy: String,

@@ -11,6 +11,7 @@ mod access;
 mod annotation;
 mod bucket;
 mod configuration;
+mod encryption;
 mod journal;
 mod lock;
 mod object;
@@ -25,6 +26,7 @@ pub use configuration::{
     CorsRule, ExpirationRecord, LifecycleRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord,
     NoncurrentTransitionRecord, TransitionRecord,
 };
+pub use encryption::{BucketEncryption, EncryptionMode, EncryptionRecord};
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
 pub use lock::{ObjectLockRecord, PeriodRecord};
 pub use object::{

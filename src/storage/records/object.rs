@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::lock::PeriodRecord;
+use super::{encryption::EncryptionRecord, lock::PeriodRecord};
 use crate::types::{
     AccountId, Acl, Checksum, ChecksumAlgorithm, ChecksumType, ETag, Grant, Grantee, Permission, Timestamp, VersionId,
 };
@@ -101,6 +101,9 @@ pub struct Segment {
     /// Checksum of a part.
     #[prost(message, optional, tag = "7")]
     pub checksum: Option<ChecksumRecord>,
+    /// Where the bytes are encrypted: tells this segment's key from those of others (16 random bytes).
+    #[prost(bytes = "bytes", tag = "10")]
+    pub seal: Bytes,
 }
 
 /// Where the segments of an object of many parts are: in rows of their own, so that listings stay light.
@@ -191,6 +194,9 @@ pub struct ObjectRecord {
     /// Display name of the owner when the object was written.
     #[prost(string, tag = "22")]
     pub owner_display_name: String,
+    /// How the bytes are encrypted; absent where they are not.
+    #[prost(message, optional, tag = "36")]
+    pub encryption: Option<EncryptionRecord>,
     /// Mode of retention: 0 for none; see [`crate::storage::lock`], which alone reads and writes these five fields.
     #[prost(uint32, tag = "30")]
     pub retention_mode: u32,

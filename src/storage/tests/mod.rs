@@ -4,6 +4,7 @@ mod audit;
 mod concurrency;
 mod conditions;
 mod dropped;
+mod encryption;
 mod extensions;
 mod listing;
 mod listing_cost;

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use crate::{
     clock::{Clock, Identifiers, ManualClock},
     data::MemoryBackend,
+    kms::{Kms, MemoryKms},
     location::{Location, LocationTable},
     metadata::{MemoryStore, MetadataStore},
     storage::{
@@ -33,6 +34,7 @@ pub(super) struct World {
     pub(super) backend: Arc<MemoryBackend>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) location: Arc<Location>,
+    pub(super) kms: Arc<MemoryKms>,
 }
 
 impl World {
@@ -41,21 +43,44 @@ impl World {
     }
 
     pub(super) fn over(metadata: Arc<dyn MetadataStore>) -> Self {
-        Self::on(metadata, Arc::new(MemoryBackend::new()))
+        Self::on(metadata, Arc::new(MemoryBackend::new()), Arc::default())
     }
 
     /// Two engines that know nothing of each other over the same stores.
     pub(super) fn twins(metadata: &Arc<dyn MetadataStore>) -> [Self; 2] {
         let backend = Arc::new(MemoryBackend::new());
-        [(); 2].map(|()| Self::on(Arc::clone(metadata), Arc::clone(&backend)))
+        [(); 2].map(|()| Self::on(Arc::clone(metadata), Arc::clone(&backend), Arc::default()))
     }
 
     /// An engine that starts over these stores.
     pub(super) fn restarted(&self) -> Self {
-        Self::on(Arc::clone(&self.metadata), Arc::clone(&self.backend))
+        Self::on(Arc::clone(&self.metadata), Arc::clone(&self.backend), Arc::clone(&self.kms))
     }
 
-    fn on(metadata: Arc<dyn MetadataStore>, backend: Arc<MemoryBackend>) -> Self {
+    fn on(metadata: Arc<dyn MetadataStore>, backend: Arc<MemoryBackend>, keys: Arc<MemoryKms>) -> Self {
+        let kms: Arc<dyn Kms> = Arc::<MemoryKms>::clone(&keys);
+        Self::made_of((metadata, backend), keys, kms, settings())
+    }
+
+    /// An engine with another key manager.
+    pub(super) fn with_keys_of(kms: Arc<dyn Kms>) -> Self {
+        Self::made_of((Arc::new(MemoryStore::new()), Arc::default()), Arc::default(), kms, settings())
+    }
+
+    /// An engine whose new buckets encrypt their objects.
+    pub(super) fn encrypting() -> Self {
+        let keys = Arc::<MemoryKms>::default();
+        let kms: Arc<dyn Kms> = Arc::<MemoryKms>::clone(&keys);
+        let settings = Settings { encrypt_new_buckets: true, ..settings() };
+        Self::made_of((Arc::new(MemoryStore::new()), Arc::default()), keys, kms, settings)
+    }
+
+    fn made_of(
+        (metadata, backend): (Arc<dyn MetadataStore>, Arc<MemoryBackend>),
+        keys: Arc<MemoryKms>,
+        kms: Arc<dyn Kms>,
+        settings: Settings,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
         let location = Location {
             name: "here".into(),
@@ -67,10 +92,9 @@ impl World {
         let table = LocationTable::new([location]);
         let location = Arc::clone(table.get("here").unwrap());
         let ids = Identifiers::new(Arc::<ManualClock>::clone(&clock), "RG001");
-        let settings =
-            Settings { inline_threshold: INLINE as u64, min_part_size: MIN_PART as u64, journal_max_entries: 1000 };
-        let storage = Storage::new(Arc::clone(&metadata), table, Arc::<ManualClock>::clone(&clock), ids, settings);
-        Self { storage, metadata, backend, clock, location }
+        let storage =
+            Storage::new(Arc::clone(&metadata), table, Arc::<ManualClock>::clone(&clock), ids, (kms, settings));
+        Self { storage, metadata, backend, clock, location, kms: keys }
     }
 
     pub(super) fn pass(&self, time: Duration) {
@@ -199,6 +223,15 @@ impl World {
         let report = self.storage.collect_garbage().await.unwrap();
         assert_eq!((report.in_use, report.failed), (0, 0));
         assert_eq!(self.storage.garbage_pending(1).await.unwrap(), 0);
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        inline_threshold: INLINE as u64,
+        min_part_size: MIN_PART as u64,
+        journal_max_entries: 1000,
+        ..Settings::default()
     }
 }
 

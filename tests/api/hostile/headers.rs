@@ -251,8 +251,8 @@ async fn a_length_that_cannot_be_is_refused() {
     refused(
         &world,
         bart.put("/odd/a", "x").header("x-amz-mp-object-size", "1").header("x-amz-write-offset-bytes", "9"),
-        501,
-        "NotImplemented",
+        400,
+        "InvalidWriteOffset",
     )
     .await;
     world.sound().await;

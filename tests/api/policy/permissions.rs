@@ -68,6 +68,18 @@ const PLAIN: &[(&str, &str)] = &[
     ("GetBucketAbac", "s3:GetBucketAbac bucket"),
     ("PutObjectLockConfiguration", "s3:PutBucketObjectLockConfiguration bucket"),
     ("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration bucket"),
+    ("DeleteBucketQuota", "scality:DeleteBucketQuota bucket"),
+    ("GetBucketQuota", "scality:GetBucketQuota bucket"),
+    ("UpdateBucketQuota", "scality:UpdateBucketQuota bucket"),
+    ("DeleteBucketEncryption", "s3:PutEncryptionConfiguration bucket"),
+    ("GetBucketEncryption", "s3:GetEncryptionConfiguration bucket"),
+    ("PutBucketEncryption", "s3:PutEncryptionConfiguration bucket"),
+    ("UpdateObjectEncryption", "s3:UpdateObjectEncryption object"),
+    ("MetadataSearch", "s3:MetadataSearch bucket"),
+    ("DeleteObjectAnnotation", "s3:DeleteObjectAnnotation object"),
+    ("GetObjectAnnotation", "s3:GetObjectAnnotation object"),
+    ("ListObjectAnnotations", "s3:ListObjectAnnotations object"),
+    ("PutObjectAnnotation", "s3:PutObjectAnnotation object"),
     ("DeleteBucketReplication", "s3:PutReplicationConfiguration bucket"),
     ("PutBucketReplication", "s3:PutReplicationConfiguration bucket"),
     ("GetBucketReplication", "s3:GetReplicationConfiguration bucket"),
@@ -155,6 +167,11 @@ fn entry(name: &str) -> Option<Entry> {
             ("", LISTED, &["s3:PutObject object", "s3:PutObjectAcl written", "s3:GetObject source"]),
             ("", KEPT, &["s3:PutObject object", "s3:GetObject source", "s3:PutObjectRetention object"]),
         ])),
+        "RenameObject" => Some(Entry::Cases(vec![(
+            "",
+            &[],
+            &["s3:PutObject object", "s3:GetObject object", "s3:DeleteObject object"],
+        )])),
         "UploadPartCopy" => Some(Entry::Cases(vec![
             ("", &[], &["s3:PutObject upload", "s3:GetObject source"]),
             ("", OF_VERSION, &["s3:PutObject upload", "s3:GetObjectVersion source"]),
@@ -173,15 +190,22 @@ fn head(route: &Route, query: &str, headers: &[(&str, &str)]) -> Head {
             "uploadId" => format!("uploadId={}", "ab".repeat(16)),
             "partNumber" => "partNumber=1".to_owned(),
             "id" => "id=a".to_owned(),
+            "annotationName" => "annotationName=note".to_owned(),
+            "search" => "search=tags.a%3D1".to_owned(),
             other => other.to_owned(),
         })
         .collect();
+    // Known to no pattern, since they do not tell rows apart.
+    if pattern.method != "GET" {
+        parts.push("id=a&annotationName=note".to_owned());
+    }
     parts.push(query.to_owned());
     let mut map = HeaderMap::new();
     let mut set = |name: &str, value: &str| {
         map.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
     };
     set("x-amz-object-attributes", "ETag");
+    set("x-amz-rename-source", "from");
     set("content-type", "multipart/form-data; boundary=line");
     if !pattern.header.is_empty() {
         set(pattern.header, "from/key");

@@ -127,15 +127,15 @@ impl Signing {
     fn v2(&self, request: &Request, date: &str) -> String {
         let header = |name: &str| request.header(name).unwrap_or_default();
         let mut text = format!("{}\n{}\n{}\n{date}\n", request.method, header("content-md5"), header("content-type"));
-        let mut amz: Vec<String> = request
+        let mut amz: Vec<(String, &String)> = request
             .headers
             .iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value))
             .filter(|(name, _)| name.starts_with("x-amz-"))
-            .map(|(name, value)| format!("{name}:{}\n", value.trim()))
             .collect();
+        // By name alone: `a-b` stands before `a-b-c`, though `-` sorts before `:`.
         amz.sort();
-        text.extend(amz);
+        text.extend(amz.into_iter().map(|(name, value)| format!("{name}:{}\n", value.trim())));
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         text.push_str(path);
         let mut signed: Vec<String> = Vec::new();

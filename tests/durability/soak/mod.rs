@@ -1,4 +1,5 @@
-//! Long and large: memory under big uploads, a million keys. `make soak` runs these; each prints its figures.
+//! Long and large: memory under big uploads, a million keys, ranges of encrypted objects. `make soak` runs these; each prints its figures.
 
+mod encryption;
 mod listing;
 mod memory;

@@ -9,6 +9,7 @@ use crate::{
         codes::S3Code,
         conditional::write_condition,
         context::Context,
+        encryption::{KeyOf, guarded_key, show},
         error::{S3Error, S3Result},
         head::{Head, parse_number},
         operation::{Need, Operation, Pattern, Scope},
@@ -17,7 +18,7 @@ use crate::{
         request_body::RequestBody,
         xml::{read, read::Element, write::XmlWriter},
     },
-    storage::{AnnouncedChecksum, CompleteRequest, ListedPart, WriteCondition},
+    storage::{AnnouncedChecksum, Bucket, CompleteRequest, ListedPart, WriteCondition},
     types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag},
 };
 
@@ -75,6 +76,7 @@ impl Operation for CompleteMultipartUpload {
         // The checksum headers speak of the object here, not of this document.
         let document = body.document_about_checksums(&cx.head, &cx.intake, DOCUMENT).await?;
         let parts = parse_parts(&document)?;
+        self.check_key(&cx, &bucket).await?;
         let request = CompleteRequest {
             parts,
             object_size: self.object_size,
@@ -95,11 +97,26 @@ impl Operation for CompleteMultipartUpload {
             xml.text("ChecksumType", if checksum.composite { "COMPOSITE" } else { "FULL_OBJECT" });
         }
         let mut reply = Document::new(xml.finish());
+        show(&mut reply.headers, record.encryption.as_ref(), &cx.head);
         show_expiration(&mut reply.headers, &bucket, &self.upload.object.key, &record);
         if bucket.is_versioned() && !record.is_null {
             return Ok(reply.with(HeaderName::from_static("x-amz-version-id"), &cx.version_text(&record)));
         }
         Ok(reply)
+    }
+}
+
+impl CompleteMultipartUpload {
+    /// Checks the client's key against that of the upload. It may stay away, unless the upload declares a checksum (S3
+    /// reference, "`CompleteMultipartUpload`"); where it comes, it is the right one.
+    async fn check_key(&self, cx: &Context, bucket: &Bucket) -> S3Result<()> {
+        let customer = guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
+        let found = cx.storage.completable_upload(bucket, &self.upload.object.key, self.upload.id).await;
+        let upload = found.map_err(|e| self.upload.explain(e))?;
+        let object = upload.object.as_ref().or(upload.completed.as_ref());
+        let Some(object) = object.filter(|_| customer.is_some() || upload.checksum().is_some()) else { return Ok(()) };
+        let checked = cx.storage.check_customer_key(bucket.id, object, customer.as_ref());
+        checked.map_err(|e| self.upload.explain(e))
     }
 }
 

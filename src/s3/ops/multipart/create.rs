@@ -6,6 +6,7 @@ use crate::{
     s3::{
         authorize::write_needs,
         context::Context,
+        encryption::show_written,
         error::{S3Error, S3Result},
         head::Head,
         lock_headers,
@@ -56,12 +57,14 @@ impl Operation for CreateMultipartUpload {
             initiator: cx.principal.account.clone(),
             initiator_display_name: cx.principal.display_name.to_string(),
         };
-        let id = cx.storage.create_upload(upload).await?;
+        let (id, begun) = cx.storage.begin_upload(upload).await?;
         let mut xml = XmlWriter::document("InitiateMultipartUploadResult", 512);
         xml.text("Bucket", bucket.name.as_str());
         xml.text("Key", self.object.key.as_str());
         xml.text("UploadId", &id.to_string());
         let mut reply = Document::new(xml.finish());
+        let encryption = begun.object.as_ref().and_then(|object| object.encryption.as_ref());
+        show_written(&mut reply.headers, encryption, &cx.head);
         show_abort(&mut reply.headers, &bucket, &self.object.key, cx.now);
         if let Some((algorithm, kind)) = self.checksum {
             reply = reply

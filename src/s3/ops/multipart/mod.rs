@@ -52,6 +52,16 @@ impl UploadRef {
     fn explain(&self, e: StorageError) -> S3Error {
         match e {
             StorageError::NoSuchUpload => no_such_upload(&self.id.to_string()),
+            // Of an upload all parts have the key that it was begun with, and 400 is the answer to another.
+            StorageError::KeyRequired => S3Error::request(
+                "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.",
+            ),
+            StorageError::KeyNotApplicable => S3Error::request(
+                "The multipart upload initiate did not request encryption. Please resend the request without sending encryption parameters.",
+            ),
+            StorageError::WrongKey => {
+                S3Error::request("The provided encryption parameters did not match the ones used originally.")
+            }
             other => other.into(),
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     s3::{
         body::LARGEST_PUT,
         context::Context,
+        encryption::{KeyOf, guarded_key, show},
         error::{S3Error, S3Result},
         head::Head,
         object_headers::show_checksum,
@@ -20,7 +21,7 @@ use crate::{
     },
     storage::{
         StorageError,
-        records::{PartRecord, UploadRecord},
+        records::{EncryptionRecord, PartRecord, UploadRecord},
     },
     types::{ChecksumAlgorithm, ChecksumType},
 };
@@ -54,9 +55,13 @@ impl Operation for UploadPart {
         let algorithm = part_algorithm(&upload, &Declared::read(&head)?)?;
         let body = body.object(&head, &cx.intake, algorithm)?;
         let UploadRef { object, id } = &self.upload;
-        let stored = cx.storage.put_part(&bucket, &object.key, *id, self.number, body).await;
+        let customer = guarded_key(&head, &cx.settings, KeyOf::Object)?;
+        let place = (*id, self.number);
+        let stored = cx.storage.put_part_with(&bucket, &object.key, place, body, customer.as_ref()).await;
         let part = stored.map_err(|e| self.upload.explain(e))?;
-        Ok(Plain { headers: part_headers(&part), ..Plain::ok() })
+        let mut headers = part_headers(&part);
+        show(&mut headers, encryption_of(&upload), &head);
+        Ok(Plain { headers, ..Plain::ok() })
     }
 }
 
@@ -78,6 +83,10 @@ fn part_algorithm(upload: &UploadRecord, declared: &Declared) -> S3Result<Option
         ))),
         _ => Ok(Some(wanted)),
     }
+}
+
+fn encryption_of(upload: &UploadRecord) -> Option<&EncryptionRecord> {
+    upload.object.as_ref().and_then(|object| object.encryption.as_ref())
 }
 
 fn part_headers(part: &PartRecord) -> HeaderMap {
@@ -139,7 +148,9 @@ impl Operation for UploadPartCopy {
         let algorithm = upload.checksum().map_or(ChecksumAlgorithm::Crc64Nvme, |(algorithm, _)| algorithm);
         let body = self.source.body(&cx, &source, range, algorithm).await?;
         let UploadRef { object, id } = &self.upload;
-        let stored = cx.storage.put_part(&bucket, &object.key, *id, self.number, body).await;
+        let customer = guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
+        let place = (*id, self.number);
+        let stored = cx.storage.put_part_with(&bucket, &object.key, place, body, customer.as_ref()).await;
         let part = stored.map_err(|e| match e {
             StorageError::Body(_) => unwritten(e),
             other => self.upload.explain(other),
@@ -147,7 +158,9 @@ impl Operation for UploadPartCopy {
         let modified = part.modified().to_iso8601();
         let checksum = part.segment.as_ref().and_then(|segment| segment.checksum.as_ref());
         let document = result("CopyPartResult", &part.etag().quoted(), &modified, checksum);
-        Ok(source_version(&cx, &source, Document::new(document)))
+        let mut reply = Document::new(document);
+        show(&mut reply.headers, encryption_of(&upload), &cx.head);
+        Ok(source_version(&cx, &source, reply))
     }
 }
 
