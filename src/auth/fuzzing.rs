@@ -1,5 +1,11 @@
 //! Fuzz targets of who asks: credentials in headers, queries and forms.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target panics where a rule is broken")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a target panics where a rule is broken"
+)]
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Every document that a request may carry. The first letter of an input says which one.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 
 use bytes::Bytes;
 
@@ -210,16 +210,23 @@ fn spell(element: &Element<'_>, out: &mut String, depth: usize) -> bool {
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return false;
     }
-    let escape = |text: &str| -> String { text.chars().map(|char| format!("&#{};", u32::from(char))).collect() };
-    out.push_str(&format!("<{name}"));
+    let escape = |out: &mut String, text: &str| {
+        for char in text.chars() {
+            write!(out, "&#{};", u32::from(char)).unwrap();
+        }
+    };
+    write!(out, "<{name}").unwrap();
     for (key, value) in element.attributes() {
         if !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) || key == "xmlns" {
             return false;
         }
-        out.push_str(&format!(" {key}=\"{}\"", escape(value)));
+        write!(out, " {key}=\"").unwrap();
+        escape(out, value);
+        out.push('"');
     }
-    out.push_str(&format!(">{}", escape(element.text())));
+    out.push('>');
+    escape(out, element.text());
     let plain = element.children().iter().all(|child| spell(child, out, depth + 1));
-    out.push_str(&format!("</{name}>"));
+    write!(out, "</{name}>").unwrap();
     plain
 }

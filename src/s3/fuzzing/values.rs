@@ -24,7 +24,10 @@ use crate::{
     },
 };
 
-const KINDS: &[(u8, fn(&str))] = &[
+/// A language and what must hold of it.
+type Row = (u8, fn(&str));
+
+const KINDS: &[Row] = &[
     (b'a', address),
     (b'c', copy_source),
     (b'd', date),
