@@ -9,6 +9,9 @@ use crate::{storage::records::Pair, types::Dialect};
 
 /// Most tags of a bucket.
 pub const MAX_BUCKET_TAGS: usize = 50;
+const MAX_KEY: usize = 128;
+const MAX_VALUE: usize = 256;
+
 /// How many tags there may be, and how more are refused.
 #[derive(Clone, Copy, Debug)]
 pub struct TagLimit {
@@ -18,7 +21,7 @@ pub struct TagLimit {
 
 impl TagLimit {
     /// Those of a filter in a configuration.
-    pub const FILTER: Self = Self { most: MAX_BUCKET_TAGS, excess: S3Code::BadRequest };
+    pub const FILTER: Self = Self::new(MAX_BUCKET_TAGS, Dialect::Aws);
 
     /// `most` tags.
     pub const fn new(most: usize, dialect: Dialect) -> Self {
@@ -31,9 +34,6 @@ impl TagLimit {
         Self::new(MAX_BUCKET_TAGS, dialect)
     }
 }
-
-const MAX_KEY: usize = 128;
-const MAX_VALUE: usize = 256;
 
 /// Reads an `x-amz-tagging` header: a query string.
 ///
@@ -95,7 +95,7 @@ pub fn parse_list(set: &Element<'_>, limit: TagLimit, whose: &str) -> S3Result<V
 /// Checks tags against the rules of S3.
 ///
 /// # Errors
-/// `InvalidTag`; `BadRequest` for too many, or what the dialect has for it.
+/// `InvalidTag`; `BadRequest` for too many, or what the dialect has for that.
 pub fn check(pairs: &[Pair], TagLimit { most, excess }: TagLimit, whose: &str) -> S3Result<()> {
     if pairs.len() > most {
         return Err(S3Error::new(excess, format!("{whose} tags cannot be greater than {most}")));
