@@ -220,7 +220,8 @@ impl Body for Answer {
             Some(Err(error)) => {
                 tracing::warn!(%error, "the answer's body failed, the connection is cut");
             }
-            None => this.exchange.complete = true,
+            // An end before the announced length is none: hyper cuts the connection there.
+            None => this.exchange.complete = this.expected.is_none_or(|expected| expected == this.exchange.sent),
         }
         Poll::Ready(frame)
     }
