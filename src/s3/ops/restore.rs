@@ -70,7 +70,7 @@ impl Operation for RestoreObject {
 ///
 /// # Errors
 /// `MalformedXML`; `InvalidArgument` for no days at all; `NotImplemented` for a query over the archive (S3 Select).
-fn parse(root: &Element<'_>) -> S3Result<Restore> {
+pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<Restore> {
     let malformed = || S3Error::from(S3Code::MalformedXML);
     if root.name() != "RestoreRequest" {
         return Err(malformed());
