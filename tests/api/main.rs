@@ -48,6 +48,7 @@ mod ranges;
 mod rename;
 mod replication;
 mod reports;
+mod restore;
 mod search;
 mod sosapi;
 mod support;
