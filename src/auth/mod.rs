@@ -29,12 +29,12 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 pub use acl::{
-    AccessLimits, BucketFacts, Decision, ObjectFacts, PolicyFacts, authorize, authorize_account, authorize_written,
-    is_forbidden,
+    AccessLimits, BucketFacts, Decision, ObjectFacts, PolicyFacts, authorize, authorize_account, authorize_delivery,
+    authorize_written, is_forbidden,
 };
 pub use action::{Action, Resource};
 pub use error::{AuthError, Mismatch};
-pub use identity::{Credential, Credentials, Principal};
+pub use identity::{AccountNumbers, Credential, Credentials, DeliveryService, Principal};
 pub use payload::Payload;
 pub use policy::{ConditionKey, Facts, MAX_POLICY, Policy, PolicyError, Question, Verdict};
 pub use post_policy::{FormError, FormGate, FormGrant, field as form_field};
