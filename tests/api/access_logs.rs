@@ -262,11 +262,11 @@ async fn a_policy_that_forbids_the_delivery_ends_it_and_the_lines_are_counted() 
     let (world, bart) = world().await;
     bart.put("/source?logging", document("target", "")).digested().expect(200).await;
     let of_another = for_logs("Deny", ",\"Condition\":{\"ArnNotLike\":{\"aws:SourceArn\":\"arn:aws:s3:::source\"}}");
-    bart.put("/target?policy", of_another).expect(204).await;
+    bart.put("/target?policy", of_another).digested().expect(204).await;
     bart.head("/source").expect(200).await;
     lines(&bart, 1).await;
     let of_this = for_logs("Deny", ",\"Condition\":{\"ArnLike\":{\"aws:SourceArn\":\"arn:aws:s3:::source\"}}");
-    bart.put("/target?policy", of_this).expect(204).await;
+    bart.put("/target?policy", of_this).digested().expect(204).await;
     let before = delivered(&bart).await;
     bart.head("/source").expect(200).await;
     let began = Instant::now();
@@ -298,7 +298,7 @@ async fn the_target_of_another_account_is_open_by_policy_or_by_its_list() {
         let lisa = world.lisa();
         lisa.put("/target", "").header("x-amz-acl", acl).expect(200).await;
         if !policy.is_empty() {
-            lisa.put("/target?policy", policy.to_owned()).expect(204).await;
+            lisa.put("/target?policy", policy.to_owned()).digested().expect(204).await;
         }
         let logging = LoggingRecord {
             target_bucket: "target".to_owned(),
@@ -343,8 +343,7 @@ async fn log_objects_are_encrypted_and_retained_as_their_bucket_says() {
     bart.head("/source").expect(200).await;
     let (keys, _) = lines(&bart, 1).await;
     let reply = bart.head(&format!("/target/{}", keys[0])).expect(200).await;
-    reply.has("x-amz-server-side-encryption", "AES256");
-    reply.has("x-amz-object-lock-mode", "GOVERNANCE");
+    reply.has("x-amz-server-side-encryption", "AES256").has("x-amz-object-lock-mode", "GOVERNANCE");
     let payer = "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>";
     bart.put("/target?requestPayment", payer).digested().expect(200).await;
     let put = bart.put("/source?logging", document("target", "")).digested();

@@ -62,7 +62,7 @@ async fn a_report_comes_with_manifests_and_every_version_below_the_prefix() {
     bart.put("/source?inventory&id=one", document("one", "All", &fields)).expect(200).await;
     let checksum = wait(&bart, "/manifest.checksum", 1).await.remove(0);
     let manifest = bart.get(&format!("/reports/{}", checksum.replace(".checksum", ".json"))).expect(200).await;
-    manifest.has("x-amz-server-side-encryption", "AES256");
+    let manifest = manifest.has("x-amz-server-side-encryption", "AES256");
     let manifest: serde_json::Value = serde_json::from_str(&manifest.text()).unwrap();
     assert_eq!(manifest["sourceBucket"], "source");
     assert_eq!(manifest["destinationBucket"], "arn:aws:s3:::reports");
@@ -100,7 +100,7 @@ async fn a_destination_that_is_gone_or_forbids_it_gets_nothing_and_the_server_sa
     let deny = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\",\
                 \"Principal\":{\"Service\":\"s3.amazonaws.com\"},\"Action\":\"s3:PutObject\",\
                 \"Resource\":\"arn:aws:s3:::reports/*\"}]}";
-    bart.put("/reports?policy", deny).expect(204).await;
+    bart.put("/reports?policy", deny).digested().expect(204).await;
     bart.put("/source/a", "1").expect(200).await;
     for (id, count) in [("one", 1), ("two", 2)] {
         bart.put(&format!("/source?inventory&id={id}"), document(id, "Current", &[])).expect(200).await;
