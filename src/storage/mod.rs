@@ -28,6 +28,8 @@ mod delete;
 mod delivery;
 mod encryption;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod garbage;
 mod inventory;
 pub mod keys;
