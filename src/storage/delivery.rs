@@ -16,6 +16,7 @@ use crate::{
     auth::{
         AccountNumbers, BucketFacts, ConditionKey, DeliveryService, Facts, PolicyFacts, Resource, authorize_delivery,
     },
+    kms::KmsError,
     types::{
         AccountId, Acl, BodyDigests, BucketName, Checksum, ChecksumAlgorithm, DigestSlot, IncomingBody, ObjectKey,
         Timestamp, body,
@@ -80,7 +81,14 @@ impl DeliveryError {
 impl StorageError {
     /// Whether the same may work later: a fault of the stores, not a rule.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Metadata(_) | Self::Data(_) | Self::Contention | Self::UnknownLocation(_) | Self::Kms(_))
+        matches!(
+            self,
+            Self::Metadata(_)
+                | Self::Data(_)
+                | Self::Contention
+                | Self::UnknownLocation(_)
+                | Self::Kms(KmsError::Unavailable(_))
+        )
     }
 }
 
