@@ -33,6 +33,7 @@ mod encryption;
 #[cfg(feature = "rocksdb")]
 mod encryption_on_disk;
 mod hostile;
+mod inventory;
 mod lifecycle;
 mod listings;
 mod matrix;

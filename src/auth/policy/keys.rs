@@ -49,9 +49,9 @@ pub enum ConditionKey {
     BucketTag(String),
     /// The value of the header of this name.
     Header(&'static str),
-    /// What says of AWS's own services whether they ask: never here.
+    /// What says of services whether they ask: only where the server itself delivers something.
     ByService(&'static str),
-    /// Known, and without a value in any request to this server.
+    /// Known, and without a value in any request to this server. Its own deliveries have some of them.
     Absent(&'static str),
 }
 
@@ -111,8 +111,8 @@ const KEYS: &[(&str, ConditionKey)] = &[
     ("aws:viaawsservice", ConditionKey::ByService("aws:ViaAWSService")),
 ];
 
-/// Keys that only AWS itself, or features that are not here, could give a value. `s3:LocationConstraint` is said by
-/// the creation of a bucket, which no bucket's policy judges.
+/// Keys that only the server's own deliveries, AWS itself, or features that are not here could give a value.
+/// `s3:LocationConstraint` is said by the creation of a bucket, which no bucket's policy judges.
 const ABSENT: &[&str] = &[
     "aws:AssumedRoot",
     "aws:CalledVia",
