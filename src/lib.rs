@@ -20,6 +20,7 @@ pub mod location;
 
 pub mod storage;
 
+pub mod inventory;
 pub mod logging;
 
 pub mod s3;

@@ -22,7 +22,7 @@ const ROWS: &[&[&str]] = &[
     &["server", "fuzzing"],
     &["http", "admin"],
     &["s3"],
-    &["logging"],
+    &["logging", "inventory"],
     &["storage"],
     &["auth", "location", "kms"],
     &["metadata", "data"],

@@ -7,11 +7,11 @@
 use std::sync::LazyLock;
 
 use super::{
-    Principal,
+    DeliveryService, Principal,
     action::{Action, Resource, Rule},
     policy::{Facts, Policy, Question, Verdict},
 };
-use crate::types::{AccountId, Acl, Grant, ObjectOwnership, Permission};
+use crate::types::{AccountId, Acl, Grant, Grantee, ObjectOwnership, Permission};
 
 /// The verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,21 @@ pub fn authorize_written(principal: &Principal, action: Action, bucket: &BucketF
     (verdict == Verdict::Allow || as_writer || principal.is_service() || owns(principal, bucket.owner)).into()
 }
 
+/// Whether a service of the server's own may write an object for `sender`, an account.
+///
+/// The bucket's policy decides where it says something. Else the log delivery group's entries in the list do (S3 user
+/// guide, "Permissions for log delivery"), or that the bucket is the sender's own: its wish was permission enough.
+pub fn authorize_delivery(service: DeliveryService, bucket: &BucketFacts<'_>, sender: &AccountId) -> Decision {
+    match bucket.verdict(&Principal::delivery(service), Action::PutObject) {
+        Verdict::Deny => Decision::Deny,
+        Verdict::Allow => Decision::Allow,
+        Verdict::Silent => {
+            let listed = service == DeliveryService::Logs && bucket.takes_logs();
+            (listed || sender == bucket.owner).into()
+        }
+    }
+}
+
 /// Whether `principal` may do `action` outside of any bucket: list its buckets, create one.
 pub fn authorize_account(principal: &Principal, action: Action) -> Decision {
     (action.rule() == Rule::Account && !principal.is_anonymous()).into()
@@ -157,6 +172,17 @@ impl BucketFacts<'_> {
 
     fn is_enforced(&self) -> bool {
         self.limits.ownership == ObjectOwnership::BucketOwnerEnforced
+    }
+
+    /// Whether the list names the log delivery group as S3 asks for: to write, and to read the list.
+    fn takes_logs(&self) -> bool {
+        let gives = |permission| {
+            self.acl.grants.iter().any(|grant| {
+                grant.grantee == Grantee::LogDelivery
+                    && (grant.permission == permission || grant.permission == Permission::FullControl)
+            })
+        };
+        !self.is_enforced() && gives(Permission::Write) && gives(Permission::ReadAcp)
     }
 
     /// Whether a list gives the caller a permission. Users of an account have what the groups have, not what their

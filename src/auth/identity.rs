@@ -7,7 +7,7 @@ use std::{
 
 use secrecy::SecretString;
 
-use crate::types::AccountId;
+use crate::types::{AccountId, account::LOG_DELIVERY};
 
 /// Who sent a request, as far as its credentials prove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,43 @@ pub struct Principal {
     pub session: Option<Arc<str>>,
     /// The access key that was verified.
     pub access_key: Option<Arc<str>>,
+}
+
+/// What this server writes into buckets by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryService {
+    /// Access logs.
+    Logs,
+    /// Inventory reports.
+    Inventory,
+}
+
+/// The numbers that policies know accounts by.
+pub trait AccountNumbers: fmt::Debug + Send + Sync {
+    /// The twelve digits of an account; `None` for an unknown one.
+    fn number_of(&self, account: &AccountId) -> Option<Arc<str>>;
+}
+
+impl DeliveryService {
+    const ALL: [Self; 2] = [Self::Logs, Self::Inventory];
+
+    /// What policies call it (S3 user guide, "Enabling Amazon S3 server access logging", "Creating a destination
+    /// bucket policy").
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Logs => "logging.s3.amazonaws.com",
+            Self::Inventory => "s3.amazonaws.com",
+        }
+    }
+
+    /// What lists call it.
+    const fn group(self) -> &'static str {
+        match self {
+            Self::Logs => LOG_DELIVERY,
+            // No list can name it: grantees are accounts that are there, and groups.
+            Self::Inventory => "s3.amazonaws.com",
+        }
+    }
 }
 
 static ANONYMOUS: LazyLock<Principal> = LazyLock::new(|| Principal {
@@ -54,6 +91,20 @@ impl Principal {
     /// Whether this is one of the original's service accounts, which bypass bucket ownership.
     pub fn is_service(&self) -> bool {
         self.account.is_service()
+    }
+
+    /// A service of this server that writes into buckets by itself, under the name that AWS gives it.
+    pub fn delivery(service: DeliveryService) -> Self {
+        let name = service.name();
+        Self { account: AccountId::new(service.group()), arn: Arc::from(name), ..Self::anonymous() }
+    }
+
+    /// The name in policies, where this is a service that delivers. No caller has such an account.
+    pub(super) fn delivers_as(&self) -> Option<&str> {
+        DeliveryService::ALL
+            .into_iter()
+            .find(|service| self.account.as_str() == service.group() && *self.arn == *service.name())
+            .map(DeliveryService::name)
     }
 
     /// The principal of verified long-lived credentials.

@@ -31,12 +31,12 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 pub use acl::{
-    AccessLimits, BucketFacts, Decision, ObjectFacts, PolicyFacts, authorize, authorize_account, authorize_written,
-    is_forbidden,
+    AccessLimits, BucketFacts, Decision, ObjectFacts, PolicyFacts, authorize, authorize_account, authorize_delivery,
+    authorize_written, is_forbidden,
 };
 pub use action::{Action, Resource};
 pub use error::{AuthError, Mismatch};
-pub use identity::{Credential, Credentials, Principal};
+pub use identity::{AccountNumbers, Credential, Credentials, DeliveryService, Principal};
 pub use payload::Payload;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use policy::fuzzing as policies;

@@ -21,7 +21,7 @@ use super::{
     later,
     limits::Limits,
     listen,
-    settings::{AccessLogDelivery, Compat, LogFormat, LogLevel, RecordLog, TrustedProxies},
+    settings::{AccessLogDelivery, Compat, InventoryReports, LogFormat, LogLevel, RecordLog, TrustedProxies},
 };
 use crate::types::Dialect;
 
@@ -97,6 +97,8 @@ pub(super) struct Own {
     pub(super) compat: Compat,
     /// `accessLogs`.
     pub(super) access_logs: AccessLogDelivery,
+    /// `inventory`.
+    pub(super) inventory: InventoryReports,
     /// `limits`.
     pub(super) limits: Limits,
     /// `kms`.
@@ -156,6 +158,7 @@ impl Own {
             log_format: word(&mut fields, "logFormat", LOG_FORMAT)?.unwrap_or_default(),
             compat: compat(fields.section("compat")?, warnings)?,
             access_logs: access_logs(fields.section("accessLogs")?, warnings)?,
+            inventory: inventory(fields.section("inventory")?, warnings)?,
             limits: Limits::read(fields.section("limits")?, warnings)?,
             kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,
             require_tls_for_sse_c: fields.take("requireTlsForSseC", SWITCH)?.unwrap_or(false),
@@ -178,6 +181,9 @@ const ENTRIES: Rule = rule("journalMaxEntries must be a positive integer", "remo
 const INLINE: Rule = rule("inlineThresholdBytes must be an integer from 0 to 1048576", "remove it for 65536");
 const DELIVERY: Rule = rule("deliverySeconds must be a positive integer", "remove it for 300");
 const LINES: Rule = rule("linesPerObject must be an integer from 1 to 100000", "remove it for 10000");
+const LOOK: Rule = rule("lookSeconds must be a positive integer", "remove it for 600");
+const PERIOD: Rule = rule("periodSeconds must be a positive integer", "remove it to write reports daily or weekly");
+const ROWS: Rule = rule("rowsPerFile must be an integer from 1 to 5000000", "remove it for 1000000");
 const LEVEL: Rule = rule("log levels must be one of trace, debug, info, warn, error, fatal", "write \"info\"");
 const LOG_FORMAT: Rule = rule("logFormat must be one of auto, json, pretty", "remove it for auto");
 const TAGS: Rule = rule("maxObjectTags must be 10 or 50", "remove it for 10");
@@ -312,6 +318,19 @@ fn access_logs(mut fields: Fields, warnings: &mut Vec<String>) -> Result<AccessL
     fields.finish(warnings);
     let interval = seconds.map_or(default.interval, |seconds| Duration::from_secs(u64::from(seconds.get())));
     Ok(AccessLogDelivery { interval, lines })
+}
+
+fn inventory(mut fields: Fields, warnings: &mut Vec<String>) -> Result<InventoryReports, ConfigError> {
+    let default = InventoryReports::default();
+    let time = |seconds: NonZeroU32| Duration::from_secs(u64::from(seconds.get()));
+    let look = fields.take::<NonZeroU32>("lookSeconds", LOOK)?.map_or(default.look, time);
+    let period = fields.take::<NonZeroU32>("periodSeconds", PERIOD)?.map(time);
+    let rows = fields.take("rowsPerFile", ROWS)?.unwrap_or(default.rows);
+    if !(1..=5_000_000).contains(&rows) {
+        return Err(fields.refuse("rowsPerFile", ROWS));
+    }
+    fields.finish(warnings);
+    Ok(InventoryReports { look, period, rows })
 }
 
 fn compat(mut fields: Fields, warnings: &mut Vec<String>) -> Result<Compat, ConfigError> {

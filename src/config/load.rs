@@ -114,6 +114,7 @@ impl Config {
             replication_sites: file.replication_sites,
             notification_targets: file.notification_targets,
             access_logs: file.own.access_logs,
+            inventory: file.own.inventory,
             limits: file.own.limits,
             kms: file.own.kms,
             require_tls_for_sse_c: file.own.require_tls_for_sse_c,

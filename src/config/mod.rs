@@ -35,8 +35,8 @@ pub use limits::{Limits, MinRate};
 pub use locations::{DEFAULT_LOCATION, Details, Durability, Location, LocationKind, Locations};
 pub use reload::{Reloadable, Reloaded};
 pub use settings::{
-    AccessLogDelivery, Compat, Config, DataKind, ListenOrigin, LogFormat, LogLevel, LogSettings, MetadataKind,
-    RecordLog, SslGenerate, TlsFiles, TrustedProxies, UnknownWord,
+    AccessLogDelivery, Compat, Config, DataKind, InventoryReports, ListenOrigin, LogFormat, LogLevel, LogSettings,
+    MetadataKind, RecordLog, SslGenerate, TlsFiles, TrustedProxies, UnknownWord,
 };
 
 #[cfg(test)]

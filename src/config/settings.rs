@@ -191,6 +191,23 @@ impl Default for AccessLogDelivery {
     }
 }
 
+/// How inventory reports are written; key `cloudserver.inventory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InventoryReports {
+    /// `lookSeconds`: the time between looks for reports that are due, at least 1 second. Default 600 seconds.
+    pub look: Duration,
+    /// `periodSeconds`: the time between reports, instead of what their configurations say. Default none.
+    pub period: Option<Duration>,
+    /// `rowsPerFile`: most rows of a file of a report. Default 1000000.
+    pub rows: usize,
+}
+
+impl Default for InventoryReports {
+    fn default() -> Self {
+        Self { look: Duration::from_mins(10), period: None, rows: 1_000_000 }
+    }
+}
+
 /// Deviations that clients of the original may need; key `cloudserver.compat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compat {
@@ -282,6 +299,8 @@ pub struct Config {
     pub notification_targets: Vec<String>,
     /// `cloudserver.accessLogs`.
     pub access_logs: AccessLogDelivery,
+    /// `cloudserver.inventory`.
+    pub inventory: InventoryReports,
     /// `cloudserver.limits`.
     pub limits: Limits,
     /// `cloudserver.kms`: who keeps the keys of encrypted objects.

@@ -1,20 +1,15 @@
 //! From the queue into the buckets: page by page, each page grouped by what belongs into one object.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 
 use super::{LogSettings, name};
 use crate::{
+    auth::DeliveryService,
     storage::{
-        Attributes, Bucket, LinePlace, PutObject, Storage, StorageError, StorageResult, WriteCondition,
-        records::{AccessLines, ContentHeaders, JournalOp, LogPartition, LoggingRecord},
+        Bucket, DeliveryError, EncryptionRequest, LinePlace, Parcel, Sender, Storage, StorageError, StorageResult,
+        records::{AccessLines, LogPartition, LoggingRecord},
     },
-    types::{
-        Acl, BodyDigests, BucketName, Checksum, ChecksumAlgorithm, DigestSlot, Grant, Grantee, IncomingBody, ObjectKey,
-        Permission, body,
-        digest::{Digest, Md5},
-    },
+    types::{AccountId, Acl, BucketName, Grant, Grantee, ObjectKey, Permission},
 };
 
 /// Entries of the queue taken at a time: they are in memory together, some 16 MiB at most.
@@ -34,20 +29,28 @@ struct Object {
 /// Delivers what is in the queue.
 ///
 /// # Errors
-/// What may pass, such as a full disk. What will not pass (the target is gone, or somebody else's) costs the lines.
-pub(super) async fn deliver(storage: &Storage, settings: &LogSettings) -> StorageResult<()> {
+/// What may pass, such as a full disk. What will not pass (the target is gone, is full, or does not permit it) costs the
+/// lines.
+pub(super) async fn deliver(storage: &Storage, settings: &LogSettings) -> Result<(), DeliveryError> {
     loop {
         let page = storage.queued_access_lines(PAGE).await?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         let last: LinePlace = *last;
         for object in objects(page.into_iter().map(|(_, lines)| lines), settings.lines) {
-            match write(storage, settings, object).await {
+            match write(storage, settings, &object).await {
                 Ok(()) => {}
-                Err(error) if passes(&error) => {
-                    bound(storage, last).await?;
+                Err(error) if error.passes() => {
+                    bound(storage, settings, last).await?;
                     return Err(error);
                 }
-                Err(error) => tracing::warn!(%error, "lines of an access log are dropped: the target takes none"),
+                Err(error) => {
+                    settings.dropped.inc_by(object.count as u64);
+                    let (source, target) = (&object.lines.source, &object.logging.target_bucket);
+                    tracing::warn!(
+                        source, target, lines = object.count, %error,
+                        "lines of an access log are dropped: the target takes none"
+                    );
+                }
             }
         }
         storage.remove_access_lines(last).await?;
@@ -55,20 +58,20 @@ pub(super) async fn deliver(storage: &Storage, settings: &LogSettings) -> Storag
 }
 
 /// Removes a page where the queue is longer than it may be.
-async fn bound(storage: &Storage, last: LinePlace) -> StorageResult<()> {
+async fn bound(storage: &Storage, settings: &LogSettings, last: LinePlace) -> StorageResult<()> {
     if storage.queued_access_entries().await? > MOST_ENTRIES {
-        tracing::warn!("the oldest lines of access logs are dropped: they could not be delivered for too long");
+        let page = storage.queued_access_lines(PAGE).await?;
+        let gone = page.iter().filter(|(place, _)| *place <= last);
+        let lines: usize = gone.map(|(_, entry)| count(&entry.lines)).sum();
+        settings.dropped.inc_by(lines as u64);
+        tracing::warn!(lines, "the oldest lines of access logs are dropped: they could not be delivered for too long");
         storage.remove_access_lines(last).await?;
     }
     Ok(())
 }
 
-/// Whether the same may work later.
-fn passes(error: &StorageError) -> bool {
-    matches!(
-        error,
-        StorageError::Metadata(_) | StorageError::Data(_) | StorageError::Contention | StorageError::UnknownLocation(_)
-    )
+fn count(lines: &[u8]) -> usize {
+    lines.split_inclusive(|byte| *byte == b'\n').count()
 }
 
 /// Puts together what belongs together, in the order in which it came.
@@ -76,7 +79,7 @@ fn objects(entries: impl Iterator<Item = AccessLines>, most: usize) -> Vec<Objec
     let mut objects: Vec<Object> = Vec::new();
     for entry in entries {
         let Some(logging) = entry.logging.clone() else { continue };
-        let count = entry.lines.split_inclusive(|byte| *byte == b'\n').count();
+        let count = count(&entry.lines);
         let by_day = logging.partition() == LogPartition::EventTime;
         let same = objects.iter_mut().find(|object| {
             object.lines.source == entry.source
@@ -110,54 +113,34 @@ fn split(entry: &AccessLines, logging: &LoggingRecord, most: usize) -> Vec<Objec
     pieces.map(object).collect()
 }
 
-async fn write(storage: &Storage, settings: &LogSettings, object: Object) -> StorageResult<()> {
+async fn write(storage: &Storage, settings: &LogSettings, object: &Object) -> Result<(), DeliveryError> {
     let Object { lines, logging, text, .. } = object;
-    let name = BucketName::new(&logging.target_bucket).map_err(|_| StorageError::NoSuchBucket)?;
-    let bucket = storage.bucket(&name).await?;
-    // The target may have been deleted, and made again by somebody else.
-    if bucket.owner.as_str() != lines.source_owner {
-        return Err(StorageError::NoSuchBucket);
-    }
+    let source = BucketName::new(&lines.source).map_err(|_| StorageError::NoSuchBucket)?;
+    let target = BucketName::new(&logging.target_bucket).map_err(|_| StorageError::NoSuchBucket)?;
+    let target = storage.bucket(&target).await?;
     let now = storage.clock().now();
-    let key = name::key(settings, &lines, &logging, now, storage.random());
+    let key = name::key(settings, lines, logging, now, storage.random());
     let key = ObjectKey::new(&key).map_err(|_| StorageError::Broken("the names of log objects fit into keys"))?;
-    let locations = storage.locations();
-    let location = locations.get(&bucket.record.location).cloned();
-    let location = location.ok_or_else(|| StorageError::UnknownLocation(bucket.record.location.clone()))?;
-    let put = PutObject {
-        attributes: attributes(&bucket, &logging),
+    // The target may have been deleted, and made again by somebody else, who is asked like any other.
+    let owner = AccountId::new(lines.source_owner.as_str());
+    let numbers = &*settings.numbers;
+    let sender = Sender { service: DeliveryService::Logs, source: &source, owner: &owner, numbers };
+    let parcel = Parcel {
+        acl: acl(&target, logging),
+        target,
         key,
-        location,
-        condition: WriteCondition::Always,
-        body: incoming(text.freeze()),
-        op: JournalOp::ObjectPut,
-        bucket,
+        bytes: text.clone().freeze(),
+        content_type: "text/plain",
+        encryption: EncryptionRequest::BucketDefault,
     };
-    storage.put_object(put).await.map(drop)
+    storage.deliver(sender, parcel).await.map(drop)
 }
 
 /// Log objects belong to the owner of their bucket; others get what the logged bucket says.
-fn attributes(bucket: &Arc<Bucket>, logging: &LoggingRecord) -> Attributes {
-    let acl = logging.grants.as_ref().map(|grants| {
-        let owner = Grant { grantee: Grantee::Account(bucket.owner.clone()), permission: Permission::FullControl };
+fn acl(target: &Bucket, logging: &LoggingRecord) -> Option<Acl> {
+    logging.grants.as_ref().map(|grants| {
+        let owner = Grant { grantee: Grantee::Account(target.owner.clone()), permission: Permission::FullControl };
         let others = Acl::from(grants).grants.into_iter().filter(|grant| *grant != owner);
         Acl { grants: std::iter::once(owner.clone()).chain(others).collect() }
-    });
-    Attributes {
-        owner: Some(bucket.owner.clone()),
-        owner_display_name: bucket.record.owner_display_name.clone(),
-        content: ContentHeaders { content_type: Some("text/plain".to_owned()), ..ContentHeaders::default() },
-        acl,
-        ..Attributes::default()
-    }
-}
-
-fn incoming(bytes: Bytes) -> IncomingBody {
-    let digests = DigestSlot::default();
-    digests.set(BodyDigests {
-        size: bytes.len() as u64,
-        md5: Md5::digest(&bytes).into(),
-        checksum: Checksum::of(ChecksumAlgorithm::Crc64Nvme, &bytes),
-    });
-    IncomingBody { length: Some(bytes.len() as u64), stream: body::once(bytes), digests }
+    })
 }

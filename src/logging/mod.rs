@@ -6,6 +6,7 @@
 //! queue `AccessLines` every second, and from there writes them into their buckets every few minutes and at shutdown.
 //! A crash loses what was not yet appended, at most about a second; a crash in the midst of a delivery repeats it, so
 //! a line may come twice, as on AWS. Objects are written by the engine itself: no delivery makes a line of its own.
+//! The target is asked as AWS's log delivery asks it ([`Storage::deliver`]); where it says no, lines are dropped, counted.
 
 mod delivery;
 mod line;
@@ -23,9 +24,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use prometheus_client::metrics::counter::Counter;
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
+    auth::AccountNumbers,
     storage::{
         Bucket, Storage,
         records::{AccessLines, LogPartition},
@@ -55,6 +58,10 @@ pub struct LogSettings {
     pub lines: usize,
     /// The region in names of log objects.
     pub region: String,
+    /// What policies of target buckets call accounts.
+    pub numbers: Arc<dyn AccountNumbers>,
+    /// Counts lines that never came into their bucket.
+    pub dropped: Counter,
 }
 
 /// A line on its way.
@@ -151,6 +158,7 @@ impl Worker {
     async fn append(&mut self) -> bool {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
+            self.settings.dropped.inc_by(dropped);
             tracing::warn!(dropped, "lines of access logs were dropped: more came than can be written");
         }
         if self.pending.is_empty() {

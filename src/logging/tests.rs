@@ -1,10 +1,13 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use prometheus_client::metrics::counter::Counter;
 
 use super::{line::AccessLine, name};
 use crate::{
+    auth::AccountNumbers,
     logging::LogSettings,
     storage::records::{AccessLines, LogPartition, LoggingRecord},
-    types::Timestamp,
+    types::{AccountId, Timestamp},
 };
 
 fn line() -> AccessLine<'static> {
@@ -61,7 +64,20 @@ fn no_text_of_a_client_ends_its_field_or_its_line() {
 
 #[test]
 fn log_objects_are_named_by_time_or_in_folders_by_day() {
-    let settings = LogSettings { interval: Duration::from_secs(1), lines: 1, region: "us-east-1".to_owned() };
+    #[derive(Debug)]
+    struct Nobody;
+    impl AccountNumbers for Nobody {
+        fn number_of(&self, _: &AccountId) -> Option<Arc<str>> {
+            None
+        }
+    }
+    let settings = LogSettings {
+        interval: Duration::from_secs(1),
+        lines: 1,
+        region: "us-east-1".to_owned(),
+        numbers: Arc::new(Nobody),
+        dropped: Counter::default(),
+    };
     let now = Timestamp::parse_iso8601("2026-03-04T05:06:07Z").unwrap();
     let event = Timestamp::parse_iso8601("2026-03-03T23:59:59Z").unwrap();
     let lines = AccessLines {

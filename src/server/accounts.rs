@@ -2,10 +2,11 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    auth::{Credential, Credentials},
+    auth::{AccountNumbers, Credential, Credentials},
     config::Accounts,
     s3::context::Directory,
     types::AccountId,
@@ -56,11 +57,35 @@ impl Directory for AccountBook {
     }
 
     fn account_number(&self, account: &AccountId) -> Option<Arc<str>> {
-        let account = self.accounts.by_canonical_id(account)?;
-        account.arn.split(':').nth(4).filter(|number| !number.is_empty()).map(Arc::from)
+        number(&self.accounts, account)
     }
 
     fn by_email(&self, email: &str) -> Option<AccountId> {
         self.accounts.by_email(email).map(|account| account.canonical_id.clone())
     }
+}
+
+/// The numbers of accounts, for work without a request; a reload replaces them.
+#[derive(Debug)]
+pub(super) struct Numbers(ArcSwap<Accounts>);
+
+impl Numbers {
+    pub(super) fn new(accounts: Arc<Accounts>) -> Self {
+        Self(ArcSwap::new(accounts))
+    }
+
+    pub(super) fn replace(&self, accounts: Arc<Accounts>) {
+        self.0.store(accounts);
+    }
+}
+
+impl AccountNumbers for Numbers {
+    fn number_of(&self, account: &AccountId) -> Option<Arc<str>> {
+        number(&self.0.load(), account)
+    }
+}
+
+fn number(accounts: &Accounts, account: &AccountId) -> Option<Arc<str>> {
+    let account = accounts.by_canonical_id(account)?;
+    account.arn.split(':').nth(4).filter(|number| !number.is_empty()).map(Arc::from)
 }

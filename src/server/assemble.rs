@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::{
     StartError,
+    accounts::Numbers,
     health::ServerHealth,
     keys::open_kms,
     reload::{Reloader, snapshot},
@@ -19,15 +20,16 @@ use crate::{
     clock::{Identifiers, SystemClock},
     config::{Config, ListenOrigin, shared_credentials},
     http::{Drain, Limits, Listener, Service, serve},
+    inventory::{Inventories, InventorySettings},
     logging::{AccessLogs, LogSettings},
     s3::{
         body::{Intake, Pace},
         pipeline::{Parts, S3Service},
         report::ReportRoute,
     },
-    storage::{Settings, Storage},
+    storage::{Holdings, Settings, Storage},
     tasks::Tasks,
-    telemetry::{AccessLog, AllowList, Metrics, Probe, health::Readiness},
+    telemetry::{AccessLog, AllowList, Metrics, Probe, health::Readiness, metrics::Held},
 };
 
 /// How long background work may take to end.
@@ -113,13 +115,15 @@ impl Server {
             presign_v2_max: config.presign_v2_max,
             ..AuthSettings::default()
         };
+        let numbers = Arc::new(Numbers::new(Arc::clone(&config.accounts)));
+        let logs = log_settings(&config, &numbers, &front.metrics);
         let parts = Parts {
             storage: storage.clone(),
             auth,
             intake: intake(&config),
             requests_per_key: config.limits.requests_per_access_key,
             probe: Some(probe.clone()),
-            access_logs: Some(AccessLogs::start(storage.clone(), log_settings(&config), &front.tasks)),
+            access_logs: Some(AccessLogs::start(storage.clone(), logs, &front.tasks)),
             report: ReportRoute { token: config.report_token.clone() },
         };
         let s3 = S3Service::new(parts, snapshot(&config, &set));
@@ -130,11 +134,13 @@ impl Server {
         let admin_service = Arc::new(Admin::new(probe, Arc::clone(&front.metrics)));
         let admin_drain = front.listen(admin_listeners, admin_service, limits(&config), None)?;
         start_background(&storage, &front);
+        Inventories::start(storage.clone(), inventory_settings(&config, &numbers, &front.metrics), &front.tasks);
         let reloader = Reloader {
             current: Mutex::new(set),
             backends,
             storage: storage.clone(),
             service: s3,
+            numbers,
             #[cfg(feature = "tls")]
             tls: front.tls.clone(),
             config,
@@ -199,11 +205,24 @@ impl Front {
     }
 }
 
-fn log_settings(config: &Config) -> LogSettings {
+fn log_settings(config: &Config, numbers: &Arc<Numbers>, metrics: &Metrics) -> LogSettings {
     LogSettings {
         interval: config.access_logs.interval,
         lines: config.access_logs.lines,
         region: config.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
+        numbers: Arc::<Numbers>::clone(numbers),
+        dropped: metrics.access_lines_dropped.clone(),
+    }
+}
+
+fn inventory_settings(config: &Config, numbers: &Arc<Numbers>, metrics: &Metrics) -> InventorySettings {
+    InventorySettings {
+        look: config.inventory.look,
+        period: config.inventory.period,
+        rows: config.inventory.rows,
+        version_ids: config.version_id_encoding,
+        numbers: Arc::<Numbers>::clone(numbers),
+        metrics: metrics.inventory.clone(),
     }
 }
 
@@ -271,9 +290,17 @@ async fn fill_gauges(storage: &Storage, metrics: &Metrics) {
     let stats = storage.metadata().stats();
     metrics.commits.inc_by(stats.commits.saturating_sub(metrics.commits.get()));
     metrics.wal_syncs.inc_by(stats.syncs.saturating_sub(metrics.wal_syncs.get()));
-    if let Ok((buckets, objects)) = storage.totals().await {
-        metrics.buckets.set(buckets);
-        metrics.objects.set(objects);
+    if let Ok(report) = storage.report(0).await {
+        metrics.buckets.set(report.total.buckets);
+        metrics.objects.set(report.total.usage.objects);
+        let held = |holdings: Holdings| Held {
+            buckets: holdings.buckets,
+            objects: holdings.usage.objects,
+            versions: holdings.usage.versions,
+            bytes: holdings.usage.stored_bytes(),
+        };
+        let accounts = report.accounts.into_iter().map(|(account, holdings)| (account, held(holdings)));
+        metrics.accounts.show(accounts.collect());
     }
 }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{accounts::AccountBook, stores::Backends};
+use super::{
+    accounts::{AccountBook, Numbers},
+    stores::Backends,
+};
 #[cfg(feature = "tls")]
 use crate::http::Tls;
 use crate::{
@@ -24,6 +27,7 @@ pub(super) struct Reloader {
     pub(super) backends: Backends,
     pub(super) storage: Storage,
     pub(super) service: S3Service,
+    pub(super) numbers: Arc<Numbers>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Arc<Tls>>,
 }
@@ -80,6 +84,7 @@ impl Reloader {
                     return;
                 }
                 self.storage.set_locations(self.backends.table(&new.snapshot.locations));
+                self.numbers.replace(Arc::clone(&new.snapshot.accounts));
                 self.service.replace(snapshot(&self.config, &new.snapshot));
                 *current = new.snapshot;
                 tracing::info!("accounts, locations and endpoints reloaded");

@@ -92,8 +92,6 @@ struct Changing<'a> {
 
 /// Most buckets kept in memory.
 const CACHED_BUCKETS: usize = 10_000;
-/// Buckets counted at a time for the totals.
-const TOTALS_PAGE: usize = 256;
 /// Attempts to change a bucket that others change, too.
 const ATTEMPTS: usize = 16;
 
@@ -352,21 +350,17 @@ impl Storage {
         Ok(page)
     }
 
-    /// Buckets there are, and objects in all of them, for metrics. The work grows with the number of buckets only.
-    pub async fn totals(&self) -> StorageResult<(i64, i64)> {
-        let (mut buckets, mut objects) = (0, 0);
-        let mut start = Bytes::new();
-        loop {
-            let range = start.clone()..keys::end_of_all();
-            let page = self.inner.metadata.scan(BUCKETS, range, Direction::Forward, TOTALS_PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok((buckets, objects)) };
-            start = keys::after(last);
-            for (_, stored) in &page {
-                let id = BucketId::new(BucketRecord::from_bytes(stored)?.id);
-                buckets += 1;
-                objects += self.usage_of(id).await?.unwrap_or_default().objects;
-            }
+    /// At most `limit` buckets of all owners, by name, after the name `after`.
+    pub async fn all_buckets(&self, after: &str, limit: usize) -> StorageResult<Vec<Arc<Bucket>>> {
+        let start = if after.is_empty() { Bytes::new() } else { keys::after(after.as_bytes()) };
+        let pairs = self.inner.metadata.scan(BUCKETS, start..keys::end_of_all(), Direction::Forward, limit).await?;
+        let mut buckets = Vec::with_capacity(pairs.len());
+        for (name, stored) in pairs {
+            let name = std::str::from_utf8(&name).ok().and_then(|name| BucketName::new(name).ok());
+            let Some(name) = name else { continue };
+            buckets.push(Arc::new(Bucket::new(name, BucketRecord::from_bytes(&stored)?)));
         }
+        Ok(buckets)
     }
 
     /// The counters of a bucket.

@@ -25,11 +25,13 @@ mod append;
 mod buckets;
 mod change;
 mod delete;
+mod delivery;
 mod encryption;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod garbage;
+mod inventory;
 pub mod keys;
 pub mod listing;
 pub mod lock;
@@ -41,6 +43,7 @@ mod read;
 pub mod records;
 mod rename;
 mod report;
+mod restore;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -48,10 +51,11 @@ mod versions;
 mod write;
 
 pub use access_lines::LinePlace;
-pub use annotations::{AnnotationPage, CopiedAnnotations, NewAnnotation};
+pub use annotations::{AnnotationPage, AnnotationSource, NewAnnotation};
 pub use append::Append;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};
+pub use delivery::{DeliveryError, Parcel, Sender};
 pub use encryption::{EncryptionRequest, KmsRequest, Unlocked};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
 pub use garbage::GarbageReport;
@@ -60,6 +64,7 @@ pub use objects::{Attributes, PutObject, WriteCondition};
 pub use read::SegmentPage;
 pub use rename::{Rename, RenameCheck, RenameToken};
 pub use report::{Holdings, ReportedBucket, StorageReport};
+pub use restore::{Restore, Restored, RetrievalTier};
 pub use settings::{SettingKind, SettingPage};
 
 /// What the engine is told at start.

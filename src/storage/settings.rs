@@ -4,6 +4,7 @@
 //! |---|---|
 //! | kind (1 byte) | how many of the kind there are (4 bytes, big endian) |
 //! | kind ‖ `/` ‖ id | [`SettingRecord`] |
+//! | `I/` ‖ id | how far the reports of an inventory have come |
 //!
 //! The count changes with the rows, in one batch that is conditional on both: the limit holds though many put at once.
 
@@ -42,12 +43,8 @@ impl SettingKind {
         [self as u8]
     }
 
-    fn row(self, id: &str) -> Bytes {
-        let mut key = BytesMut::with_capacity(id.len() + 2);
-        key.put_u8(self as u8);
-        key.put_u8(b'/');
-        key.put_slice(id.as_bytes());
-        key.freeze()
+    pub(super) fn row(self, id: &str) -> Bytes {
+        row(self as u8, id)
     }
 
     fn rows_after(self, after: Option<&str>) -> Range<Bytes> {
@@ -58,6 +55,19 @@ impl SettingKind {
             Some(id) => keys::after(&self.row(id))..end,
         }
     }
+}
+
+fn row(kind: u8, id: &str) -> Bytes {
+    let mut key = BytesMut::with_capacity(id.len() + 2);
+    key.put_u8(kind);
+    key.put_u8(b'/');
+    key.put_slice(id.as_bytes());
+    key.freeze()
+}
+
+/// Where the progress of an inventory is kept.
+pub(super) fn progress_row(id: &str) -> Bytes {
+    row(b'I', id)
 }
 
 /// A page of settings, by id in byte order.
@@ -168,10 +178,14 @@ impl Storage {
         let (ns, row, counter) = (change.ns(Table::Settings), kind.row(id), Bytes::from(kind.count_key().to_vec()));
         change.batch.unchanged(ns, row.clone(), found.row.as_ref());
         change.batch.unchanged(ns, counter.clone(), found.count.as_ref());
+        let is_removed = value.is_none();
         match value {
             Some(value) => change.batch.put(ns, row, value),
             None => change.batch.delete(ns, row),
         };
+        if is_removed && kind == SettingKind::Inventory {
+            change.batch.delete(ns, progress_row(id));
+        }
         change.batch.put(ns, counter, count.to_be_bytes().to_vec());
         change.tell(JournalOp::BucketChanged, "", None, self.inner.clock.now());
         match self.inner.metadata.commit(change.finish().0).await {

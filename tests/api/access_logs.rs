@@ -248,3 +248,104 @@ async fn lines_of_an_earlier_process_are_delivered_in_objects_of_bounded_size() 
     assert_eq!(keys.len(), 3, "{keys:?}");
     assert_eq!(world.storage().queued_access_entries().await.unwrap(), 0);
 }
+
+fn for_logs(effect: &str, more: &str) -> String {
+    format!(
+        "{{\"Version\":\"2012-10-17\",\"Statement\":[{{\"Effect\":\"{effect}\",\
+         \"Principal\":{{\"Service\":\"logging.s3.amazonaws.com\"}},\"Action\":\"s3:PutObject\",\
+         \"Resource\":\"arn:aws:s3:::target/*\"{more}}}]}}"
+    )
+}
+
+#[tokio::test]
+async fn a_policy_that_forbids_the_delivery_ends_it_and_the_lines_are_counted() {
+    let (world, bart) = world().await;
+    bart.put("/source?logging", document("target", "")).digested().expect(200).await;
+    let of_another = for_logs("Deny", ",\"Condition\":{\"ArnNotLike\":{\"aws:SourceArn\":\"arn:aws:s3:::source\"}}");
+    bart.put("/target?policy", of_another).digested().expect(204).await;
+    bart.head("/source").expect(200).await;
+    lines(&bart, 1).await;
+    let of_this = for_logs("Deny", ",\"Condition\":{\"ArnLike\":{\"aws:SourceArn\":\"arn:aws:s3:::source\"}}");
+    bart.put("/target?policy", of_this).digested().expect(204).await;
+    let before = delivered(&bart).await;
+    bart.head("/source").expect(200).await;
+    let began = Instant::now();
+    while world.metric("cloudserver_access_log_lines_dropped_total").await == 0 {
+        assert!(began.elapsed() < SOON, "no line is dropped");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(delivered(&bart).await.0.len(), before.0.len());
+    let put = bart.put("/source?logging", document("target", "")).digested();
+    refused(&world, put, 400, "InvalidTargetBucketForLogging").await;
+    bart.delete("/target?policy").expect(204).await;
+    bart.put("/source?logging", document("target", "")).digested().expect(200).await;
+    world.sound().await;
+}
+
+#[tokio::test]
+async fn the_target_of_another_account_is_open_by_policy_or_by_its_list() {
+    let by_policy = ",\"Condition\":{\"ArnLike\":{\"aws:SourceArn\":\"arn:aws:s3:::sou*\"},\
+                     \"StringEquals\":{\"aws:SourceAccount\":\"123456789012\"}}";
+    let policy = for_logs("Allow", by_policy);
+    let wrong = for_logs("Allow", &by_policy.replace("123456789012", "123456789013"));
+    for (acl, policy, comes) in [
+        ("private", "", false),
+        ("private", policy.as_str(), true),
+        ("private", wrong.as_str(), false),
+        ("log-delivery-write", "", true),
+    ] {
+        let world = World::with(|config| config.access_logs.interval = Duration::from_millis(20)).await;
+        let lisa = world.lisa();
+        lisa.put("/target", "").header("x-amz-acl", acl).expect(200).await;
+        if !policy.is_empty() {
+            lisa.put("/target?policy", policy.to_owned()).digested().expect(204).await;
+        }
+        let logging = LoggingRecord {
+            target_bucket: "target".to_owned(),
+            target_prefix: "log/".to_owned(),
+            ..LoggingRecord::default()
+        };
+        let entry = AccessLines {
+            source: "source".to_owned(),
+            source_owner: BART.to_owned(),
+            logging: Some(logging),
+            first_ms: 0,
+            lines: "1\n2\n".into(),
+        };
+        world.storage().queue_access_lines(&[entry]).await.unwrap();
+        if comes {
+            lines(&lisa, 2).await;
+        } else {
+            let began = Instant::now();
+            while world.metric("cloudserver_access_log_lines_dropped_total").await < 2 {
+                assert!(began.elapsed() < SOON, "{acl} {policy}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert!(delivered(&lisa).await.0.is_empty());
+        }
+        world.sound().await;
+    }
+}
+
+#[tokio::test]
+async fn log_objects_are_encrypted_and_retained_as_their_bucket_says() {
+    let world = World::with(|config| config.access_logs.interval = Duration::from_millis(20)).await;
+    let bart = world.bucket("source").await;
+    bart.put("/target", "").header("x-amz-bucket-object-lock-enabled", "true").expect(200).await;
+    let encryption = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
+                      <SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>\
+                      </ServerSideEncryptionConfiguration>";
+    bart.put("/target?encryption", encryption).digested().expect(200).await;
+    let lock = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+                <Mode>GOVERNANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+    bart.put("/target?object-lock", lock).digested().expect(200).await;
+    bart.put("/source?logging", document("target", "")).digested().expect(200).await;
+    bart.head("/source").expect(200).await;
+    let (keys, _) = lines(&bart, 1).await;
+    let reply = bart.head(&format!("/target/{}", keys[0])).expect(200).await;
+    reply.has("x-amz-server-side-encryption", "AES256").has("x-amz-object-lock-mode", "GOVERNANCE");
+    let payer = "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>";
+    bart.put("/target?requestPayment", payer).digested().expect(200).await;
+    let put = bart.put("/source?logging", document("target", "")).digested();
+    put.refused(400, "InvalidTargetBucketForLogging").await;
+}

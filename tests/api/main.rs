@@ -34,6 +34,7 @@ mod encryption;
 #[cfg(feature = "rocksdb")]
 mod encryption_on_disk;
 mod hostile;
+mod inventory;
 mod lifecycle;
 mod listings;
 mod matrix;
@@ -49,6 +50,7 @@ mod ranges;
 mod rename;
 mod replication;
 mod reports;
+mod restore;
 mod search;
 mod sosapi;
 mod support;

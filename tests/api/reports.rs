@@ -1,8 +1,13 @@
 //! `/_/report`: what the store holds, for those who know the secret.
 
+use std::time::{Duration, Instant};
+
 use cloudserver::config::Config;
 
-use crate::support::world::{LISA, World};
+use crate::support::{
+    wire::SOON,
+    world::{LISA, World},
+};
 
 fn with_token(config: &mut Config) {
     config.report_token = Some("secret".to_owned().into());
@@ -50,4 +55,23 @@ async fn the_report_is_for_those_who_know_the_secret() {
         let reply = silent.nobody().get("/_/report").header("x-scal-report-token", token).send().await;
         assert_eq!(reply.status, 403, "without a secret there is no report");
     }
+}
+
+#[tokio::test]
+async fn what_accounts_hold_shows_in_the_metrics() {
+    let world = World::new().await;
+    world.bucket("one").await;
+    world.lisa().put("/two", "").expect(200).await;
+    world.lisa().put("/two/a", "xyz").expect(200).await;
+    let began = Instant::now();
+    // Gauges are filled every few seconds.
+    while world.metric("s3_cloudserver_objects_count").await < 1 {
+        assert!(began.elapsed() < SOON, "the gauges are not filled");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for (name, count) in [("buckets", 1), ("objects", 1), ("versions", 1), ("bytes", 3)] {
+        let name = format!("cloudserver_account_{name}{{account=\"{LISA}\"}}");
+        assert_eq!(world.metric(&name).await, count, "{name}");
+    }
+    assert_eq!(world.metric("s3_cloudserver_buckets_count").await, 2);
 }

@@ -1,11 +1,15 @@
 """boto3: transfer manager, presigned requests, trailers over TLS, versions, resources, both address styles."""
 
 import base64
+import csv
+import gzip
 import hashlib
 import http.client
 import importlib.util
 import io
+import json
 import socket
+import time
 import urllib.parse
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +18,7 @@ import pytest
 
 from conftest import HERE
 from files import MIB, digest, payload, write
+from server import Server
 
 
 @pytest.fixture(scope="session")
@@ -318,3 +323,66 @@ def test_a_listing_of_two_thousand_keys_in_pages(s3, bucket):
     for start in (0, 1000):
         s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed[start : start + 1000], "Quiet": True})
     s3.delete_bucket(Bucket=bucket)
+
+
+@pytest.mark.own_server
+def test_an_inventory_report_is_read_by_pythons_csv_after_a_restart(connect, tmp_path):
+    reports = {"lookSeconds": 1, "rowsPerFile": 100}
+    with Server(tmp_path / "server", settings={"cloudserver": {"inventory": reports}}) as own:
+        s3 = connect(own)
+        for name in ("source", "reports"):
+            s3.create_bucket(Bucket=name)
+        s3.put_bucket_versioning(Bucket="source", VersioningConfiguration={"Status": "Enabled"})
+        keys = [f'{number:04} "a",b+ü' for number in range(350)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key: s3.put_object(Bucket="source", Key=key, Body=key.encode()), keys))
+        s3.delete_object(Bucket="source", Key=keys[0])
+        s3.put_bucket_inventory_configuration(
+            Bucket="source",
+            Id="all",
+            InventoryConfiguration={
+                "Id": "all",
+                "IsEnabled": True,
+                "IncludedObjectVersions": "All",
+                "Schedule": {"Frequency": "Daily"},
+                "OptionalFields": ["Size", "ETag", "LastModifiedDate"],
+                "Destination": {"S3BucketDestination": {"Bucket": "arn:aws:s3:::reports", "Format": "CSV"}},
+            },
+        )
+        own.stop()
+        own.start()
+        manifest = awaited(s3, "reports", "manifest.checksum").replace(".checksum", ".json")
+        manifest = json.loads(s3.get_object(Bucket="reports", Key=manifest)["Body"].read())
+        schema = manifest["fileSchema"].split(", ")
+        rows = []
+        for file in manifest["files"]:
+            body = s3.get_object(Bucket="reports", Key=file["key"])["Body"].read()
+            assert hashlib.md5(body).hexdigest() == file["MD5checksum"]
+            text = gzip.decompress(body).decode()
+            rows += [dict(zip(schema, row, strict=True)) for row in csv.reader(io.StringIO(text))]
+        assert len(manifest["files"]) == 4
+        told = {
+            (urllib.parse.unquote_plus(row["Key"]), row["VersionId"], row["IsLatest"], row["Size"], row["ETag"])
+            for row in rows
+        }
+        listed = set()
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket="source"):
+            for one in page.get("Versions", []):
+                size, etag = str(one["Size"]), one["ETag"].strip('"')
+                listed.add((one["Key"], one["VersionId"], str(one["IsLatest"]).lower(), size, etag))
+            for one in page.get("DeleteMarkers", []):
+                listed.add((one["Key"], one["VersionId"], str(one["IsLatest"]).lower(), "", ""))
+        assert len(rows) == len(listed) == 351
+        assert told == listed
+
+
+def awaited(s3, bucket, end):
+    """The first key with this end, once it is there."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+        found = [key for key in keys if key.endswith(end)]
+        if found:
+            return found[0]
+        time.sleep(0.2)
+    raise AssertionError(f"no {end} in {bucket}")

@@ -20,7 +20,9 @@ enum Name {
     Member { account: String, arn: String },
     /// A canonical id.
     Canonical(String),
-    /// A service of AWS, or a provider of identities: never one of our callers.
+    /// A service, such as `logging.s3.amazonaws.com`: this server's own where it delivers something, never a caller.
+    Service(String),
+    /// A provider of identities: never one of our callers.
     Foreign,
 }
 
@@ -83,7 +85,8 @@ fn name(kind: &str, text: &str) -> Option<Name> {
         "AWS" if text == "*" => Some(Name::Everyone),
         "AWS" => account_or_member(text),
         "CanonicalUser" if !text.contains(['*', '?']) => Some(Name::Canonical(text.to_owned())),
-        "Service" | "Federated" => Some(Name::Foreign),
+        "Service" => Some(Name::Service(text.to_owned())),
+        "Federated" => Some(Name::Foreign),
         _ => None,
     }
 }
@@ -121,6 +124,7 @@ impl Name {
                 *arn == *principal.arn || (principal.user.is_none() && principal.account_number() == Some(account))
             }
             Self::Canonical(id) => whole && !principal.is_anonymous() && principal.account.as_str() == id,
+            Self::Service(name) => principal.delivers_as() == Some(name),
             Self::Foreign => false,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Install, addresses, json};
 use crate::{
-    config::{AccessLogDelivery, Compat, Config, Limits, MinRate, TrustedProxies},
+    config::{AccessLogDelivery, Compat, Config, InventoryReports, Limits, MinRate, TrustedProxies},
     types::Dialect,
 };
 
@@ -244,6 +244,7 @@ fn configured_values_arrive() {
             "journalMaxEntries": 7, "logFormat": "pretty", 
             "compat": {"maxObjectTags": 50, "exposeProcessing": true, "dialect": "ceph"},
             "accessLogs": {"deliverySeconds": 9, "linesPerObject": 5},
+            "inventory": {"lookSeconds": 2, "periodSeconds": 3600, "rowsPerFile": 7},
             "limits": {"connections": 9, "bodyMinBytesPerSecond": 0, "bodyMinRateWindowSeconds": 3, "tlsHandshakeSeconds": 4},
         },
     }));
@@ -261,6 +262,8 @@ fn configured_values_arrive() {
     assert_eq!(config.log.format.as_str(), "pretty");
     assert_eq!(config.compat, Compat { max_object_tags: 50, expose_processing: true, dialect: Dialect::Ceph });
     assert_eq!(config.access_logs, AccessLogDelivery { interval: Duration::from_secs(9), lines: 5 });
+    let period = Some(Duration::from_hours(1));
+    assert_eq!(config.inventory, InventoryReports { look: Duration::from_secs(2), period, rows: 7 });
     let body_min_rate = MinRate { bytes_per_second: 0, window: Duration::from_secs(3) };
     let tls_handshake = Duration::from_secs(4);
     assert_eq!(config.limits, Limits { connections: 9, body_min_rate, tls_handshake, ..Limits::default() });
@@ -277,6 +280,9 @@ fn own_settings_have_rules_too() {
         json!({"compat": {"dialect": "Ceph"}}),
         json!({"compat": {"dialect": true}}),
         json!({"accessLogs": {"deliverySeconds": 0}}),
+        json!({"inventory": {"lookSeconds": 0}}),
+        json!({"inventory": {"periodSeconds": 0}}),
+        json!({"inventory": {"rowsPerFile": 0}}),
         json!({"accessLogs": {"linesPerObject": 100_001}}),
         json!({"limits": {"connections": 0}}),
         json!({"limits": {"bodyIdleSeconds": 0}}),

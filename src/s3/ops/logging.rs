@@ -1,12 +1,14 @@
 //! `GetBucketLogging`, `PutBucketLogging`: where a bucket's access log goes. `crate::logging` delivers it.
 //!
-//! The log is delivered in the name of the target's owner, who must be the owner of the logged bucket, too: so the
-//! owner's own request is the permission, and the target needs no grant to the log delivery group, nor a policy.
+//! Source and target have one owner, as S3 asks for: so the owner's own request is permission enough, and the target needs
+//! no grant to the log delivery group, nor a policy. But its policy may forbid the delivery, then or later.
+
+use std::sync::Arc;
 
 use http::Method;
 
 use crate::{
-    auth::Action,
+    auth::{AccountNumbers, Action, DeliveryService},
     s3::{
         codes::S3Code,
         context::{Context, Directory},
@@ -18,14 +20,30 @@ use crate::{
         request_body::{Digest, RequestBody},
         xml::{Element, XmlError, XmlWriter, read},
     },
-    storage::records::{AclRecord, LogPartition, LoggingRecord},
-    types::{Acl, BucketName, Permission},
+    storage::{
+        EncryptionRequest, Sender,
+        records::{AclRecord, LogPartition, LoggingRecord},
+    },
+    types::{AccountId, Acl, BucketName, ObjectKey, Permission},
 };
 
 /// Largest document: a hundred grants.
 const DOCUMENT: usize = 256 << 10;
 /// Most bytes of the prefix: what follows it must fit into a key.
 const MAX_PREFIX: usize = 512;
+
+/// How the name of a log object goes on: asks whether the target permits such names.
+const SAMPLE: &str = "2000-01-01-00-00-00-0000000000000000";
+
+/// The directory, as deliveries ask it.
+#[derive(Debug)]
+struct Numbers<'a>(&'a dyn Directory);
+
+impl AccountNumbers for Numbers<'_> {
+    fn number_of(&self, account: &AccountId) -> Option<Arc<str>> {
+        self.0.account_number(account)
+    }
+}
 
 /// Returns where a bucket's access log goes; nothing where it is not kept.
 #[derive(Debug)]
@@ -85,7 +103,7 @@ impl Operation for PutBucketLogging {
             return Err(S3Code::AccessDenied.into());
         }
         if let Some(logging) = &logging {
-            check_target(&cx, &self.name, &logging.target_bucket).await?;
+            check_target(&cx, &self.name, logging).await?;
         }
         cx.storage.update_bucket(&self.name, |bucket| bucket.logging.clone_from(&logging)).await?;
         Ok(Plain::ok())
@@ -94,7 +112,8 @@ impl Operation for PutBucketLogging {
 
 /// The target belongs to the owner of the logged bucket and is at the same place. What belongs to others looks as if
 /// it were not there.
-async fn check_target(cx: &Context, source: &BucketName, target: &str) -> S3Result<()> {
+async fn check_target(cx: &Context, source: &BucketName, logging: &LoggingRecord) -> S3Result<()> {
+    let target = logging.target_bucket.as_str();
     let refused = || S3Error::from(S3Code::InvalidTargetBucketForLogging).with("TargetBucket", target);
     let source = cx.bucket(source).await?;
     let name = BucketName::new(target).map_err(|_| refused())?;
@@ -113,7 +132,16 @@ async fn check_target(cx: &Context, source: &BucketName, target: &str) -> S3Resu
         )
         .with("TargetBucket", name.as_str()));
     }
-    Ok(())
+    // S3 user guide, "Using Requester Pays buckets": such a bucket cannot be a target.
+    if target.record.requester_pays {
+        return Err(refused());
+    }
+    let key = format!("{}{SAMPLE}", logging.target_prefix);
+    let key = ObjectKey::new(&key).map_err(|_| refused())?;
+    let numbers = Numbers(cx.directory.as_ref());
+    let sender =
+        Sender { service: DeliveryService::Logs, source: &source.name, owner: &source.owner, numbers: &numbers };
+    if sender.may_write(&target, &key, &EncryptionRequest::BucketDefault, cx.now) { Ok(()) } else { Err(refused()) }
 }
 
 pub(in crate::s3) fn parse(root: &Element<'_>, directory: &dyn Directory) -> S3Result<Option<LoggingRecord>> {
@@ -190,10 +218,7 @@ pub(in crate::s3) fn write(xml: &mut XmlWriter, logging: &LoggingRecord, directo
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::types::AccountId;
 
     #[derive(Debug)]
     struct Everybody;

@@ -8,11 +8,13 @@ use crate::types::{UploadId, VersionSelector};
 mod cursor;
 mod fold;
 mod objects;
+mod records;
 mod search;
 mod uploads;
 mod versions;
 
 pub use objects::ObjectEntry;
+pub use records::{RecordEntry, Which};
 pub use search::{Pick, SearchLimit};
 pub(super) use uploads::numbered;
 pub use uploads::{PartPage, UploadEntry};

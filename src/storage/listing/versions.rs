@@ -46,14 +46,14 @@ impl Item for VersionEntry {
 }
 
 /// A row of either table.
-struct Row {
-    key: Vec<u8>,
-    value: Bytes,
-    is_latest: bool,
+pub(super) struct Row {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Bytes,
+    pub(super) is_latest: bool,
 }
 
 /// The two walks, merged.
-struct Walk {
+pub(super) struct Walk {
     current: Cursor,
     older: Cursor,
     /// The key whose newest version has been passed.
@@ -88,7 +88,7 @@ impl Storage {
 }
 
 impl Walk {
-    async fn new(
+    pub(super) async fn new(
         view: Arc<dyn MetadataView>,
         bucket: BucketId,
         fold: &Fold<'_>,
@@ -113,7 +113,7 @@ impl Walk {
         })
     }
 
-    async fn next(&mut self, wanted: usize) -> StorageResult<Option<Row>> {
+    pub(super) async fn next(&mut self, wanted: usize) -> StorageResult<Option<Row>> {
         let older = match self.older.peek(wanted).await? {
             Some((row, _)) => Some(split(row)?),
             None => None,

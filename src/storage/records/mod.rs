@@ -12,6 +12,7 @@ mod annotation;
 mod bucket;
 mod configuration;
 mod encryption;
+mod inventory;
 mod journal;
 mod lock;
 mod object;
@@ -27,6 +28,7 @@ pub use configuration::{
     NoncurrentTransitionRecord, TransitionRecord,
 };
 pub use encryption::{BucketEncryption, EncryptionMode, EncryptionRecord};
+pub use inventory::{InventoryFile, InventoryRecord, InventoryRun};
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
 pub use lock::{ObjectLockRecord, PeriodRecord};
 pub use object::{

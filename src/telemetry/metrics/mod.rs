@@ -11,9 +11,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
+mod accounts;
+mod inventory;
 mod process;
 mod requests;
 
+pub use accounts::{AccountMetrics, Held};
+pub use inventory::InventoryMetrics;
 pub use requests::{RequestMetrics, RequestSample};
 
 /// Why a request or connection was turned away, as the `reason` label.
@@ -42,6 +46,12 @@ pub struct Metrics {
     pub objects: Gauge,
     /// Garbage records not yet collected.
     pub garbage_pending: Gauge,
+    /// Lines of buckets' access logs that never came into their target bucket.
+    pub access_lines_dropped: Counter,
+    /// Inventory reports.
+    pub inventory: InventoryMetrics,
+    /// What accounts hold.
+    pub accounts: AccountMetrics,
     /// Metadata batches committed.
     pub commits: Counter,
     /// Syncs of the metadata log: fewer than commits where commits are grouped.
@@ -80,6 +90,9 @@ impl Default for Metrics {
             buckets: Gauge::default(),
             objects: Gauge::default(),
             garbage_pending: Gauge::default(),
+            access_lines_dropped: Counter::default(),
+            inventory: InventoryMetrics::default(),
+            accounts: AccountMetrics::default(),
             commits: Counter::default(),
             wal_syncs: Counter::default(),
             disk: Disk::default(),
@@ -105,6 +118,10 @@ impl Metrics {
         ours.register("panics", "Panics caught while serving", self.panics.clone());
         ours.register("tls_handshake_failures", "Failed TLS handshakes", self.tls_failures.clone());
         ours.register("garbage_pending", "Garbage records not yet collected", self.garbage_pending.clone());
+        let dropped = self.access_lines_dropped.clone();
+        ours.register("access_log_lines_dropped", "Lines of access logs that were not delivered", dropped);
+        self.inventory.register(ours);
+        self.accounts.register(ours);
         ours.register("commits", "Metadata batches committed", self.commits.clone());
         ours.register("wal_syncs", "Syncs of the metadata log", self.wal_syncs.clone());
         self.registry.register_collector(Box::new(self.requests.clone()));

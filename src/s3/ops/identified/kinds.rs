@@ -145,6 +145,11 @@ impl Kind for Inventory {
             }
         }
         let Some(destination) = find(document, &["Destination", "S3BucketDestination"]) else { return Ok(()) };
+        let format = child(&destination.children, "Format").map(|format| format.text.as_str()).unwrap_or_default();
+        if format != "CSV" {
+            let message = "Inventory reports are written as CSV; this format is not implemented.";
+            return Err(S3Error::new(crate::s3::codes::S3Code::NotImplemented, message).with("Format", format));
+        }
         if child(&destination.children, "Encryption").is_some_and(|encryption| encryption.children.len() != 1) {
             return Err(crate::s3::codes::S3Code::MalformedXML.into());
         }

@@ -1,7 +1,7 @@
 //! Configurations with ids, of which a bucket may have a thousand each: analytics, intelligent tiering, inventory,
 //! metrics. Four kinds, and for each of them get, put, list and delete.
 //!
-//! They are checked and kept. This release writes no reports and moves nothing by them.
+//! They are checked and kept. Reports are written by inventories alone ([`crate::inventory`]); nothing is moved by any.
 
 mod kinds;
 
