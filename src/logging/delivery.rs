@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{LogSettings, name};
 use crate::{
+    kms::KmsError,
     storage::{
         Attributes, Bucket, LinePlace, PutObject, Storage, StorageError, StorageResult, WriteCondition,
         records::{AccessLines, ContentHeaders, JournalOp, LogPartition, LoggingRecord},
@@ -67,7 +68,11 @@ async fn bound(storage: &Storage, last: LinePlace) -> StorageResult<()> {
 fn passes(error: &StorageError) -> bool {
     matches!(
         error,
-        StorageError::Metadata(_) | StorageError::Data(_) | StorageError::Contention | StorageError::UnknownLocation(_)
+        StorageError::Metadata(_)
+            | StorageError::Data(_)
+            | StorageError::Contention
+            | StorageError::UnknownLocation(_)
+            | StorageError::Kms(KmsError::Unavailable(_))
     )
 }
 

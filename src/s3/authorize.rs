@@ -30,6 +30,7 @@ pub(super) fn write_needs(object: &ObjectRef, head: &Head) -> Vec<Need> {
     let lists = |name: &str| super::grants::value(head, name).is_some();
     let written = |action| Need { action, target: Target::Written(object.clone()) };
     let mut needs = vec![object.need(Action::PutObject)];
+    needs.extend(match_need(object, head));
     if says("x-amz-tagging") {
         needs.push(written(Action::PutObjectTagging));
     }
@@ -37,6 +38,14 @@ pub(super) fn write_needs(object: &ObjectRef, head: &Head) -> Vec<Need> {
         needs.push(written(Action::PutObjectAcl));
     }
     needs
+}
+
+/// What comparing the tag of what is there needs: the permission to read it (S3 user guide, "Conditional requests"). Who
+/// may only write learns no tag by trying.
+pub(super) fn match_need(object: &ObjectRef, head: &Head) -> Option<Need> {
+    head.headers.contains_key("if-match").then_some(())?;
+    let asks_tag = head.header("if-match").is_none_or(|text| text.trim() != "*");
+    asks_tag.then(|| object.need(Action::GetObject))
 }
 
 impl Context {

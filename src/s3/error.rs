@@ -318,6 +318,9 @@ impl From<StorageError> for S3Error {
             StorageError::AppendEncrypted => {
                 Self::new(S3Code::NotImplemented, "Appending to encrypted objects is not implemented.")
             }
+            StorageError::AnnotationKey => {
+                Self::request("Objects encrypted with customer-provided keys (SSE-C) cannot have annotations.")
+            }
             StorageError::Kms(e) => e.into(),
             StorageError::Vanished
             | StorageError::UnknownLocation(_)

@@ -153,7 +153,10 @@ impl RequestFacts<'_> {
     fn is_listing(&self) -> bool {
         matches!(
             self.asked.action,
-            Action::ListBucket | Action::ListBucketVersions | Action::ListBucketMultipartUploads
+            Action::ListBucket
+                | Action::ListBucketVersions
+                | Action::ListBucketMultipartUploads
+                | Action::MetadataSearch
         )
     }
 

@@ -16,6 +16,7 @@ use super::{
     FailedCondition, Storage, StorageError, StorageResult,
     buckets::Bucket,
     change::{Change, signed, upload_id},
+    encryption::{Encryption, EncryptionRequest, seal_text},
     keys,
     objects::ATTEMPTS,
     records::{AnnotationRecord, ChecksumRecord, JournalOp, ObjectRecord, Pending, Record},
@@ -40,8 +41,6 @@ pub struct NewAnnotation {
     pub name: String,
     /// Its text.
     pub payload: Bytes,
-    /// Its tag.
-    pub etag: ETag,
     /// Its checksum.
     pub checksum: ChecksumRecord,
 }
@@ -63,6 +62,8 @@ pub struct CopiedAnnotations {
     id: UploadId,
     count: u32,
     bytes: u64,
+    /// One key for all of them; each has an id of its own, so none shares what is derived.
+    encryption: Option<Encryption>,
     settled: AtomicBool,
 }
 
@@ -154,13 +155,15 @@ impl Storage {
             let row = keys::annotation(id, &new.name);
             let old = self.inner.metadata.get(Namespace::of(Table::Parts, bucket.id), &row).await?;
             let now = self.inner.clock.now();
-            let annotation = AnnotationRecord {
+            let mut annotation = AnnotationRecord {
                 size: new.payload.len() as u64,
-                etag: new.etag.as_str().to_owned(),
                 checksum: Some(new.checksum.clone()),
                 modified_ms: now.as_millis(),
                 body: body.clone(),
+                ..AnnotationRecord::default()
             };
+            let made = self.encryption_beside(&bucket, &record).await?;
+            let payload = seal_text(made.as_ref(), &mut annotation, &new.payload)?;
             let mut change = Change::new(&bucket);
             let (parts, bodies) = (change.ns(Table::Parts), change.ns(Table::Bodies));
             change.batch.unchanged(parts, row.clone(), old.as_ref());
@@ -173,7 +176,7 @@ impl Storage {
             record.annotation_bytes += annotation.size;
             record.annotation_changes += 1;
             change.usage.bytes += signed(annotation.size);
-            change.batch.put(parts, row, annotation.to_bytes()).put(bodies, body.clone(), new.payload.clone());
+            change.batch.put(parts, row, annotation.to_bytes()).put(bodies, body.clone(), payload);
             found.amend(&mut change, key, &record);
             change.tell(JournalOp::VersionChanged, key.as_str(), Some(record.version_id()), now);
             match self.commit(change, None).await {
@@ -238,7 +241,8 @@ impl Storage {
             let bodies = Namespace::of(Table::Bodies, bucket.id);
             // Replaced between the two reads: what took its place is read.
             if let Some(payload) = self.inner.metadata.get(bodies, &annotation.body).await? {
-                return Ok((annotation, payload));
+                let text = self.open_text(bucket, &annotation, payload).await?;
+                return Ok((annotation, text));
             }
         }
         Err(StorageError::Contention)
@@ -276,11 +280,12 @@ impl Storage {
     /// there are none. They belong to nobody until that object is written.
     ///
     /// # Errors
-    /// [`StorageError::Contention`] where they change meanwhile.
+    /// [`StorageError::Contention`] where they change meanwhile; [`StorageError::AnnotationKey`] where that object is to
+    /// be encrypted with its client's key.
     pub async fn copy_annotations(
         &self,
         (source, key, record): (&Bucket, &ObjectKey, &ObjectRecord),
-        bucket: &Bucket,
+        (bucket, asked): (&Bucket, &EncryptionRequest),
     ) -> StorageResult<Option<Arc<CopiedAnnotations>>> {
         let Some(from) = upload_id(&record.annotation_id).filter(|_| record.annotation_count > 0) else {
             return Ok(None);
@@ -291,6 +296,7 @@ impl Storage {
             id: self.inner.ids.upload_id(),
             count: 0,
             bytes: 0,
+            encryption: self.encryption_beside_new(bucket, asked).await?,
             settled: AtomicBool::new(false),
         };
         let mut range = keys::annotations_of(from);
@@ -327,7 +333,9 @@ impl Storage {
             let mut annotation = AnnotationRecord::from_bytes(stored)?;
             let payload = self.inner.metadata.get(Namespace::of(Table::Bodies, source.id), &annotation.body).await?;
             let payload = payload.ok_or(StorageError::Contention)?;
+            let text = self.open_text(source, &annotation, payload).await?;
             annotation.body = Bytes::copy_from_slice(&self.inner.ids.body_id());
+            let payload = seal_text(copied.encryption.as_ref(), &mut annotation, &text)?;
             change.batch.put(bodies, annotation.body.clone(), payload);
             change.batch.put(parts, keys::annotation(copied.id, name), annotation.to_bytes());
             copied.count += 1;

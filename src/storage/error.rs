@@ -160,6 +160,9 @@ pub enum StorageError {
     /// Nothing can be appended to an encrypted object, nor created encrypted by an append.
     #[error("an append to or of an encrypted object")]
     AppendEncrypted,
+    /// An object that is encrypted with its client's key has no annotations.
+    #[error("an annotation of an object that is encrypted with its client's key")]
+    AnnotationKey,
     /// The key manager could not do it.
     #[error(transparent)]
     Kms(#[from] KmsError),

@@ -126,3 +126,52 @@ async fn a_copy_takes_the_annotations_unless_they_are_excluded() {
     refused(&world, bart.put("/bkt/full", "").header("x-amz-copy-source", "/bkt/copy"), 429, "QuotaExceeded").await;
     world.sound().await;
 }
+
+#[tokio::test]
+async fn annotations_are_encrypted_as_their_object_is_and_a_clients_key_allows_none() {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    use md5::{Digest as _, Md5};
+
+    let world = World::new().await;
+    let bart = world.bucket("bkt").await;
+    let sealed = [("x-amz-server-side-encryption", "AES256")];
+    let kms = [("x-amz-server-side-encryption", "aws:kms")];
+    let note = |key: &str| format!("/bkt/{key}?annotation&annotationName=n");
+    bart.put("/bkt/plain", "body").expect(200).await;
+    bart.put("/bkt/sealed", "body").headers(&sealed).expect(200).await;
+    bart.put("/bkt/kms", "body").headers(&kms).expect(200).await;
+    let text = "x".repeat(70_000);
+    for key in ["plain", "sealed", "kms"] {
+        let tag = bart.put(&note(key), &text).expect(200).await.etag();
+        let digest = format!("\"{}\"", hex::encode(Md5::digest(&text)));
+        assert_eq!(tag == digest, key != "kms", "{key}");
+    }
+    // Copies from every kind to every kind, a rename, another key.
+    for from in ["plain", "sealed", "kms"] {
+        for (kind, headers) in [("plain", &[][..]), ("sealed", &sealed), ("kms", &kms)] {
+            let to = format!("{from}-{kind}");
+            let copy = bart.put(&format!("/bkt/{to}"), "").headers(headers);
+            copy.header("x-amz-copy-source", format!("/bkt/{from}")).expect(200).await;
+            bart.get(&note(&to)).expect(200).await.body_is(&text);
+        }
+    }
+    bart.put("/bkt/moved?renameObject", "").header("x-amz-rename-source", "kms-sealed").expect(200).await;
+    bart.get(&note("moved")).expect(200).await.body_is(&text);
+    let listed = bart.get("/bkt/moved?annotation").expect(200).await;
+    assert_eq!(listed.tags("Size"), ["70000"]);
+    bart.put(&note("moved"), "short").expect(200).await;
+    bart.get(&note("moved")).expect(200).await.body_is("short");
+    // With a client's key there is nobody to open them for those who may read them.
+    let (key, md5) = (BASE64_STANDARD.encode([7; 32]), BASE64_STANDARD.encode(Md5::digest([7; 32])));
+    let customer = [
+        ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
+        ("x-amz-server-side-encryption-customer-key", key.as_str()),
+        ("x-amz-server-side-encryption-customer-key-md5", md5.as_str()),
+    ];
+    bart.put("/bkt/hers", "body").headers(&customer).expect(200).await;
+    refused(&world, bart.put(&note("hers"), "text"), 400, "InvalidRequest").await;
+    let copy = || bart.put("/bkt/copy", "").headers(&customer).header("x-amz-copy-source", "/bkt/plain");
+    refused(&world, copy(), 400, "InvalidRequest").await;
+    copy().header("x-amz-object-annotation-directive", "EXCLUDE").expect(200).await;
+    world.sound().await;
+}

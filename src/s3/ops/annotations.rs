@@ -86,7 +86,7 @@ impl Operation for PutObjectAnnotation {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObjectAnnotation)]
+        pick(&self.object, Action::PutObjectAnnotation, Action::PutObjectVersionAnnotation)
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Document> {
@@ -95,7 +95,6 @@ impl Operation for PutObjectAnnotation {
         let new = NewAnnotation {
             name: self.name,
             payload,
-            etag: ETag::from_md5(digests.md5),
             checksum: ChecksumRecord::new(&digests.checksum, ChecksumType::FullObject, 0),
         };
         let place = (&self.object.key, self.object.version);
@@ -122,7 +121,7 @@ impl Operation for GetObjectAnnotation {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::GetObjectAnnotation)]
+        pick(&self.object, Action::GetObjectAnnotation, Action::GetObjectVersionAnnotation)
     }
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Payload> {
@@ -210,7 +209,7 @@ impl Operation for DeleteObjectAnnotation {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::DeleteObjectAnnotation)]
+        pick(&self.object, Action::DeleteObjectAnnotation, Action::DeleteObjectVersionAnnotation)
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
@@ -269,6 +268,11 @@ fn name(head: &Head) -> S3Result<String> {
         return Err(S3Code::InvalidAnnotationName.into());
     }
     Ok(name.to_owned())
+}
+
+/// The need of the current version, or of one that is named.
+fn pick(object: &ObjectRef, current: Action, version: Action) -> Vec<Need> {
+    vec![object.need(if object.version.is_some() { version } else { current })]
 }
 
 /// The tag that the object must have.

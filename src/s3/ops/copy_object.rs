@@ -26,7 +26,7 @@ use crate::{
         xml::write::XmlWriter,
     },
     storage::{
-        Attributes, Bucket, CopiedAnnotations, PutObject as Put, StorageError, WriteCondition,
+        Attributes, Bucket, CopiedAnnotations, EncryptionRequest, PutObject as Put, StorageError, WriteCondition,
         records::{ChecksumRecord, JournalOp, ObjectRecord},
     },
     types::{BucketName, ChecksumAlgorithm, IncomingBody},
@@ -139,6 +139,13 @@ impl CopySource {
     fn tags_need(&self) -> Need {
         let versioned = self.object.version.is_some();
         let action = if versioned { Action::GetObjectVersionTagging } else { Action::GetObjectTagging };
+        Need { action, target: Target::Source(self.object.clone()) }
+    }
+
+    /// The permission to read its annotations.
+    fn annotations_need(&self) -> Need {
+        let versioned = self.object.version.is_some();
+        let action = if versioned { Action::GetObjectVersionAnnotation } else { Action::GetObjectAnnotation };
         Need { action, target: Target::Source(self.object.clone()) }
     }
 
@@ -259,7 +266,7 @@ impl Operation for CopyObject {
         let mut attributes = self.attributes(&cx, &bucket, &source.record)?;
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
         let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
-        attributes.annotations = self.annotations(&mut cx, &bucket, &source).await?;
+        attributes.annotations = self.annotations(&mut cx, (&bucket, &attributes.encryption), &source).await?;
         let body = self.source.body(&cx, &source, 0..source.record.size, checksum).await?;
         let key = self.object.key;
         let put = Put {
@@ -290,16 +297,16 @@ impl CopyObject {
     async fn annotations(
         &self,
         cx: &mut Context,
-        bucket: &Bucket,
+        (bucket, encryption): (&Bucket, &EncryptionRequest),
         source: &OpenSource,
     ) -> S3Result<Option<Arc<CopiedAnnotations>>> {
         if self.annotations == Annotations::Exclude || source.record.annotation_count == 0 {
             return Ok(None);
         }
-        cx.authorize(&self.source.object.need(Action::GetObjectAnnotation)).await?;
+        cx.authorize(&self.source.annotations_need()).await?;
         cx.authorize(&self.object.need(Action::PutObjectAnnotation)).await?;
         let from = (&*source.bucket, &self.source.object.key, &source.record);
-        Ok(cx.storage.copy_annotations(from, bucket).await?)
+        Ok(cx.storage.copy_annotations(from, (bucket, encryption)).await?)
     }
 
     /// Tags go along only where the caller may read them there and set them here (S3 reference, "`CopyObject`").

@@ -34,9 +34,11 @@ use crate::{
 
 mod chunks;
 mod stream;
+mod texts;
 
 pub(super) use chunks::sealed_size;
 pub(super) use stream::{opened, seal_whole, sealed};
+pub(super) use texts::seal_text;
 
 /// What a write asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,9 +143,14 @@ impl Storage {
                 return Ok(Some(seal_object_key(bucket.id, record, customer, key)?));
             }
         };
+        self.fresh_key(bucket.id, record).await.map(Some)
+    }
+
+    /// A new key, sealed by the key manager as the record says.
+    async fn fresh_key(&self, bucket: BucketId, record: EncryptionRecord) -> StorageResult<Encryption> {
         let made = self.inner.kms.generate(key_name(&record.key_id)?).await?;
         let record = EncryptionRecord { wrapped: made.wrapped, ..record };
-        Ok(Some(seal_object_key(bucket.id, record, &made.key, SecretKey::random()?)?))
+        seal_object_key(bucket, record, &made.key, SecretKey::random()?)
     }
 
     fn key_id(&self, named: Option<&str>) -> String {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::object::ChecksumRecord;
+use super::{encryption::EncryptionRecord, object::ChecksumRecord};
 use crate::types::{ETag, Timestamp};
 
 /// A named text of a version; the name is in the key.
@@ -23,6 +23,9 @@ pub struct AnnotationRecord {
     /// Key of the text in the table of bodies.
     #[prost(bytes = "bytes", tag = "5")]
     pub body: Bytes,
+    /// How the text is encrypted: with a key of its own, sealed as the object's was when the text was written.
+    #[prost(message, optional, tag = "6")]
+    pub encryption: Option<EncryptionRecord>,
 }
 
 impl AnnotationRecord {

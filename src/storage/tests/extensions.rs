@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     storage::{
-        Append, Attributes, Bucket, NewAnnotation, PutObject, Rename, StorageError, StorageResult, WriteCondition,
+        Append, Attributes, Bucket, EncryptionRequest, NewAnnotation, PutObject, Rename, StorageError, StorageResult, WriteCondition,
         listing::ListQuery,
         records::{ChecksumRecord, JournalOp, ObjectRecord, Versioning},
     },
-    types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectKey, VersionSelector},
+    types::{Checksum, ChecksumAlgorithm, ChecksumType, ObjectKey, VersionSelector},
 };
 
 fn key(text: &str) -> ObjectKey {
@@ -27,7 +27,6 @@ fn annotation(name: &str, text: &str) -> NewAnnotation {
     NewAnnotation {
         name: name.to_owned(),
         payload: Bytes::copy_from_slice(text.as_bytes()),
-        etag: ETag::new("tag"),
         checksum: ChecksumRecord::new(&checksum, ChecksumType::FullObject, 0),
     }
 }
@@ -66,7 +65,7 @@ async fn rename(world: &World, bucket: &Arc<Bucket>, from: &str, to: &str) -> St
 /// A copy with its annotations, or one that is given up before it is written.
 async fn copy(world: &World, bucket: &Arc<Bucket>, from: &str, to: &str, write: bool) -> StorageResult<()> {
     let record = world.storage.version(bucket, &key(from), None).await?;
-    let annotations = world.storage.copy_annotations((bucket, &key(from), &record), bucket).await?;
+    let annotations = world.storage.copy_annotations((bucket, &key(from), &record), (bucket, &EncryptionRequest::BucketDefault)).await?;
     let bytes = world.get(bucket, from, None).await?;
     if write {
         let put = PutObject {
@@ -200,7 +199,8 @@ async fn copies_of_annotations_that_a_crash_left_are_removed_at_the_next_start()
     world.storage.put_annotation(&bucket, (&key("a"), None), &annotation("n", "text"), None).await.unwrap();
     drop(record);
     let record = world.storage.version(&bucket, &key("a"), None).await.unwrap();
-    let copied = world.storage.copy_annotations((&bucket, &key("a"), &record), &bucket).await.unwrap();
+    let to = (&*bucket, &EncryptionRequest::BucketDefault);
+    let copied = world.storage.copy_annotations((&bucket, &key("a"), &record), to).await.unwrap();
     // A process that is killed drops nothing: the copies are held to the end.
     let world = world.restarted();
     assert_eq!(world.storage.recover().await.unwrap(), 1);
