@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     auth::{self, Action, BucketFacts, Decision, ObjectFacts, PolicyFacts, Resource},
-    storage::{Bucket, StorageError},
+    storage::{Bucket, StorageError, records::ObjectRecord},
     types::{AccountId, Acl, BucketName, UploadId},
 };
 
@@ -99,6 +99,9 @@ impl Context {
         if !action.needs_object() && !asks_tags {
             return self.judge(bucket, asked, None);
         }
+        if action.needs_object() {
+            self.judged.push((object.clone(), action));
+        }
         match self.storage.version(bucket, &object.key, object.version).await {
             Ok(record) => {
                 let (owner, acl) = (record.owner(), record.acl());
@@ -117,6 +120,16 @@ impl Context {
             }
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// Whether what is there now may be read, too: it may have come, or have been replaced, since the request was judged.
+    pub(super) fn still_allows(&self, bucket: &Bucket, object: &ObjectRef, record: &ObjectRecord) -> bool {
+        let (owner, acl) = (record.owner(), record.acl());
+        let found = ObjectFacts { owner: &owner, acl: &acl };
+        self.judged.iter().filter(|(known, _)| known == object).all(|(_, action)| {
+            let asked = Asked { record: Some(record), ..Asked::of_object(*action, object) };
+            self.judge(bucket, asked, Some(&found)).is_ok()
+        })
     }
 
     /// Who may not list must not learn what is there: 403 stands for 404 then. The operation itself finds out again

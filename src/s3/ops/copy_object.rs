@@ -164,6 +164,9 @@ impl CopySource {
             StorageError::NoSuchKey(_) => S3Error::from(S3Code::NoSuchKey).with("Key", self.object.key.as_str()),
             other => missing(cx, other),
         })?;
+        if !cx.still_allows(&bucket, &self.object, &record) {
+            return Err(S3Code::AccessDenied.into());
+        }
         encryption::guarded_key(&cx.head, &cx.settings, KeyOf::CopySource)?;
         cx.storage.check_customer_key(bucket.id, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {

@@ -131,3 +131,42 @@ async fn words_that_an_operation_ignores_do_not_meet_a_policy() {
     refused(&world, batch().header("if-match", "*"), 501, "NotImplemented").await;
     bart.get("/bkt/plain").expect(200).await.body_is("plain");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_comes_after_the_judgement_is_judged_too() {
+    let world = World::new().await;
+    let bart = world.bucket("bkt").await;
+    // She may learn what is there, and read nothing of it.
+    policy(&bart, "bkt", &on("Allow", LISA, "s3:ListBucket", &["bkt"], "{}")).expect(204).await;
+    let lisa = world.lisa();
+    lisa.put("/hers", "").expect(200).await;
+    let coming_and_going = async {
+        for _ in 0..400 {
+            bart.put("/bkt/x", "secret").expect(200).await;
+            bart.delete("/bkt/x").expect(204).await;
+        }
+    };
+    let mut readers = tokio::task::JoinSet::new();
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    for reader in 0..6 {
+        let (lisa, done) = (world.lisa(), std::sync::Arc::clone(&done));
+        readers.spawn(async move {
+            let mut seen = std::collections::BTreeMap::new();
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let reply = if reader % 2 == 0 {
+                    lisa.get("/bkt/x").send().await
+                } else {
+                    lisa.put(&format!("/hers/{reader}"), "").header("x-amz-copy-source", "bkt/x").send().await
+                };
+                *seen.entry(reply.status).or_insert(0_usize) += 1;
+            }
+            seen
+        });
+    }
+    coming_and_going.await;
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    while let Some(seen) = readers.join_next().await {
+        let seen = seen.unwrap();
+        assert!(seen.keys().all(|status| [403, 404].contains(status)), "{seen:?}");
+    }
+}
