@@ -277,6 +277,75 @@ async fn no_row_breaks_and_the_counters_are_exact_after_all_of_them() {
     assert!(world.blobs().await.is_empty(), "blobs are left");
 }
 
+/// One of everything that changes what a bucket holds. Whatever is refused is refused by the quota, or because another
+/// was faster.
+async fn write_somehow(bart: &Client, name: u64, dice: &mut Dice) {
+    let (mine, other) = (format!("/tight/k{name}"), format!("tight/k{}", dice.roll() % 64));
+    let text = "x".repeat(usize::try_from(dice.roll() % 300).unwrap());
+    let reply = match dice.roll() % 9 {
+        0 | 1 => bart.put(&mine, &text).send().await,
+        2 => bart.put(&mine, "").header("x-amz-copy-source", &other).send().await,
+        3 => {
+            let now = bart.head(&mine).send().await;
+            let size = now.header("content-length").filter(|_| now.status == 200).unwrap_or("0").to_owned();
+            bart.put(&mine, &text).header("x-amz-write-offset-bytes", size).send().await
+        }
+        4 => {
+            let source = dice.roll() % 64;
+            bart.put(&format!("{mine}?renameObject"), "").header("x-amz-rename-source", format!("k{source}")).send().await
+        }
+        5 => bart.put(&format!("{mine}?annotation&annotationName=n{}", dice.roll() % 3), &text).send().await,
+        6 => bart.delete(&mine).send().await,
+        _ => {
+            let begun = bart.post(&format!("{mine}?uploads"), "").send().await;
+            let Some(id) = begun.tag("UploadId") else { return };
+            let part = bart.put(&format!("{mine}?partNumber=1&uploadId={id}"), &text).send().await;
+            let tag = part.header("etag").unwrap_or("none").to_owned();
+            let list = format!("<Part><PartNumber>1</PartNumber><ETag>{tag}</ETag></Part>");
+            let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
+            let end = || bart.post(&format!("{mine}?uploadId={id}"), &list);
+            // Asked twice at once, it happens once.
+            let twice = (end(), end());
+            let (one, two) = tokio::join!(twice.0.send(), twice.1.send());
+            if one.status != 200 && two.status != 200 {
+                bart.delete(&format!("{mine}?uploadId={id}")).send().await;
+            }
+            one
+        }
+    };
+    assert!(reply.status < 500, "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_writers_of_every_kind_keep_the_quota_and_the_counters() {
+    const LIMIT: i64 = 6000;
+    let world = World::small_parts().await;
+    let bart = world.bucket("tight").await;
+    bart.put("/tight?quota", format!(r#"{{"quota": {LIMIT}}}"#)).expect(200).await;
+    let bucket = world.storage().bucket(&BucketName::new("tight").unwrap()).await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for name in 0..64 {
+        let bart = world.bart();
+        writers.spawn(async move {
+            let mut dice = Dice(name * 7919);
+            for _ in 0..12 {
+                write_somehow(&bart, name % 16, &mut dice).await;
+            }
+        });
+    }
+    let mut largest = 0;
+    while let Some(ended) = writers.join_next().await {
+        ended.unwrap();
+        let usage = world.storage().usage(&bucket).await.unwrap();
+        assert!(usage.stored_bytes() <= LIMIT && usage.bytes >= 0 && usage.upload_bytes >= 0, "{usage:?}");
+        largest = largest.max(usage.stored_bytes());
+    }
+    assert!(largest > LIMIT / 2, "{largest} bytes are no race for {LIMIT}");
+    clear(&world, &bart, "tight").await;
+    world.sound().await;
+    assert!(world.blobs().await.is_empty(), "blobs are left");
+}
+
 #[tokio::test]
 async fn no_row_lets_a_stranger_in_or_tells_what_exists() {
     let world = World::new().await;

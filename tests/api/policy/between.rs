@@ -170,3 +170,42 @@ async fn what_comes_after_the_judgement_is_judged_too() {
         assert!(seen.keys().all(|status| [403, 404].contains(status)), "{seen:?}");
     }
 }
+
+#[tokio::test]
+async fn paths_of_the_server_hide_no_keys_of_a_bucket() {
+    let world = World::new().await;
+    let bart = world.bucket("bkt").await;
+    for key in ["_/report", "_/healthcheck", "_/healthcheck/deep", "_/veeam/bkt/system.xml"] {
+        bart.put(&format!("/{key}"), key).host("bkt.localhost").expect(200).await;
+        bart.get(&format!("/{key}")).host("bkt.localhost").expect(200).await.body_is(key);
+        bart.get(&format!("/bkt/{key}")).expect(200).await.body_is(key);
+    }
+    world.nobody().get("/_/healthcheck").expect(200).await;
+}
+
+#[tokio::test]
+async fn conditional_writes_can_be_enforced_and_uploads_still_begin() {
+    let world = World::small_parts().await;
+    let bart = world.bucket("bkt").await;
+    let allow = statement("Allow", LISA, "s3:*", "bkt");
+    let enforced = r#"{"Null":{"s3:if-none-match":"true"},"Bool":{"s3:ObjectCreationOperation":"true"}}"#;
+    let deny = on("Deny", LISA, "s3:PutObject", &["bkt/*"], enforced);
+    policy(&bart, "bkt", &format!("{allow},{deny}")).expect(204).await;
+    let lisa = world.lisa();
+    lisa.put("/bkt/a", "x").header("if-none-match", "*").expect(200).await;
+    let begun = lisa.post("/bkt/b?uploads", "").expect(200).await.tag("UploadId").unwrap();
+    let tag = lisa.put(&format!("/bkt/b?partNumber=1&uploadId={begun}"), "part").expect(200).await.etag();
+    let list = format!("<Part><PartNumber>1</PartNumber><ETag>{tag}</ETag></Part>");
+    let end = || {
+        let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
+        lisa.post(&format!("/bkt/b?uploadId={begun}"), list)
+    };
+    refused(&world, end(), 403, "AccessDenied").await;
+    end().header("if-none-match", "*").expect(200).await;
+    // What looks like a part, and is none, is a write.
+    for query in ["", "?partNumber=1"] {
+        refused(&world, lisa.put(&format!("/bkt/a{query}"), "y"), 403, "AccessDenied").await;
+    }
+    let copy = lisa.put("/bkt/c", "").header("x-amz-copy-source", "bkt/a");
+    refused(&world, copy, 403, "AccessDenied").await;
+}
