@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests")]
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
 use cloudserver::s3::{
     operation::{Pattern, Scope},
@@ -14,6 +14,8 @@ struct Marks(&'static str, &'static str);
 
 const OPERATIONS_PART: Marks =
     Marks("<!-- operations: made from the table in src/s3/table.rs -->\n", "<!-- end of operations -->\n");
+const S3_TESTS_PART: Marks =
+    Marks("<!-- s3-tests: made from tests/compat/s3tests/ledger.tsv -->\n", "<!-- end of s3-tests -->\n");
 const MINT_PART: Marks = Marks("<!-- mint: made from tests/compat/mint/ledger.tsv -->\n", "<!-- end of mint -->\n");
 
 fn target(pattern: &Pattern) -> String {
@@ -40,6 +42,28 @@ fn operations() -> String {
         writeln!(table, "| {} | {} | `{}` |", route.name, target(&route.pattern), route.action).unwrap();
     }
     table
+}
+
+/// How many of ceph/s3-tests pass, and for which reasons how many do not.
+fn s3_tests() -> String {
+    let ledger = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/compat/s3tests/ledger.tsv");
+    let ledger = fs::read_to_string(ledger).unwrap();
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in ledger.lines().filter(|line| !line.starts_with('#')) {
+        let mut columns = line.split('\t').skip(1);
+        let reason = match columns.next() {
+            Some("pass") => "pass",
+            _ => columns.next().expect("what does not pass has a reason"),
+        };
+        *reasons.entry(reason).or_default() += 1;
+    }
+    let passed = reasons.remove("pass").unwrap_or_default();
+    let failed: usize = reasons.values().sum();
+    let mut text = format!("{passed} of {} pass.\n\n| Why others do not | Tests |\n|---|---|\n", passed + failed);
+    for (reason, count) in reasons {
+        writeln!(text, "| {} | {count} |", cell(reason)).unwrap();
+    }
+    text
 }
 
 /// The figures of minio/mint's suites, and each test that does not pass.
@@ -79,7 +103,8 @@ fn check(Marks(begin, end): &Marks, made: &str) {
 }
 
 #[test]
-fn the_compatibility_page_is_what_the_table_and_the_ledger_say() {
+fn the_compatibility_page_is_what_the_table_and_the_ledgers_say() {
     check(&OPERATIONS_PART, &operations());
+    check(&S3_TESTS_PART, &s3_tests());
     check(&MINT_PART, &mint());
 }
