@@ -62,8 +62,11 @@ impl Operation for RenameObject {
     /// No action of S3 is for this: it reads and removes one object, and writes another.
     fn needs(&self) -> Vec<Need> {
         let source = ObjectRef { key: self.source.clone(), ..self.object.clone() };
-        let mut needs =
-            vec![self.object.need(Action::PutObject), source.need(Action::GetObject), source.need(Action::DeleteObject)];
+        let mut needs = vec![
+            self.object.need(Action::PutObject),
+            source.need(Action::GetObject),
+            source.need(Action::DeleteObject),
+        ];
         let compares = matches!(self.condition, WriteCondition::IfMatch(_)) || self.dates != ReadCondition::default();
         needs.extend(compares.then(|| self.object.need(Action::GetObject)));
         needs
@@ -117,9 +120,8 @@ fn refuse_words(head: &Head) -> S3Result<()> {
     const FAMILIES: [&str; 3] = ["x-amz-grant-", "x-amz-server-side-encryption", "x-amz-object-lock-"];
     let headers = head.headers.keys().map(|name| name.as_str().to_owned());
     let mut names = headers.chain(head.queries().map(|(name, _)| name.to_ascii_lowercase()));
-    let is_word = |name: &String| {
-        NAMES.contains(&name.as_str()) || FAMILIES.iter().any(|family| name.starts_with(family))
-    };
+    let is_word =
+        |name: &String| NAMES.contains(&name.as_str()) || FAMILIES.iter().any(|family| name.starts_with(family));
     match names.find(is_word) {
         None => Ok(()),
         Some(name) => Err(S3Error::argument("A rename changes nothing but the key.", "header", &name)),

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     storage::{
-        Append, Attributes, Bucket, EncryptionRequest, NewAnnotation, PutObject, Rename, StorageError, StorageResult, WriteCondition,
+        Append, Attributes, Bucket, EncryptionRequest, NewAnnotation, PutObject, Rename, StorageError, StorageResult,
+        WriteCondition,
         listing::ListQuery,
         records::{ChecksumRecord, JournalOp, ObjectRecord, Versioning},
     },
@@ -65,7 +66,10 @@ async fn rename(world: &World, bucket: &Arc<Bucket>, from: &str, to: &str) -> St
 /// A copy with its annotations, or one that is given up before it is written.
 async fn copy(world: &World, bucket: &Arc<Bucket>, from: &str, to: &str, write: bool) -> StorageResult<()> {
     let record = world.storage.version(bucket, &key(from), None).await?;
-    let annotations = world.storage.copy_annotations((bucket, &key(from), &record), (bucket, &EncryptionRequest::BucketDefault)).await?;
+    let annotations = world
+        .storage
+        .copy_annotations((bucket, &key(from), &record), (bucket, &EncryptionRequest::BucketDefault))
+        .await?;
     let bytes = world.get(bucket, from, None).await?;
     if write {
         let put = PutObject {

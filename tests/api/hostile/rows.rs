@@ -101,7 +101,10 @@ const HEADERS: &[(&str, &[&str])] = &[
     ("x-amz-trailer", &["x-amz-checksum-crc32", "x"]),
     ("x-amz-decoded-content-length", &["0", "-1", "18446744073709551616"]),
     ("x-amz-acl", &["private", "public-read-write", "x"]),
-    ("x-amz-grant-read", &["id=\"x\"", "emailAddress=x", "uri=\"http://acs.amazonaws.com/groups/global/AllUsers\"", ","]),
+    (
+        "x-amz-grant-read",
+        &["id=\"x\"", "emailAddress=x", "uri=\"http://acs.amazonaws.com/groups/global/AllUsers\"", ","],
+    ),
     ("x-amz-tagging", &["a=b", "a=b&a=c", "%", "=", "&&&"]),
     ("x-amz-tagging-directive", &["REPLACE", "x"]),
     ("x-amz-metadata-directive", &["REPLACE", "x"]),
@@ -292,7 +295,10 @@ async fn write_somehow(bart: &Client, name: u64, dice: &mut Dice) {
         }
         4 => {
             let source = dice.roll() % 64;
-            bart.put(&format!("{mine}?renameObject"), "").header("x-amz-rename-source", format!("k{source}")).send().await
+            bart.put(&format!("{mine}?renameObject"), "")
+                .header("x-amz-rename-source", format!("k{source}"))
+                .send()
+                .await
         }
         5 => bart.put(&format!("{mine}?annotation&annotationName=n{}", dice.roll() % 3), &text).send().await,
         6 => bart.delete(&mine).send().await,
