@@ -30,7 +30,7 @@ impl Dice {
     }
 
     fn chance(&mut self, one_in: u64) -> bool {
-        self.roll() % one_in == 0
+        self.roll().is_multiple_of(one_in)
     }
 }
 
@@ -214,10 +214,8 @@ fn check(reply: &Reply, route: &Route) {
 
 /// Takes away whatever lies in a bucket, and the bucket.
 async fn clear(world: &World, bart: &Client, bucket: &str) {
-    for setting in ["policy", "quota", "publicAccessBlock", "ownershipControls", "encryption", "logging"] {
-        if setting != "logging" {
-            bart.delete(&format!("/{bucket}?{setting}")).send().await;
-        }
+    for setting in ["policy", "quota", "publicAccessBlock", "ownershipControls", "encryption"] {
+        bart.delete(&format!("/{bucket}?{setting}")).send().await;
     }
     let payer = "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>";
     bart.put(&format!("/{bucket}?requestPayment"), payer).digested().send().await;
