@@ -20,9 +20,11 @@ SOAK = $(if $(filter test,$(NEXTEST)),-- --ignored --nocapture --test-threads 1,
 STEP = @.ci/step
 # Client tests are dealt to this many processes, each with a server of its own.
 JOBS ?= $(shell nproc)
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 60
 PYTEST = "$$(tests/compat/install)/venv/bin/python" -m pytest -c tests/compat/pytest.ini
 
-.PHONY: help run setup rocksdb build release test check unit memory clients compat s3-tests mint soak bench
+.PHONY: help run setup rocksdb build release test check unit memory clients compat fuzz s3-tests mint soak bench
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,9 +48,12 @@ test: ## Runs what CI runs: formatting, lints, all Rust tests, all client tests.
 	$(STEP) "client programs" $(MAKE) --no-print-directory clients
 	$(STEP) "development binary" $(MAKE) --no-print-directory build
 	$(STEP) "tests with client programs" $(MAKE) --no-print-directory compat
+	$(STEP) "fuzz targets" $(MAKE) --no-print-directory fuzz
 
 check: ## Checks formatting and lints; warnings are errors.
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	$(CARGO) clippy --locked --all-targets --features failpoints -- -D warnings
 
 unit: ## Runs the Rust tests with the default features and named crash points.
@@ -63,6 +68,9 @@ clients: ## Installs the client programs that `make compat` drives.
 
 compat: clients build ## Runs the client tests against the development binary (CLOUDSERVER_BIN names another).
 	$(PYTEST) -q -n $(JOBS) --dist worksteal tests/compat
+
+fuzz: ## Runs every fuzz target for FUZZ_SECONDS (60) from its kept corpus; TARGETS names some.
+	@fuzz/run.py --jobs $(JOBS) --seconds $(FUZZ_SECONDS) $(TARGETS)
 
 s3-tests: build ## Runs ceph/s3-tests: S3TESTS_DIR=<checkout or mirror>; UPDATE=1 records what passes newly.
 	@python3 tests/compat/s3tests/run_s3tests.py --jobs $(JOBS) $(if $(UPDATE),--update) $(TESTS)

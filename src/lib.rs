@@ -29,4 +29,7 @@ pub mod http;
 
 pub mod server;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub mod cli;

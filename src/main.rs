@@ -13,6 +13,7 @@ use cloudserver::{
 };
 
 /// Streams of many sizes on many threads fragment the system's allocator; this one gives memory back.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -19,7 +19,7 @@ use std::{
 const ROWS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["server"],
+    &["server", "fuzzing"],
     &["http", "admin"],
     &["s3"],
     &["logging"],
@@ -92,6 +92,7 @@ fn is_test_file(path: &str) -> bool {
     path.ends_with("/tests.rs")
         || path.contains("/tests/")
         || path.contains("/conformance")
+        || path.contains("/fuzzing")
         || path.ends_with("/faulty.rs")
 }
 

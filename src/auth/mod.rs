@@ -12,6 +12,8 @@ mod acl;
 mod action;
 mod date;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod identity;
 mod payload;
 mod policy;
@@ -36,6 +38,8 @@ pub use action::{Action, Resource};
 pub use error::{AuthError, Mismatch};
 pub use identity::{Credential, Credentials, Principal};
 pub use payload::Payload;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use policy::fuzzing as policies;
 pub use policy::{ConditionKey, Facts, MAX_POLICY, Policy, PolicyError, Question, Verdict};
 pub use post_policy::{FormError, FormGate, FormGrant, field as form_field};
 pub use query::{InvalidEscape, QueryPairs, query_pairs};

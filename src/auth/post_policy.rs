@@ -153,7 +153,7 @@ fn required<'a>(fields: &'a [(String, String)], name: &str, shown: &'static str)
 
 /// What a policy says.
 #[derive(Debug, PartialEq, Eq)]
-struct Policy {
+pub(super) struct Policy {
     expiration: Timestamp,
     conditions: Vec<Condition>,
 }
@@ -167,7 +167,7 @@ enum Condition {
 }
 
 impl Policy {
-    fn parse(base64: &str) -> Result<Self, FormError> {
+    pub(super) fn parse(base64: &str) -> Result<Self, FormError> {
         let malformed = FormError::Malformed;
         let text = BASE64_STANDARD.decode(base64).map_err(|_| malformed("not base64."))?;
         let document: Value = serde_json::from_slice(&text).map_err(|_| malformed("Invalid JSON."))?;
@@ -183,7 +183,7 @@ impl Policy {
     }
 
     /// Holds a form against the policy; returns how many bytes the file may have.
-    fn check(
+    pub(super) fn check(
         &self,
         fields: &[(String, String)],
         bucket: &str,

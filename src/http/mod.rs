@@ -33,6 +33,8 @@ mod streams;
 mod tls;
 
 pub use drain::Drain;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use framing::fuzzing;
 pub use limits::Limits;
 pub use listener::Listener;
 pub use service::Service;

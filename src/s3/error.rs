@@ -148,7 +148,7 @@ impl S3Error {
         response
     }
 
-    fn document(&self, resource: &str, id: &RequestId) -> Bytes {
+    pub(super) fn document(&self, resource: &str, id: &RequestId) -> Bytes {
         let mut xml = XmlWriter::bare("Error", &[], 512);
         xml.text("Code", self.code.name()).text("Message", self.message());
         for (name, value) in &self.detail.fields {

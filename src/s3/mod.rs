@@ -11,6 +11,8 @@ pub mod cors;
 pub mod encryption;
 pub mod error;
 mod facts;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod grants;
 pub mod head;
 pub mod lock_headers;

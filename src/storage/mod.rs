@@ -27,6 +27,8 @@ mod change;
 mod delete;
 mod encryption;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod garbage;
 pub mod keys;
 pub mod listing;

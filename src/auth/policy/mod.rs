@@ -10,6 +10,8 @@
 
 mod conditions;
 mod evaluate;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod json;
 mod keys;
 mod names;

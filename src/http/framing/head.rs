@@ -93,9 +93,11 @@ impl HeadScan {
             let end = self.searched + end;
             let line = bytes.get(self.line_start..end).unwrap_or_default();
             let length = line.len() + 1;
-            let taken = match line.strip_suffix(b"\r") {
-                Some(line) => self.line(line, length, limits),
-                None => Err(Refusal::AmbiguousFraming),
+            // First of all the length: it is judged before the line's end has come, too.
+            let taken = match (self.too_long(length, limits), line.strip_suffix(b"\r")) {
+                (Some(refusal), _) => Err(refusal),
+                (None, Some(line)) => self.line(line, length, limits),
+                (None, None) => Err(Refusal::AmbiguousFraming),
             };
             self.line_start = end + 1;
             self.searched = self.line_start;
@@ -118,9 +120,6 @@ impl HeadScan {
 
     /// Takes a line without its end; `true` if it was the last of the head.
     fn line(&mut self, line: &[u8], length: usize, limits: HeadLimits) -> Result<bool, Refusal> {
-        if let Some(refusal) = self.too_long(length, limits) {
-            return Err(refusal);
-        }
         if self.request_line.is_none() {
             if line.is_empty() {
                 self.empty_lines += 1;
@@ -318,6 +317,17 @@ mod tests {
         assert_eq!(refused(&format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(5))), Refusal::HeadersTooLarge);
         for target in ["/a#b", "/a\u{7f}", "no-slash?/", "a", "a:1", "**", "ftp://a/", "http://a#", "/a\u{1}"] {
             assert_eq!(refused(&format!("GET {target} HTTP/1.1\r\n")), Refusal::InvalidTarget, "{target}");
+        }
+    }
+
+    /// A line too long is that first of all, for its end may not have come when it is refused.
+    #[test]
+    fn a_long_line_is_refused_alike_whatever_its_end() {
+        for end in ["\r\n", "\n", ""] {
+            let target = format!("GET /{}{end}", "a".repeat(200));
+            assert_eq!(refused(&target), Refusal::TargetTooLong, "{end:?}");
+            let header = format!("GET / HTTP/1.1\r\nx: {}{end}", "a".repeat(256));
+            assert_eq!(refused(&header), Refusal::HeadersTooLarge, "{end:?}");
         }
     }
 

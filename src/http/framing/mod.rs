@@ -25,6 +25,8 @@ use super::activity::{Activity, Reading};
 use crate::s3::Refusal;
 
 mod chunked;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod head;
 
 use chunked::{Chunked, State};

@@ -16,6 +16,8 @@
 mod digests;
 mod frames;
 mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod intake;
 mod pool;
 mod verified;

@@ -78,7 +78,7 @@ impl Operation for PutBucketAbac {
     }
 }
 
-fn status(document: &[u8]) -> S3Result<bool> {
+pub(in crate::s3) fn status(document: &[u8]) -> S3Result<bool> {
     let root = read::read(document)?;
     if root.name() != "AbacStatus" {
         return Err(S3Code::MalformedXML.into());

@@ -84,7 +84,7 @@ impl Operation for PutBucketAccelerateConfiguration {
     }
 }
 
-fn status(document: &[u8]) -> S3Result<&'static str> {
+pub(in crate::s3) fn status(document: &[u8]) -> S3Result<&'static str> {
     let root = read::read(document)?;
     if root.name() != "AccelerateConfiguration" {
         return Err(S3Code::MalformedXML.into());

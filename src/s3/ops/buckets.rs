@@ -213,12 +213,12 @@ fn check_namespace(head: &Head) -> S3Result<()> {
 
 /// What the document of a creation says.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Configuration {
+pub(in crate::s3) struct Configuration {
     constraint: Option<String>,
     tags: Vec<Pair>,
 }
 
-fn configuration(document: &[u8]) -> S3Result<Configuration> {
+pub(in crate::s3) fn configuration(document: &[u8]) -> S3Result<Configuration> {
     if document.is_empty() {
         return Ok(Configuration::default());
     }

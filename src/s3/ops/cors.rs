@@ -114,7 +114,7 @@ impl Operation for DeleteBucketCors {
 ///
 /// # Errors
 /// `MalformedXML` for a document of another shape; `InvalidRequest` for too many rules and values that S3 refuses.
-fn parse(root: &Element<'_>) -> S3Result<Vec<CorsRule>> {
+pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<Vec<CorsRule>> {
     if root.name() != "CORSConfiguration" {
         return Err(S3Code::MalformedXML.into());
     }
@@ -202,7 +202,7 @@ fn max_age(rule: &Element<'_>) -> S3Result<Option<u32>> {
     }
 }
 
-fn write(rules: &[CorsRule]) -> Bytes {
+pub(in crate::s3) fn write(rules: &[CorsRule]) -> Bytes {
     let mut xml = XmlWriter::document("CORSConfiguration", 256 + 256 * rules.len());
     for rule in rules {
         xml.open("CORSRule").optional("ID", Some(rule.id.as_str()).filter(|id| !id.is_empty()));

@@ -35,9 +35,9 @@ pub struct DeleteObjects {
 
 /// An entry of the document. A key or version id that is none fails by itself.
 #[derive(Debug)]
-struct Entry {
-    key: String,
-    version: Option<String>,
+pub(in crate::s3) struct Entry {
+    pub(in crate::s3) key: String,
+    pub(in crate::s3) version: Option<String>,
     condition: DeleteCondition,
 }
 
@@ -127,7 +127,7 @@ async fn delete(cx: &Context, bucket: &Arc<Bucket>, entry: &Entry) -> S3Result<D
     Ok(cx.storage.delete_object(bucket, &object.key, object.version, &condition).await?)
 }
 
-fn parse(document: &[u8]) -> S3Result<(Vec<Entry>, bool)> {
+pub(in crate::s3) fn parse(document: &[u8]) -> S3Result<(Vec<Entry>, bool)> {
     let root = read::read(document)?;
     if root.name() != "Delete" {
         return Err(S3Code::MalformedXML.into());

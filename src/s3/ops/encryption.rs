@@ -28,6 +28,8 @@ use crate::{
 const DOCUMENT: usize = 64 << 10;
 /// The type of encryption that a bucket may block.
 const CUSTOMER_KEYS: &str = "SSE-C";
+/// Stands for no type.
+const NO_TYPE: &str = "NONE";
 
 /// Returns how a bucket encrypts new objects.
 #[derive(Debug)]
@@ -147,7 +149,7 @@ impl Operation for UpdateObjectEncryption {
 ///
 /// # Errors
 /// `MalformedXML` for a document of another shape; `InvalidArgument` for a key where none is used.
-fn parse(root: &Element<'_>) -> S3Result<BucketEncryption> {
+pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<BucketEncryption> {
     if root.name() != "ServerSideEncryptionConfiguration" {
         return Err(S3Code::MalformedXML.into());
     }
@@ -204,13 +206,13 @@ fn parse_blocked(blocked: &Element<'_>) -> S3Result<bool> {
     blocked.only(&["EncryptionType"])?;
     let types: Vec<&str> = blocked.children().iter().map(|element| element.text().trim()).collect();
     match types.as_slice() {
-        ["NONE"] => Ok(false),
+        [NO_TYPE] => Ok(false),
         [CUSTOMER_KEYS] => Ok(true),
         _ => Err(S3Code::MalformedXML.into()),
     }
 }
 
-fn write(set: &BucketEncryption) -> Bytes {
+pub(in crate::s3) fn write(set: &BucketEncryption) -> Bytes {
     let mut xml = XmlWriter::document("ServerSideEncryptionConfiguration", 512);
     xml.open("Rule");
     if let Some(algorithm) = set.mode().header() {
@@ -221,6 +223,9 @@ fn write(set: &BucketEncryption) -> Bytes {
     xml.text("BucketKeyEnabled", if set.bucket_key.unwrap_or_default() { "true" } else { "false" });
     if set.blocks_customer_keys {
         xml.open("BlockedEncryptionTypes").text("EncryptionType", CUSTOMER_KEYS).close();
+    } else if set.mode() == EncryptionMode::None {
+        // All that was said is that nothing is blocked; a rule that says nothing could not be put back.
+        xml.open("BlockedEncryptionTypes").text("EncryptionType", NO_TYPE).close();
     }
     xml.close();
     xml.finish()
@@ -230,7 +235,7 @@ fn write(set: &BucketEncryption) -> Bytes {
 ///
 /// # Errors
 /// `MalformedXML`; `InvalidRequest`, in the words of AWS, for anything but SSE-KMS with a key.
-fn parse_update(root: &Element<'_>) -> S3Result<KmsRequest> {
+pub(in crate::s3) fn parse_update(root: &Element<'_>) -> S3Result<KmsRequest> {
     if root.name() != "ObjectEncryption" {
         return Err(S3Code::MalformedXML.into());
     }
@@ -287,6 +292,7 @@ mod tests {
             (EncryptionMode::Kms, "k&1", true, true),
             (EncryptionMode::DualLayer, "", false, true),
             (EncryptionMode::None, "", false, true),
+            (EncryptionMode::None, "", false, false),
         ] {
             let set = BucketEncryption {
                 mode: mode.into(),

@@ -304,7 +304,7 @@ impl ListObjectsV2 {
         Document::new(xml.finish())
     }
 
-    fn start(&self) -> S3Result<ListStart> {
+    pub(in crate::s3) fn start(&self) -> S3Result<ListStart> {
         if let Some(text) = self.token.as_ref().filter(|text| !text.is_empty()) {
             let place = token::read(text)?;
             if let Some(prefix) = place.strip_prefix(AFTER_PREFIX) {
@@ -322,7 +322,7 @@ impl ListObjectsV2 {
     }
 }
 
-fn next_token(next: &ListStart) -> Option<String> {
+pub(in crate::s3) fn next_token(next: &ListStart) -> Option<String> {
     match next {
         ListStart::Beginning => None,
         ListStart::AfterPrefix(prefix) => Some(token::write(&format!("{AFTER_PREFIX}{prefix}"))),

@@ -116,7 +116,7 @@ async fn check_target(cx: &Context, source: &BucketName, target: &str) -> S3Resu
     Ok(())
 }
 
-fn parse(root: &Element<'_>, directory: &dyn Directory) -> S3Result<Option<LoggingRecord>> {
+pub(in crate::s3) fn parse(root: &Element<'_>, directory: &dyn Directory) -> S3Result<Option<LoggingRecord>> {
     if root.name() != "BucketLoggingStatus" {
         return Err(S3Code::MalformedXML.into());
     }
@@ -168,7 +168,7 @@ fn partition(element: &Element<'_>) -> S3Result<LogPartition> {
     }
 }
 
-fn write(xml: &mut XmlWriter, logging: &LoggingRecord, directory: &dyn Directory) {
+pub(in crate::s3) fn write(xml: &mut XmlWriter, logging: &LoggingRecord, directory: &dyn Directory) {
     xml.open("LoggingEnabled").text("TargetBucket", &logging.target_bucket);
     if let Some(grants) = &logging.grants {
         xml.open("TargetGrants");

@@ -125,7 +125,7 @@ impl Operation for DeleteBucketOwnershipControls {
 }
 
 /// Reads `OwnershipControls`: one rule, always.
-fn parse(root: &Element<'_>) -> S3Result<ObjectOwnership> {
+pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<ObjectOwnership> {
     if root.name() != "OwnershipControls" {
         return Err(S3Code::MalformedXML.into());
     }

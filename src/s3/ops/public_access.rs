@@ -124,7 +124,7 @@ impl Operation for DeletePublicAccessBlock {
 }
 
 /// Reads a `PublicAccessBlockConfiguration`; what it does not mention is off.
-fn parse(root: &Element<'_>) -> S3Result<PublicAccessBlockRecord> {
+pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<PublicAccessBlockRecord> {
     if root.name() != "PublicAccessBlockConfiguration" {
         return Err(S3Code::MalformedXML.into());
     }

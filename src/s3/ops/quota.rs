@@ -46,9 +46,9 @@ pub struct DeleteBucketQuota {
 
 /// Limits; 0 where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Limits {
-    bytes: u64,
-    objects: u64,
+pub(in crate::s3) struct Limits {
+    pub(in crate::s3) bytes: u64,
+    pub(in crate::s3) objects: u64,
 }
 
 /// The form of JSON documents.
@@ -144,7 +144,7 @@ fn no_number() -> S3Error {
 }
 
 /// Reads either form. What a document does not name has no limit.
-fn parse(document: &[u8]) -> S3Result<Limits> {
+pub(in crate::s3) fn parse(document: &[u8]) -> S3Result<Limits> {
     let (bytes, objects) = if document.trim_ascii_start().starts_with(b"{") {
         let json: Json = serde_json::from_slice(document).map_err(|e| no_number().because(e))?;
         let text = |value: serde_json::Value| match value {

@@ -84,7 +84,7 @@ impl Operation for PutBucketRequestPayment {
     }
 }
 
-fn parse(root: &Element<'_>) -> S3Result<bool> {
+pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<bool> {
     if root.name() != "RequestPaymentConfiguration" {
         return Err(S3Code::MalformedXML.into());
     }

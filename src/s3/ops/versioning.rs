@@ -96,7 +96,7 @@ impl Operation for PutBucketVersioning {
     }
 }
 
-fn parse_state(document: &[u8]) -> S3Result<Versioning> {
+pub(in crate::s3) fn parse_state(document: &[u8]) -> S3Result<Versioning> {
     let root = read::read(document)?;
     if root.name() != "VersioningConfiguration" {
         return Err(S3Code::MalformedXML.into());

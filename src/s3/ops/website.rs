@@ -114,7 +114,7 @@ impl Operation for DeleteBucketWebsite {
 ///
 /// # Errors
 /// `MalformedXML` for a document of another shape; `InvalidArgument` and `InvalidRequest` for values that S3 refuses.
-fn parse(root: &Element<'_>) -> S3Result<WebsiteRecord> {
+pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<WebsiteRecord> {
     if root.name() != "WebsiteConfiguration" {
         return Err(S3Code::MalformedXML.into());
     }
@@ -261,7 +261,7 @@ fn status(
     code.map(Some).ok_or_else(|| S3Error::request(message(text)))
 }
 
-fn write(website: &WebsiteRecord) -> Bytes {
+pub(in crate::s3) fn write(website: &WebsiteRecord) -> Bytes {
     let mut xml = XmlWriter::document("WebsiteConfiguration", 256 + 512 * website.rules.len());
     if let Some(all) = &website.redirect_all {
         xml.open("RedirectAllRequestsTo");

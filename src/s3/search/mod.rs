@@ -11,6 +11,8 @@
 //! ```
 
 mod evaluate;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod parse;
 
 pub use evaluate::Subject;

@@ -77,7 +77,7 @@ fn missing(id: &str) -> S3Error {
 }
 
 /// Reads a document: its shape, its rules, and that it has the id of the request.
-fn parse<K: Kind>(document: &[u8], id: &str) -> S3Result<SettingRecord> {
+pub(in crate::s3) fn parse<K: Kind>(document: &[u8], id: &str) -> S3Result<SettingRecord> {
     let root = read::read(document)?;
     if root.name() != K::ROOTS.0 {
         return Err(S3Code::MalformedXML.into());

@@ -47,7 +47,7 @@ const DAY_MS: u64 = 86_400_000;
 /// # Errors
 /// `MalformedXML` for another shape, `InvalidArgument` and `InvalidRequest` for values that S3 refuses,
 /// `InvalidStorageClass`, `InvalidTag`.
-pub(super) fn parse(root: &Element<'_>, is_location: &dyn Fn(&str) -> bool) -> S3Result<Vec<LifecycleRule>> {
+pub(in crate::s3) fn parse(root: &Element<'_>, is_location: &dyn Fn(&str) -> bool) -> S3Result<Vec<LifecycleRule>> {
     // The second name is that of the first version of the interface.
     if !matches!(root.name(), "LifecycleConfiguration" | "BucketLifecycleConfiguration") {
         return Err(S3Code::MalformedXML.into());
@@ -400,7 +400,7 @@ fn check_spacing(rule: &LifecycleRule) -> S3Result<()> {
 }
 
 /// Writes a configuration as it was put.
-pub(super) fn write(rules: &[LifecycleRule]) -> Bytes {
+pub(in crate::s3) fn write(rules: &[LifecycleRule]) -> Bytes {
     let mut xml = XmlWriter::document("LifecycleConfiguration", 256 + 320 * rules.len());
     for rule in rules {
         xml.open("Rule").text("ID", &rule.id);

@@ -3,7 +3,7 @@
 //! This release keeps the configuration, checks it by every rule of S3, and tells in answers what will happen by it;
 //! it does **not** carry it out: nothing expires, moves or is aborted. A later release does, from what is stored here.
 
-mod document;
+pub(in crate::s3) mod document;
 mod expiry;
 
 use http::{HeaderName, Method};

@@ -145,7 +145,7 @@ fn announced_checksum(head: &Head) -> S3Result<Option<AnnouncedChecksum>> {
     Ok(first.map(|(algorithm, value)| AnnouncedChecksum { algorithm, value }))
 }
 
-fn parse_parts(document: &[u8]) -> S3Result<Vec<ListedPart>> {
+pub(in crate::s3) fn parse_parts(document: &[u8]) -> S3Result<Vec<ListedPart>> {
     if document.is_empty() {
         return Err(S3Code::MalformedXML.into());
     }

@@ -1,6 +1,6 @@
 //! The operations of multipart uploads.
 
-mod complete;
+pub(in crate::s3) mod complete;
 mod create;
 mod list;
 mod part;

@@ -74,7 +74,7 @@ const EVENTS: [&str; 31] = [
 /// # Errors
 /// `MalformedXML` for another shape; `InvalidArgument` for events, filters, names and targets that are none, and for
 /// targets that would be told of the same event of the same key twice.
-pub(super) fn parse(root: &Element<'_>, is_target: &dyn Fn(&str) -> bool) -> S3Result<NotificationRecord> {
+pub(in crate::s3) fn parse(root: &Element<'_>, is_target: &dyn Fn(&str) -> bool) -> S3Result<NotificationRecord> {
     if root.name() != "NotificationConfiguration" {
         return Err(S3Code::MalformedXML.into());
     }
@@ -222,7 +222,7 @@ fn check_targets(targets: &[NotificationTarget], is_target: &dyn Fn(&str) -> boo
 }
 
 /// Writes a configuration as it was put.
-pub(super) fn write(record: &NotificationRecord) -> Bytes {
+pub(in crate::s3) fn write(record: &NotificationRecord) -> Bytes {
     let mut xml = XmlWriter::document("NotificationConfiguration", 256 + 512 * record.targets.len());
     for target in &record.targets {
         let known = KINDS.iter().find(|(kind, _, _)| *kind == target.kind());

@@ -3,7 +3,7 @@
 //! This release keeps the configuration and checks it by every rule of S3; it does **not** carry it out: nobody is
 //! told of anything. A later release does, from what is stored here.
 
-mod document;
+pub(in crate::s3) mod document;
 
 use http::Method;
 

@@ -86,7 +86,7 @@ impl Operation for PutObjectLockConfiguration {
 ///
 /// # Errors
 /// `MalformedXML` for a document of another shape, `InvalidArgument` for a period out of bounds.
-fn parse(root: &Element<'_>) -> S3Result<ObjectLockRecord> {
+pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<ObjectLockRecord> {
     let malformed = || S3Error::from(S3Code::MalformedXML);
     if root.name() != "ObjectLockConfiguration" {
         return Err(malformed());
@@ -115,7 +115,7 @@ fn parse(root: &Element<'_>) -> S3Result<ObjectLockRecord> {
     })
 }
 
-fn write(record: &ObjectLockRecord) -> StorageResult<Bytes> {
+pub(in crate::s3) fn write(record: &ObjectLockRecord) -> StorageResult<Bytes> {
     let mut xml = XmlWriter::document("ObjectLockConfiguration", 512);
     xml.text("ObjectLockEnabled", "Enabled");
     if *record != ObjectLockRecord::default() {

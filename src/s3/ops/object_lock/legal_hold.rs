@@ -81,7 +81,7 @@ impl Operation for PutObjectLegalHold {
     }
 }
 
-fn parse(root: &Element<'_>) -> S3Result<Hold> {
+pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<Hold> {
     let malformed = || S3Error::from(S3Code::MalformedXML);
     if root.name() != "LegalHold" {
         return Err(malformed());

@@ -1,8 +1,8 @@
 //! Object lock: the configuration of a bucket, retention and holds of a version.
 
-mod configuration;
-mod legal_hold;
-mod retention;
+pub(in crate::s3) mod configuration;
+pub(in crate::s3) mod legal_hold;
+pub(in crate::s3) mod retention;
 
 pub use configuration::{GetObjectLockConfiguration, PutObjectLockConfiguration};
 pub use legal_hold::{GetObjectLegalHold, PutObjectLegalHold};

@@ -98,7 +98,7 @@ impl Operation for PutObjectRetention {
 ///
 /// # Errors
 /// `MalformedXML` for a document of another shape, `InvalidArgument` for a duration out of bounds.
-fn parse(root: &Element<'_>) -> S3Result<RetentionChange> {
+pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<RetentionChange> {
     let malformed = || S3Error::from(S3Code::MalformedXML);
     if root.name() != "Retention" {
         return Err(malformed());

@@ -80,7 +80,7 @@ impl Form {
     }
 }
 
-struct Reader<B> {
+pub(super) struct Reader<B> {
     body: B,
     /// `CRLF--boundary`.
     delimiter: Vec<u8>,
@@ -102,13 +102,13 @@ fn malformed() -> S3Error {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Reader<B> {
-    fn new(body: B, boundary: &str) -> Self {
+    pub(super) fn new(body: B, boundary: &str) -> Self {
         // The line end before the first boundary is not sent.
         let buffer = BytesMut::from(&b"\r\n"[..]);
         Self { body, delimiter: format!("\r\n--{boundary}").into_bytes(), buffer, left: FIELDS + 2 }
     }
 
-    async fn form(mut self) -> S3Result<(Form, FileBody<B>)> {
+    pub(super) async fn form(mut self) -> S3Result<(Form, FileBody<B>)> {
         let delimiter = std::mem::take(&mut self.delimiter);
         let mut fields: Vec<(String, String)> = Vec::new();
         // What stands before the first boundary is for readers that know no multipart.

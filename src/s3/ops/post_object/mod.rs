@@ -7,6 +7,8 @@
 mod answer;
 mod file;
 mod form;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::s3) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

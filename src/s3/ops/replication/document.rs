@@ -49,7 +49,7 @@ const PREFERRED: &str = ":preferred_read";
 ///
 /// # Errors
 /// `MalformedXML` for another shape, `InvalidArgument` and `InvalidRequest` for values that S3 refuses, `InvalidTag`.
-pub(super) fn parse(root: &Element<'_>, is_site: &dyn Fn(&str) -> bool) -> S3Result<ReplicationRecord> {
+pub(in crate::s3) fn parse(root: &Element<'_>, is_site: &dyn Fn(&str) -> bool) -> S3Result<ReplicationRecord> {
     if root.name() != "ReplicationConfiguration" {
         return Err(S3Code::MalformedXML.into());
     }
@@ -372,7 +372,7 @@ fn check_rule(rule: &ReplicationRule) -> S3Result<()> {
 }
 
 /// Writes a configuration as it was put.
-pub(super) fn write(record: &ReplicationRecord) -> Bytes {
+pub(in crate::s3) fn write(record: &ReplicationRecord) -> Bytes {
     let mut xml = XmlWriter::document("ReplicationConfiguration", 256 + 512 * record.rules.len());
     xml.text("Role", &record.role);
     for rule in &record.rules {

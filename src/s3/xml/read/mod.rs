@@ -187,6 +187,9 @@ fn attributes(start: &BytesStart<'_>) -> Result<Vec<(String, String)>, XmlError>
         if prefix == "xmlns" || key == "xmlns" {
             continue;
         }
+        if local.is_empty() {
+            return Err(syntax("an attribute without a name"));
+        }
         let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| XmlError::UnknownEntity)?;
         attributes.push((local.to_owned(), value.into_owned()));
     }
@@ -207,6 +210,12 @@ impl<'a> Element<'a> {
     /// The value of an attribute, by its name without a prefix.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All attributes, by their names without prefixes.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(in crate::s3) fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// All elements directly within it.

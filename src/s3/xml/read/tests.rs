@@ -55,6 +55,9 @@ fn attributes_are_found_by_local_name() {
     assert_eq!(grantee.attribute("type"), Some("CanonicalUser"));
     assert_eq!(grantee.attribute("xsi"), None);
     assert_eq!(grantee.children().len(), 1);
+    for nameless in ["<D :=\"1\"/>", "<D xsi:=\"1\"/>"] {
+        assert!(matches!(refused(nameless), XmlError::Syntax(_)), "{nameless}");
+    }
 }
 
 #[test]
