@@ -140,7 +140,7 @@ mod tests {
         let admin = Admin::new(probe, Arc::default());
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let peer = peer.parse().unwrap();
-        let response = admin.answer(request, Connection { peer, local: peer, secure: false }).await;
+        let response = admin.answer(request, Connection { peer, local: peer, secure: false, tls_version: None }).await;
         let kind = response.headers().get(header::CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap()).to_owned();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();

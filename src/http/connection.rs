@@ -36,10 +36,10 @@ pub(super) async fn run(stream: TcpStream, peer: SocketAddr, place: Place, core:
         return;
     };
     let secure = core.service.tls.is_some();
-    let connection = Connection { peer: canonical(peer), local: canonical(local), secure };
+    let connection = Connection { peer: canonical(peer), local: canonical(local), secure, tls_version: None };
     let activity = Arc::new(Activity::new());
     let socket = Marked::new(stream, Arc::clone(&activity));
-    let session = Session { core, activity, connection, place };
+    let mut session = Session { core, activity, connection, place };
     match session.core.service.tls.clone() {
         None => session.http1(socket).await,
         Some(tls) => {
@@ -51,6 +51,9 @@ pub(super) async fn run(stream: TcpStream, peer: SocketAddr, place: Place, core:
                 () = reached(&mut stage, Stage::Draining) => return,
                 shaken = tls.accept(socket, limit) => shaken,
             };
+            if let Ok(accepted) = &shaken {
+                session.connection.tls_version = accepted.version;
+            }
             match shaken {
                 Ok(accepted) if accepted.is_http2 => session.http2(accepted.stream).await,
                 Ok(accepted) => session.http1(accepted.stream).await,

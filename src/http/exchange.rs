@@ -111,12 +111,16 @@ impl Exchange {
         if self.message.as_ref().is_some_and(|message| !message.is_whole()) {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        // An object's bytes come as a stream of unknown size: only the head says how many there are.
+        let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let expected = body.size_hint().exact().or(announced);
         let bodiless = self.method == Method::HEAD
             || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-            || body.is_end_stream();
+            || body.is_end_stream()
+            || expected == Some(0);
         self.complete = bodiless;
         let mark = (multiplexed && !bodiless).then(|| self.activity.stream());
-        Response::from_parts(parts, Answer { expected: body.size_hint().exact(), body, mark, exchange: self })
+        Response::from_parts(parts, Answer { expected, body, mark, exchange: self })
     }
 
     /// Body bytes received: what came, or over HTTP/2, whose frames are not seen here, what was announced.
@@ -216,7 +220,8 @@ impl Body for Answer {
             Some(Err(error)) => {
                 tracing::warn!(%error, "the answer's body failed, the connection is cut");
             }
-            None => this.exchange.complete = true,
+            // An end before the announced length is none: hyper cuts the connection there.
+            None => this.exchange.complete = this.expected.is_none_or(|expected| expected == this.exchange.sent),
         }
         Poll::Ready(frame)
     }

@@ -15,8 +15,8 @@ pub struct Location {
     pub strict: bool,
     /// Whether re-creating one's own bucket here is no error (`legacyAwsBehavior`).
     pub legacy_aws_behavior: bool,
-    /// Whether buckets may be created here (not in cold locations).
-    pub usable: bool,
+    /// Whether it is an archive (`isCold`): no buckets are created here, and objects are restored before they are read.
+    pub is_cold: bool,
 }
 
 /// All configured locations. Immutable: a reload makes a new one.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     auth::{self, Action, BucketFacts, Decision, ObjectFacts, PolicyFacts, Resource},
-    storage::{Bucket, StorageError},
+    storage::{Bucket, StorageError, lock::Lock},
     types::{AccountId, Acl, BucketName, UploadId},
 };
 
@@ -83,7 +83,7 @@ impl Context {
     /// As [`Context::authorize`].
     pub async fn authorize_object(&mut self, bucket: &Arc<Bucket>, object: &ObjectRef, action: Action) -> S3Result<()> {
         let asked = Asked::of_object(action, object);
-        if self.waits_for_tags(bucket, action) {
+        if self.waits_for_tags(bucket, action) || self.waits_for_lock(bucket, action) {
             return Ok(());
         }
         let asks_tags = bucket.policy.as_ref().is_some_and(|policy| policy.asks_existing_tags());
@@ -126,6 +126,30 @@ impl Context {
             && self.head.has_query("tagging")
             && self.request_tags.is_none()
             && bucket.policy.as_ref().is_some_and(|policy| policy.asks_request_tags())
+    }
+
+    /// As for tags: see [`Context::relock`].
+    fn waits_for_lock(&self, bucket: &Bucket, action: Action) -> bool {
+        let sub_resource = match action {
+            Action::PutObjectRetention => "retention",
+            Action::PutObjectLegalHold => "legal-hold",
+            _ => return false,
+        };
+        self.head.has_query(sub_resource)
+            && self.request_lock.is_none()
+            && bucket.policy.as_ref().is_some_and(|policy| policy.asks_locks())
+    }
+
+    /// As [`Context::retag`], for the lock that a body sets.
+    ///
+    /// # Errors
+    /// As [`Context::authorize`].
+    pub async fn relock(&mut self, lock: Lock, needs: &[Need]) -> S3Result<()> {
+        self.request_lock = Some(lock);
+        for need in needs {
+            self.authorize(need).await?;
+        }
+        Ok(())
     }
 
     /// Judges the request once more, now that the tags are known that its body sets. A client may take long to send

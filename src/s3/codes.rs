@@ -64,6 +64,7 @@ s3_codes! {
     InvalidDigest = 400, "The Content-MD5 you specified is not valid.";
     InvalidEncryptionAlgorithmError = 400, "The encryption request you specified is not valid. Supported value: AES256.";
     InvalidLocationConstraint = 400, "The specified location-constraint is not valid";
+    InvalidObjectState = 403, "The operation is not valid for the object's storage class";
     InvalidPart = 400, "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
     InvalidPartNumber = 416, "The requested partnumber is not satisfiable.";
     InvalidPartOrder = 400, "The list of parts was not in ascending order. Parts must be ordered by part number.";

@@ -17,6 +17,7 @@ use crate::{
     location::Location,
     storage::{
         Bucket, Storage, StorageError,
+        lock::Lock,
         records::{ObjectRecord, Pair},
     },
     types::{AccountId, BucketName, Timestamp, version_id::VersionIdEncoding},
@@ -97,6 +98,8 @@ pub struct Transport {
     pub source_ip: IpAddr,
     /// Whether TLS protects the connection.
     pub secure: bool,
+    /// The version of TLS, as `1.3`, where it is known: not behind a proxy.
+    pub tls_version: Option<&'static str>,
     /// How the caller was authenticated.
     pub scheme: Scheme,
     /// Whether the credentials were in a browser's form.
@@ -127,6 +130,8 @@ pub struct Context {
     pub(super) authorized: Option<Arc<(ObjectRef, ObjectRecord)>>,
     /// Tags that the request's body sets, once it was read.
     pub(super) request_tags: Option<Arc<[Pair]>>,
+    /// The lock that the request's body sets, once it was read.
+    pub(super) request_lock: Option<Lock>,
 }
 
 impl Context {
@@ -152,6 +157,7 @@ impl Context {
             head,
             authorized: None,
             request_tags: None,
+            request_lock: None,
         }
     }
 

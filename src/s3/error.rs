@@ -255,6 +255,12 @@ fn not_reencryptable(mode: EncryptionMode) -> S3Error {
     ))
 }
 
+fn not_archived(class: String) -> S3Error {
+    let class = if class.is_empty() { "STANDARD".to_owned() } else { class };
+    S3Error::new(S3Code::InvalidObjectState, "Restore is not allowed for the object's current storage class")
+        .with("StorageClass", class)
+}
+
 impl From<StorageError> for S3Error {
     fn from(e: StorageError) -> Self {
         match e {
@@ -289,7 +295,13 @@ impl From<StorageError> for S3Error {
                 .with("ETag", etag.as_str()),
             StorageError::InvalidCompletion(fault) => fault.into(),
             StorageError::QuotaExceeded => S3Code::QuotaExceeded.into(),
+            StorageError::Archived(class) => Self::from(S3Code::InvalidObjectState).with("StorageClass", class),
+            StorageError::NotArchived(class) => not_archived(class),
+            StorageError::RetrievalTier => {
+                Self::new(S3Code::InvalidArgument, "Retrieval option is not supported by this storage class")
+            }
             StorageError::NoSuchAnnotation => S3Code::NoSuchAnnotation.into(),
+            StorageError::NotAnnotatable => Self::request("Objects encrypted with SSE-C cannot have annotations."),
             StorageError::TooManyAnnotations => S3Code::AnnotationLimitExceeded.into(),
             StorageError::Versioned => Self::request("This operation needs a bucket without versioning."),
             StorageError::TokenReused => S3Code::IdempotencyParameterMismatch.into(),

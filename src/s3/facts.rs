@@ -10,6 +10,7 @@ use crate::{
     auth::{Action, ConditionKey, Facts, Scheme},
     storage::{
         Bucket,
+        lock::Lock,
         records::{ObjectRecord, Pair},
     },
     types::{Timestamp, VersionSelector},
@@ -17,6 +18,7 @@ use crate::{
 
 /// Most bytes of a header that only describes the client.
 const MAX_DESCRIPTION: usize = 2048;
+const RETAIN_UNTIL: &str = "x-amz-object-lock-retain-until-date";
 const DAY: Duration = Duration::from_hours(24);
 
 /// An action of a request, and what it is about.
@@ -74,6 +76,7 @@ impl RequestFacts<'_> {
         match key {
             ConditionKey::SourceIp => Some(transport.source_ip.to_string()),
             ConditionKey::SecureTransport => Some(transport.secure.to_string()),
+            ConditionKey::TlsVersion => transport.tls_version.map(str::to_owned),
             ConditionKey::PrincipalArn => named(&principal.arn),
             ConditionKey::PrincipalAccount => named(principal.account_number()?),
             ConditionKey::PrincipalType if principal.is_anonymous() => named("Anonymous"),
@@ -116,7 +119,10 @@ impl RequestFacts<'_> {
                 self.request_tags().into_iter().find(|tag| tag.name == *name).map(|tag| tag.value)
             }
             ConditionKey::RemainingRetentionDays => {
-                let until = Timestamp::parse_iso8601(head.header("x-amz-object-lock-retain-until-date")?)?;
+                let until = match self.lock_in_body() {
+                    Some(lock) => lock.until?,
+                    None => Timestamp::parse_iso8601(head.header(RETAIN_UNTIL)?)?,
+                };
                 let left = until.as_millis().saturating_sub(self.cx.now.as_millis());
                 Some(u128::from(left).div_ceil(DAY.as_millis()).to_string())
             }
@@ -127,6 +133,16 @@ impl RequestFacts<'_> {
             }
             ConditionKey::Header(name) if name.starts_with("x-amz-grant-") || *name == "x-amz-acl" => {
                 grants::value(head, name)
+            }
+            // Here a header of that name would say nothing of what the request does.
+            ConditionKey::Header(name) if key.is_of_lock() && self.lock_in_body().is_some() => {
+                let lock = self.lock_in_body()?;
+                match *name {
+                    "x-amz-object-lock-mode" => lock.mode.map(|mode| mode.name().to_owned()),
+                    RETAIN_UNTIL => lock.until.map(Timestamp::to_iso8601),
+                    "x-amz-object-lock-legal-hold" => lock.legal_hold.name().map(str::to_owned),
+                    _ => None,
+                }
             }
             ConditionKey::Header(name) => head.header(name).map(str::to_owned),
             _ => None,
@@ -162,6 +178,13 @@ impl RequestFacts<'_> {
         let text = self.cx.head.raw_header(name)?;
         let end = text.floor_char_boundary(MAX_DESCRIPTION);
         text.get(..end).map(str::to_owned)
+    }
+
+    /// The lock that the request's body sets, for operations whose body does that: empty before it was read.
+    fn lock_in_body(&self) -> Option<Lock> {
+        let head = &self.cx.head;
+        let is_there = head.has_query("retention") || head.has_query("legal-hold");
+        is_there.then(|| self.cx.request_lock.unwrap_or_default())
     }
 
     /// `bucket/key`, however the header spells it.

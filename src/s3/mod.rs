@@ -55,6 +55,8 @@ pub struct Connection {
     pub local: SocketAddr,
     /// Whether TLS protects it.
     pub secure: bool,
+    /// Its version, as `1.3`.
+    pub tls_version: Option<&'static str>,
 }
 
 /// Why the listener refuses a request before the protocol sees it.

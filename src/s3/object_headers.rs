@@ -213,6 +213,10 @@ pub fn describe(cx: &Context, bucket: &Bucket, record: &ObjectRecord, checksum: 
     if !record.storage_class.is_empty() {
         set(&mut headers, HeaderName::from_static("x-amz-storage-class"), &record.storage_class);
     }
+    if let Some(until) = record.restored_until(cx.now) {
+        let value = format!("ongoing-request=\"false\", expiry-date=\"{}\"", until.to_http_date());
+        set(&mut headers, HeaderName::from_static("x-amz-restore"), &value);
+    }
     if !record.redirect.is_empty() {
         set(&mut headers, HeaderName::from_static("x-amz-website-redirect-location"), &record.redirect);
     }

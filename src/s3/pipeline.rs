@@ -386,7 +386,7 @@ const REQUEST_PAYER: &str = "x-amz-request-payer";
 fn transport(headers: &HeaderMap, connection: Connection, scheme: Scheme, settings: &Settings) -> Transport {
     let peer = connection.peer.ip();
     let source_ip = settings.trusted_proxies.as_ref().map_or(peer, |proxies| proxies.client(peer, headers));
-    Transport { source_ip, secure: connection.secure, scheme, form: false }
+    Transport { source_ip, secure: connection.secure, tls_version: connection.tls_version, scheme, form: false }
 }
 
 /// Says who pays, where it is not the bucket's owner.

@@ -41,6 +41,7 @@ use super::{
         rename_object::RenameObject,
         replication::{DeleteBucketReplication, GetBucketReplication, PutBucketReplication},
         request_payment::{GetBucketRequestPayment, PutBucketRequestPayment},
+        restore::RestoreObject,
         tagging::{
             DeleteBucketTagging, DeleteObjectTagging, GetBucketTagging, GetObjectTagging, PutBucketTagging,
             PutObjectTagging,
@@ -149,6 +150,7 @@ pub static OPERATIONS: &[Route] = &[
     route::<PutObjectAnnotation>(),
     route::<PutObjectTagging>(),
     route::<RenameObject>(),
+    route::<RestoreObject>(),
     route::<UpdateBucketQuota>(),
     route::<UpdateObjectEncryption>(),
     route::<PutPublicAccessBlock>(),

@@ -50,7 +50,7 @@ impl Backends {
                 backend,
                 strict: location.durability == Durability::Strict,
                 legacy_aws_behavior: location.legacy_aws_behavior,
-                usable: !location.is_cold,
+                is_cold: location.is_cold,
             })
         }))
     }

@@ -4,6 +4,9 @@
 //! - A version with annotations has an id for them; their rows are under that id, their bytes among the bodies.
 //! - The version's record counts them, in the batch that changes them: it is what the quota and the garbage see.
 //! - The id goes with the version, wherever it is stored or renamed to. When the version goes, so does all under it.
+//! - The texts of an encrypted version are encrypted with its key, each under a key of its own; one that is encrypted
+//!   with its client's key has none.
+//! - A text of a locked version is neither removed nor replaced without leave of [`super::lock`]; others are added.
 
 use std::sync::{
     Arc,
@@ -16,14 +19,19 @@ use super::{
     FailedCondition, Storage, StorageError, StorageResult,
     buckets::Bucket,
     change::{Change, signed, upload_id},
+    encryption::{self, Encryption, Unlocked},
     keys,
+    lock::{Bypass, Leave},
     objects::ATTEMPTS,
-    records::{AnnotationRecord, ChecksumRecord, JournalOp, ObjectRecord, Pending, Record},
+    records::{AnnotationRecord, ChecksumRecord, EncryptionMode, JournalOp, ObjectRecord, Pending, Record},
     versions::{self, Head, Older},
 };
 use crate::{
     metadata::{Direction, Durability, MetadataError, Namespace, Table},
-    types::{BucketId, ETag, ObjectKey, UploadId, VersionSelector},
+    types::{
+        BucketId, ETag, ObjectKey, UploadId, VersionSelector, body,
+        digest::{Digest, Md5},
+    },
 };
 
 /// Most annotations of a version (S3 reference, "`PutObjectAnnotation`").
@@ -40,10 +48,35 @@ pub struct NewAnnotation {
     pub name: String,
     /// Its text.
     pub payload: Bytes,
-    /// Its tag.
-    pub etag: ETag,
+    /// MD5 of the text, of which its tag is made.
+    pub md5: [u8; 16],
     /// Its checksum.
     pub checksum: ChecksumRecord,
+}
+
+/// A version whose annotations a copy takes along.
+#[derive(Clone, Debug)]
+pub struct AnnotationSource {
+    /// Its bucket.
+    pub bucket: Arc<Bucket>,
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its record, just read.
+    pub record: Box<ObjectRecord>,
+}
+
+/// How annotations are copied from one version to another.
+struct Copying<'a> {
+    source: &'a Bucket,
+    target: &'a Bucket,
+    /// The key of the source, where it is encrypted.
+    from: Option<Unlocked>,
+    /// The key of what is written, where it is encrypted.
+    to: Option<&'a Unlocked>,
+    /// Whether a tag of the one version says nothing for the other.
+    new_tags: bool,
+    /// Whether the tags of what is written are no MD5.
+    opaque: bool,
 }
 
 /// A page of the annotations of a version.
@@ -57,7 +90,7 @@ pub struct AnnotationPage {
 
 /// Copies of annotations that no version names yet. Dropped without a commit, they are cleaned up.
 #[derive(Debug)]
-pub struct CopiedAnnotations {
+pub(super) struct CopiedAnnotations {
     storage: Storage,
     bucket: BucketId,
     id: UploadId,
@@ -133,13 +166,16 @@ impl Storage {
     ///
     /// # Errors
     /// As [`Storage::version`]; [`StorageError::PreconditionFailed`] where the version has another tag than
-    /// `condition`; [`StorageError::TooManyAnnotations`]; [`StorageError::QuotaExceeded`].
+    /// `condition`; [`StorageError::TooManyAnnotations`]; [`StorageError::QuotaExceeded`];
+    /// [`StorageError::NotAnnotatable`] where it is encrypted with its client's key; [`StorageError::Lock`] where it is
+    /// locked and has an annotation of this name.
     pub async fn put_annotation(
         &self,
         bucket: &Arc<Bucket>,
         (key, selector): (&ObjectKey, Option<VersionSelector>),
         new: &NewAnnotation,
         condition: Option<&ETag>,
+        bypass: Bypass,
     ) -> StorageResult<(ObjectRecord, AnnotationRecord)> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
         let body = Bytes::copy_from_slice(&self.inner.ids.body_id());
@@ -154,12 +190,19 @@ impl Storage {
             let row = keys::annotation(id, &new.name);
             let old = self.inner.metadata.get(Namespace::of(Table::Parts, bucket.id), &row).await?;
             let now = self.inner.clock.now();
+            if old.is_some() {
+                Leave { now, bypass }.remove(&found.record)?;
+            }
+            let key_of_object = self.unlock_annotated(&bucket, &record).await?;
+            let (sealed, seal) = self.seal_text(key_of_object.as_ref(), &new.payload)?;
+            let opaque = record.encryption_mode().has_opaque_tags();
             let annotation = AnnotationRecord {
                 size: new.payload.len() as u64,
-                etag: new.etag.as_str().to_owned(),
+                etag: tag(key_of_object.as_ref().filter(|_| opaque), new.md5),
                 checksum: Some(new.checksum.clone()),
                 modified_ms: now.as_millis(),
                 body: body.clone(),
+                seal,
             };
             let mut change = Change::new(&bucket);
             let (parts, bodies) = (change.ns(Table::Parts), change.ns(Table::Bodies));
@@ -173,7 +216,7 @@ impl Storage {
             record.annotation_bytes += annotation.size;
             record.annotation_changes += 1;
             change.usage.bytes += signed(annotation.size);
-            change.batch.put(parts, row, annotation.to_bytes()).put(bodies, body.clone(), new.payload.clone());
+            change.batch.put(parts, row, annotation.to_bytes()).put(bodies, body.clone(), sealed);
             found.amend(&mut change, key, &record);
             change.tell(JournalOp::VersionChanged, key.as_str(), Some(record.version_id()), now);
             match self.commit(change, None).await {
@@ -187,13 +230,15 @@ impl Storage {
     /// Removes an annotation of a version. What is not there counts as removed.
     ///
     /// # Errors
-    /// As [`Storage::version`]; [`StorageError::PreconditionFailed`].
+    /// As [`Storage::version`]; [`StorageError::PreconditionFailed`]; [`StorageError::Lock`] where the version is
+    /// locked.
     pub async fn delete_annotation(
         &self,
         bucket: &Arc<Bucket>,
         (key, selector): (&ObjectKey, Option<VersionSelector>),
         name: &str,
         condition: Option<&ETag>,
+        bypass: Bypass,
     ) -> StorageResult<ObjectRecord> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
         for _ in 0..ATTEMPTS {
@@ -204,13 +249,14 @@ impl Storage {
             let row = keys::annotation(id, name);
             let old = self.inner.metadata.get(Namespace::of(Table::Parts, bucket.id), &row).await?;
             let Some(old) = old else { return Ok(record) };
+            let now = self.inner.clock.now();
+            Leave { now, bypass }.remove(&found.record)?;
             let mut change = Change::new(&bucket);
             let parts = change.ns(Table::Parts);
             change.batch.unchanged(parts, row.clone(), Some(&old)).delete(parts, row);
             remove_old(&mut change, &mut record, Some(&old))?;
             record.annotation_changes += 1;
             found.amend(&mut change, key, &record);
-            let now = self.inner.clock.now();
             change.tell(JournalOp::VersionChanged, key.as_str(), Some(record.version_id()), now);
             match self.commit(change, None).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
@@ -237,8 +283,10 @@ impl Storage {
             let annotation = AnnotationRecord::from_bytes(&stored.ok_or(StorageError::NoSuchAnnotation)?)?;
             let bodies = Namespace::of(Table::Bodies, bucket.id);
             // Replaced between the two reads: what took its place is read.
-            if let Some(payload) = self.inner.metadata.get(bodies, &annotation.body).await? {
-                return Ok((annotation, payload));
+            if let Some(stored) = self.inner.metadata.get(bodies, &annotation.body).await? {
+                let key = self.unlock_annotated(bucket, record).await?;
+                let text = open_text(key.as_ref(), &annotation, stored).await?;
+                return Ok((annotation, text));
             }
         }
         Err(StorageError::Contention)
@@ -272,18 +320,34 @@ impl Storage {
         Ok(page)
     }
 
-    /// Copies the annotations of a version that was just read, for an object to be written to `bucket`; `None` where
+    /// Copies the annotations of a version for an object to be written to `bucket`, encrypted as that is; `None` where
     /// there are none. They belong to nobody until that object is written.
     ///
     /// # Errors
-    /// [`StorageError::Contention`] where they change meanwhile.
-    pub async fn copy_annotations(
+    /// [`StorageError::Contention`] where they change meanwhile; [`StorageError::NotAnnotatable`] where the object is
+    /// to be encrypted with its client's key.
+    pub(super) async fn copy_annotations(
         &self,
-        (source, key, record): (&Bucket, &ObjectKey, &ObjectRecord),
+        source: &AnnotationSource,
         bucket: &Bucket,
+        encryption: Option<&Encryption>,
     ) -> StorageResult<Option<Arc<CopiedAnnotations>>> {
-        let Some(from) = upload_id(&record.annotation_id).filter(|_| record.annotation_count > 0) else {
+        let AnnotationSource { bucket: from, key, record } = source;
+        let Some(id) = upload_id(&record.annotation_id).filter(|_| record.annotation_count > 0) else {
             return Ok(None);
+        };
+        let mode = encryption.map_or(EncryptionMode::None, |made| made.record.mode());
+        if mode == EncryptionMode::Customer {
+            return Err(StorageError::NotAnnotatable);
+        }
+        let opaque = mode.has_opaque_tags();
+        let copying = Copying {
+            source: from,
+            target: bucket,
+            from: self.unlock_annotated(from, record).await?,
+            to: encryption.map(|made| &made.key),
+            new_tags: opaque || record.encryption_mode().has_opaque_tags(),
+            opaque,
         };
         let mut copied = CopiedAnnotations {
             storage: self.clone(),
@@ -293,16 +357,16 @@ impl Storage {
             bytes: 0,
             settled: AtomicBool::new(false),
         };
-        let mut range = keys::annotations_of(from);
+        let mut range = keys::annotations_of(id);
         loop {
-            let ns = Namespace::of(Table::Parts, source.id);
+            let ns = Namespace::of(Table::Parts, from.id);
             let page = self.inner.metadata.scan(ns, range.clone(), Direction::Forward, COPY_PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             range.start = keys::after(last);
-            self.copy_page(source, bucket, &mut copied, &page).await?;
+            self.copy_page(&copying, &mut copied, &page).await?;
         }
         let selector = if record.is_null { VersionSelector::Null } else { VersionSelector::Id(record.version_id()) };
-        let now = self.version(source, key, Some(selector)).await?;
+        let now = self.version(from, key, Some(selector)).await?;
         if now.annotation_changes != record.annotation_changes || copied.count != record.annotation_count {
             return Err(StorageError::Contention);
         }
@@ -311,12 +375,11 @@ impl Storage {
 
     async fn copy_page(
         &self,
-        source: &Bucket,
-        bucket: &Bucket,
+        copying: &Copying<'_>,
         copied: &mut CopiedAnnotations,
         page: &[(Bytes, Bytes)],
     ) -> StorageResult<()> {
-        let mut change = Change::new(bucket);
+        let mut change = Change::new(copying.target);
         // Made durable by the commit that names them: it is in the same log, behind them.
         change.batch.durability = Durability::Buffered;
         let note = copied.pending();
@@ -325,10 +388,16 @@ impl Storage {
         for (row, stored) in page {
             let name = keys::annotation_name(row).ok_or(StorageError::Broken("names of annotations are UTF-8"))?;
             let mut annotation = AnnotationRecord::from_bytes(stored)?;
-            let payload = self.inner.metadata.get(Namespace::of(Table::Bodies, source.id), &annotation.body).await?;
-            let payload = payload.ok_or(StorageError::Contention)?;
+            let stored = self.inner.metadata.get(Namespace::of(Table::Bodies, copying.source.id), &annotation.body);
+            let stored = stored.await?.ok_or(StorageError::Contention)?;
+            let text = open_text(copying.from.as_ref(), &annotation, stored).await?;
+            if copying.new_tags {
+                annotation.etag = tag(copying.to.filter(|_| copying.opaque), Md5::digest(&text).into());
+            }
+            let (sealed, seal) = self.seal_text(copying.to, &text)?;
+            annotation.seal = seal;
             annotation.body = Bytes::copy_from_slice(&self.inner.ids.body_id());
-            change.batch.put(bodies, annotation.body.clone(), payload);
+            change.batch.put(bodies, annotation.body.clone(), sealed);
             change.batch.put(parts, keys::annotation(copied.id, name), annotation.to_bytes());
             copied.count += 1;
             copied.bytes += annotation.size;
@@ -337,6 +406,21 @@ impl Storage {
             Err(StorageError::Metadata(MetadataError::Conflict(_))) => Err(StorageError::NoSuchBucket),
             other => other,
         }
+    }
+
+    /// The key for the texts of a version; `None` where they are not encrypted.
+    async fn unlock_annotated(&self, bucket: &Bucket, record: &ObjectRecord) -> StorageResult<Option<Unlocked>> {
+        if record.encryption_mode() == EncryptionMode::Customer {
+            return Err(StorageError::NotAnnotatable);
+        }
+        self.unlock(bucket.id, record, None).await
+    }
+
+    /// A text as it is stored, and what tells its key from others.
+    fn seal_text(&self, key: Option<&Unlocked>, text: &Bytes) -> StorageResult<(Bytes, Bytes)> {
+        let Some(key) = key else { return Ok((text.clone(), Bytes::new())) };
+        let seal = Bytes::copy_from_slice(&self.inner.ids.random::<16>());
+        Ok((encryption::seal_whole(key, &seal, text)?, seal))
     }
 
     async fn find_annotated(
@@ -364,6 +448,24 @@ impl Storage {
         }
         Ok(Found { head, older, record })
     }
+}
+
+/// The text that was stored. Bytes in the clear where ciphertext is due are not what was written.
+async fn open_text(key: Option<&Unlocked>, annotation: &AnnotationRecord, stored: Bytes) -> StorageResult<Bytes> {
+    match key {
+        None if annotation.seal.is_empty() => Ok(stored),
+        Some(key) if !annotation.seal.is_empty() => {
+            let opening = encryption::opened(key, &annotation.seal, annotation.size, &(0..annotation.size))?;
+            let limit = usize::try_from(annotation.size).unwrap_or(usize::MAX);
+            Ok(body::collect(opening.text(body::once(stored)), limit).await?)
+        }
+        _ => Err(StorageError::Broken("an annotation is encrypted as its version is")),
+    }
+}
+
+/// The tag of a text with this MD5: made with the key where tags must tell nothing.
+fn tag(key: Option<&Unlocked>, md5: [u8; 16]) -> String {
+    ETag::from_md5(key.map_or(md5, |key| key.tag(md5))).as_str().to_owned()
 }
 
 /// Frees and uncounts the annotation that gives way.

@@ -54,7 +54,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::WriteOffset`] where the object has another size; [`StorageError::TooManyParts`];
     /// [`StorageError::Versioned`] in a bucket with versions; [`StorageError::AppendChecksum`] where the object's
-    /// checksum cannot go on; those of [`Storage::put_object`]. Nothing changes then.
+    /// checksum cannot go on; [`StorageError::Archived`], restored or not; those of [`Storage::put_object`]. Nothing changes then.
     pub async fn append_object(&self, append: Append) -> StorageResult<ObjectRecord> {
         let Append { bucket, key, location, attributes, offset, condition, body } = append;
         if let Some(length) = body.length.filter(|_| bucket.record.quota_bytes > 0) {
@@ -116,6 +116,9 @@ impl Storage {
         let old = head.object().ok_or(StorageError::Broken("an append has something before it"))?;
         if old.encryption.is_some() {
             return Err(StorageError::AppendEncrypted);
+        }
+        if let Some(class) = self.archive_class(old) {
+            return Err(StorageError::Archived(class.to_owned()));
         }
         let count = segment_count(old);
         if count >= MAX_APPENDED {

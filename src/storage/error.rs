@@ -169,6 +169,9 @@ pub enum StorageError {
     /// The version has as many annotations as it may.
     #[error("too many annotations")]
     TooManyAnnotations,
+    /// The object is encrypted with its client's key, or is to be: it has no annotations.
+    #[error("an annotation of an object encrypted with its client's key")]
+    NotAnnotatable,
     /// The bucket keeps versions, or did: nothing can be renamed or appended to.
     #[error("the bucket has versions")]
     Versioned,
@@ -189,6 +192,15 @@ pub enum StorageError {
     /// An append came with another checksum than the object has; holds the algorithm of the object's.
     #[error("the object's checksum is of algorithm {0}")]
     AppendChecksum(ChecksumAlgorithm),
+    /// The version is archived and not restored; holds its storage class.
+    #[error("the version is in the archive {0}")]
+    Archived(String),
+    /// The version needs no restore: it can always be read; holds its storage class, empty for the standard one.
+    #[error("the version is in no archive")]
+    NotArchived(String),
+    /// The archive cannot be read as fast as asked for.
+    #[error("the archive has no such retrieval tier")]
+    RetrievalTier,
     /// The bucket has no room for it.
     #[error("the bucket's quota is exceeded")]
     QuotaExceeded,

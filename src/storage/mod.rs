@@ -43,6 +43,7 @@ mod read;
 pub mod records;
 mod rename;
 mod report;
+mod restore;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -50,7 +51,7 @@ mod versions;
 mod write;
 
 pub use access_lines::LinePlace;
-pub use annotations::{AnnotationPage, CopiedAnnotations, NewAnnotation};
+pub use annotations::{AnnotationPage, AnnotationSource, NewAnnotation};
 pub use append::Append;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};
@@ -63,6 +64,7 @@ pub use objects::{Attributes, PutObject, WriteCondition};
 pub use read::SegmentPage;
 pub use rename::{Rename, RenameCheck, RenameToken};
 pub use report::{Holdings, ReportedBucket, StorageReport};
+pub use restore::{Restore, Restored, RetrievalTier};
 pub use settings::{SettingKind, SettingPage};
 
 /// What the engine is told at start.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    CopiedAnnotations, FailedCondition, Storage, StorageError, StorageResult,
+    AnnotationSource, FailedCondition, Storage, StorageError, StorageResult,
     buckets::Bucket,
     change::{Change, Demand},
     encryption::EncryptionRequest,
@@ -46,8 +46,8 @@ pub struct Attributes {
     pub encryption: EncryptionRequest,
     /// Retention and holds that the client asks for; the bucket's default is added by the write.
     pub lock: Lock,
-    /// Annotations copied from another object.
-    pub annotations: Option<Arc<CopiedAnnotations>>,
+    /// The version whose annotations the object gets copies of.
+    pub annotations: Option<AnnotationSource>,
 }
 
 /// What must hold of the key for a write to happen.
@@ -108,15 +108,16 @@ impl Attributes {
             metadata: self.metadata,
             tags: self.tags,
             acl: self.acl.as_ref().map(AclRecord::from),
-            storage_class: self.storage_class,
+            storage_class: match self.storage_class {
+                // Archives are told by their names: the standard class would be taken for readable.
+                class if class.is_empty() && location.is_cold => (*location.name).to_owned(),
+                class => class,
+            },
             redirect: self.redirect,
             location: (*location.name).to_owned(),
             ..ObjectRecord::default()
         };
         self.lock.write(&mut record);
-        if let Some(copied) = &self.annotations {
-            copied.describe(&mut record);
-        }
         record
     }
 }
@@ -147,9 +148,16 @@ impl Storage {
         self.check_room_early(&bucket, &key, body.length).await?;
         // Before the body is asked for: a key manager that is away costs the client nothing.
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
+        let copied = match &attributes.annotations {
+            Some(source) => self.copy_annotations(source, &bucket, encryption.as_ref()).await?,
+            None => None,
+        };
         let mut stored = self.receive(&location, body, encryption.as_ref().map(|made| &made.key)).await?;
-        stored.annotations.clone_from(&attributes.annotations);
         let mut record = attributes.into_record(&location);
+        if let Some(copied) = &copied {
+            copied.describe(&mut record);
+        }
+        stored.annotations = copied;
         record.size = stored.digests.size;
         let md5 = stored.digests.md5;
         let opaque = encryption.as_ref().filter(|made| made.record.mode().has_opaque_tags());

@@ -106,7 +106,7 @@ impl Storage {
     /// As [`Storage::open`], by whoever may have sent a key with the request.
     ///
     /// # Errors
-    /// As [`Storage::open`] and [`Storage::unlock`].
+    /// As [`Storage::open`], [`Storage::unlock`] and [`Storage::check_readable`].
     pub async fn open_with(
         &self,
         bucket: &Bucket,
@@ -115,6 +115,7 @@ impl Storage {
         range: Range<u64>,
         customer: Option<&SecretKey>,
     ) -> StorageResult<ByteStream> {
+        self.check_readable(record)?;
         let unlocked = self.unlock(bucket.id, record, customer).await?;
         if range.is_empty() {
             return Ok(body::once(Bytes::new()));

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 
 use super::{
-    CopiedAnnotations, Storage, StorageError, StorageResult,
+    Storage, StorageError, StorageResult,
+    annotations::CopiedAnnotations,
     change::Change,
     encryption::{self, Unlocked},
     keys,

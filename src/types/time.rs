@@ -45,6 +45,13 @@ impl Timestamp {
         self.plus(Duration::from_hours(24 * u64::from(days)))
     }
 
+    /// The midnight UTC that this time is, or that comes next.
+    #[must_use]
+    pub fn next_midnight(self) -> Self {
+        const DAY_MS: u64 = 86_400_000;
+        Self(self.0.div_ceil(DAY_MS).saturating_mul(DAY_MS))
+    }
+
     /// This time moved by calendar years into the future: the same day and hour, 28 February for a 29th that is not
     /// there. Beyond the year 9999 a year has 366 days.
     #[must_use]

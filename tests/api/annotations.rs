@@ -1,6 +1,20 @@
 //! Annotations of objects.
 
-use crate::support::world::{World, refused, versioning};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use md5::{Digest as _, Md5};
+
+use crate::support::{
+    client::Call,
+    world::{World, refused, versioning},
+};
+
+fn sse_c(call: Call) -> Call {
+    let key = [7; 32];
+    let name = |tail: &str| format!("x-amz-server-side-encryption-customer-{tail}");
+    call.header(&name("algorithm"), "AES256")
+        .header(&name("key"), BASE64_STANDARD.encode(key))
+        .header(&name("key-md5"), BASE64_STANDARD.encode(Md5::digest(key)))
+}
 
 async fn used(world: &World, bucket: &str) -> i64 {
     let bucket = world.storage().bucket(&cloudserver::types::BucketName::new(bucket).unwrap()).await.unwrap();
@@ -125,4 +139,84 @@ async fn a_copy_takes_the_annotations_unless_they_are_excluded() {
     bart.put("/bkt?quota", r#"{"objects": 2}"#).expect(200).await;
     refused(&world, bart.put("/bkt/full", "").header("x-amz-copy-source", "/bkt/copy"), 429, "QuotaExceeded").await;
     world.sound().await;
+}
+
+#[tokio::test]
+async fn annotations_are_encrypted_as_their_object_is_and_go_with_it_into_any_other_encryption() {
+    const METHOD: &str = "x-amz-server-side-encryption";
+    let world = World::new().await;
+    let bart = world.bucket("bkt").await;
+    let note = "?annotation&annotationName=n";
+    let mut tags = Vec::new();
+    for method in ["AES256", "aws:kms"] {
+        bart.put("/bkt/a", "body").header(METHOD, method).expect(200).await;
+        let text = "text".repeat(50_000);
+        let written = bart.put(&format!("/bkt/a{note}"), &text).expect(200).await;
+        let read = bart.get(&format!("/bkt/a{note}")).expect(200).await;
+        assert_eq!(read.header("etag"), written.header("etag"));
+        read.body_is(&text);
+        for target in ["", "AES256", "aws:kms"] {
+            let copy = bart.put("/bkt/copy", "").header("x-amz-copy-source", "/bkt/a");
+            let copy = if target.is_empty() { copy } else { copy.header(METHOD, target) };
+            copy.expect(200).await;
+            let read = bart.get(&format!("/bkt/copy{note}")).expect(200).await;
+            tags.push((target, read.header("etag").unwrap().trim_matches('"').to_owned()));
+            read.body_is(&text);
+        }
+        // Under another name and under another key it reads the same.
+        bart.put("/bkt/moved?renameObject", "").header("x-amz-rename-source", "a").expect(200).await;
+        let update = "<ObjectEncryption><SSE-KMS><KMSKeyArn>k</KMSKeyArn></SSE-KMS></ObjectEncryption>";
+        bart.put("/bkt/moved?encryption", update).expect(200).await;
+        bart.get(&format!("/bkt/moved{note}")).expect(200).await.body_is(&text);
+    }
+    let md5 = hex::encode(Md5::digest("text".repeat(50_000)));
+    for (target, tag) in tags {
+        assert_eq!(tag == md5, target != "aws:kms", "{target}: {tag}");
+    }
+    world.sound().await;
+}
+
+#[tokio::test]
+async fn an_object_with_its_clients_key_has_no_annotations() {
+    let world = World::new().await;
+    let bart = world.bucket("bkt").await;
+    sse_c(bart.put("/bkt/sealed", "body")).expect(200).await;
+    let note = "?annotation&annotationName=n";
+    refused(&world, bart.put(&format!("/bkt/sealed{note}"), "x"), 400, "InvalidRequest").await;
+    refused(&world, sse_c(bart.put(&format!("/bkt/sealed{note}"), "x")), 400, "InvalidRequest").await;
+    bart.get(&format!("/bkt/sealed{note}")).refused(404, "NoSuchAnnotation").await;
+    bart.put("/bkt/plain", "body").expect(200).await;
+    bart.put(&format!("/bkt/plain{note}"), "x").expect(200).await;
+    let copy = sse_c(bart.put("/bkt/copy", "").header("x-amz-copy-source", "/bkt/plain"));
+    refused(&world, copy.clone(), 400, "InvalidRequest").await;
+    copy.header("x-amz-object-annotation-directive", "EXCLUDE").expect(200).await;
+}
+
+#[tokio::test]
+async fn annotations_of_a_locked_version_are_added_but_not_replaced_or_removed() {
+    const BYPASS: (&str, &str) = ("x-amz-bypass-governance-retention", "true");
+    let world = World::new().await;
+    let bart = world.bart();
+    bart.put("/bkt", "").header("x-amz-bucket-object-lock-enabled", "true").expect(200).await;
+    let note = |name: &str| format!("/bkt/a?annotation&annotationName={name}");
+    for (mode, passes) in [("GOVERNANCE", true), ("COMPLIANCE", false)] {
+        let until = "2100-01-01T00:00:00Z";
+        let lock = [("x-amz-object-lock-mode", mode), ("x-amz-object-lock-retain-until-date", until)];
+        bart.put("/bkt/a", "body").headers(&lock).digested().expect(200).await;
+        bart.put(&note("n"), "first").expect(200).await;
+        bart.put(&note("other"), "second").expect(200).await;
+        refused(&world, bart.put(&note("n"), "new"), 403, "AccessDenied").await;
+        refused(&world, bart.delete(&note("n")), 403, "AccessDenied").await;
+        if passes {
+            bart.put(&note("n"), "new").headers(&[BYPASS]).expect(200).await;
+            bart.get(&note("n")).expect(200).await.body_is("new");
+            bart.delete(&note("n")).headers(&[BYPASS]).expect(204).await;
+        } else {
+            refused(&world, bart.put(&note("n"), "new").headers(&[BYPASS]), 403, "AccessDenied").await;
+            refused(&world, bart.delete(&note("n")).headers(&[BYPASS]), 403, "AccessDenied").await;
+            bart.get(&note("n")).expect(200).await.body_is("first");
+        }
+        // What is not there is neither replaced nor removed.
+        bart.delete(&note("none")).expect(204).await;
+    }
 }

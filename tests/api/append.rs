@@ -1,8 +1,13 @@
 //! Appending to objects: `x-amz-write-offset-bytes`.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::future::join_all;
+use md5::{Digest as _, Md5};
 
-use crate::support::world::{World, refused, versioning};
+use crate::support::{
+    client::Call,
+    world::{World, refused, versioning},
+};
 
 /// The object has another checksum than this.
 const CRC32_OF_MORE: &str = "i1LyfA==";
@@ -121,4 +126,41 @@ async fn an_append_goes_on_behind_an_upload_of_parts() {
     bart.delete("/bkt/m").expect(204).await;
     bart.delete("/bkt").expect(204).await;
     world.sound().await;
+}
+
+#[tokio::test]
+async fn an_append_never_puts_plain_bytes_where_ciphertext_is_due() {
+    const METHOD: &str = "x-amz-server-side-encryption";
+    let world = World::new().await;
+    let bart = world.bucket("bkt").await;
+    let append =
+        |key: &str, offset: &str| bart.put(&format!("/bkt/{key}"), "more").header("x-amz-write-offset-bytes", offset);
+    // A new object that is to be encrypted, by the request or by the bucket.
+    for method in ["AES256", "aws:kms"] {
+        refused(&world, append("new", "0").header(METHOD, method), 501, "NotImplemented").await;
+        bart.put("/bkt/sealed", "12345").header(METHOD, method).expect(200).await;
+        refused(&world, append("sealed", "5"), 501, "NotImplemented").await;
+        refused(&world, append("sealed", "5").header(METHOD, method), 501, "NotImplemented").await;
+    }
+    bart.put("/bkt/plain", "12345").expect(200).await;
+    refused(&world, append("plain", "5").header(METHOD, "AES256"), 501, "NotImplemented").await;
+    let key = [3; 32];
+    let customer = [
+        ("x-amz-server-side-encryption-customer-algorithm", "AES256".to_owned()),
+        ("x-amz-server-side-encryption-customer-key", BASE64_STANDARD.encode(key)),
+        ("x-amz-server-side-encryption-customer-key-md5", BASE64_STANDARD.encode(Md5::digest(key))),
+    ];
+    let with_key = |call: Call| customer.iter().fold(call, |call, (name, value)| call.header(name, value));
+    refused(&world, with_key(append("new", "0")), 501, "NotImplemented").await;
+    with_key(bart.put("/bkt/own", "12345")).expect(200).await;
+    refused(&world, with_key(append("own", "5")), 501, "NotImplemented").await;
+    refused(&world, append("own", "5"), 501, "NotImplemented").await;
+    let default = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
+                   <SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>\
+                   </ServerSideEncryptionConfiguration>";
+    bart.put("/bkt?encryption", default).digested().expect(200).await;
+    refused(&world, append("new", "0"), 501, "NotImplemented").await;
+    refused(&world, append("plain", "5"), 501, "NotImplemented").await;
+    bart.get("/bkt/sealed").expect(200).await.body_is("12345");
+    bart.get("/bkt/plain").expect(200).await.body_is("12345");
 }

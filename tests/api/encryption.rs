@@ -5,6 +5,7 @@ use md5::{Digest as _, Md5};
 
 use crate::support::{
     client::{Call, Client, content_md5},
+    sign::Scheme,
     wire::Reply,
     world::{World, refused},
 };
@@ -515,4 +516,26 @@ async fn a_form_may_ask_for_encryption() {
     bart.get("/sealed/posted").refused(400, "InvalidRequest").await;
     sse_c(bart.get("/sealed/posted"), 1).expect(200).await.body_is("text");
     world.sound().await;
+}
+
+#[tokio::test]
+async fn the_key_of_a_locked_version_or_for_an_old_signature_is_not_changed() {
+    let world = World::new().await;
+    let bart = world.bart();
+    bart.put("/kept", "").header("x-amz-bucket-object-lock-enabled", "true").expect(200).await;
+    let document = "<ObjectEncryption><SSE-KMS><KMSKeyArn>key-2</KMSKeyArn></SSE-KMS></ObjectEncryption>";
+    let until = [("x-amz-object-lock-retain-until-date", "2100-01-01T00:00:00Z")];
+    for lock in [
+        [("x-amz-object-lock-mode", "GOVERNANCE"), until[0]],
+        [("x-amz-object-lock-mode", "COMPLIANCE"), until[0]],
+        [("x-amz-object-lock-legal-hold", "ON"), ("x-amz-meta-n", "1")],
+    ] {
+        bart.put("/kept/a", "body").header(METHOD, "AES256").headers(&lock).digested().expect(200).await;
+        refused(&world, bart.put("/kept/a?encryption", document), 403, "AccessDenied").await;
+    }
+    bart.put("/kept/a", "body").header(METHOD, "AES256").expect(200).await;
+    let old = bart.put("/kept/a?encryption", document).by(Scheme::HeaderV2);
+    refused(&world, old, 400, "InvalidRequest").await;
+    bart.put("/kept/a?encryption", document).expect(200).await;
+    bart.get("/kept/a").expect(200).await.has(METHOD, "aws:kms").body_is("body");
 }

@@ -113,6 +113,12 @@ async fn no_file_holds_the_text_of_an_encrypted_object_nor_a_clients_key() {
             bart.put(&format!("/sealed/{way}-{size}"), &body).headers(headers).expect(200).await;
             secrets.push(body);
         }
+        // Annotations take the way of their object; one with its client's key has none.
+        if way < 2 {
+            let note = hex::encode(text(1_500, way as u64 + 40));
+            bart.put(&format!("/sealed/{way}-2000?annotation&annotationName=n"), &note).expect(200).await;
+            secrets.push(note.into_bytes());
+        }
         let begun = bart.post("/sealed/parts?uploads", "").headers(headers).expect(200).await;
         let id = begun.tag("UploadId").unwrap();
         let body = text(70_000, way as u64 + 7);
@@ -121,6 +127,10 @@ async fn no_file_holds_the_text_of_an_encrypted_object_nor_a_clients_key() {
         part.expect(200).await;
         secrets.push(body);
     }
+    // Copies of annotations are encrypted, too, with a key of their own.
+    let copy = bart.put("/sealed/copied", "").header("x-amz-copy-source", "/sealed/0-2000");
+    copy.headers(&[(METHOD, "aws:kms"), (KEY_ID, "named")]).expect(200).await;
+    bart.get("/sealed/copied?annotation&annotationName=n").expect(200).await.body_is(hex::encode(text(1_500, 40)));
     let plain = text(2_000, 5);
     bart.put("/sealed/plain", &plain).expect(200).await;
     // First the log, then, once the store is closed and has written everything out, the tables.

@@ -49,6 +49,7 @@ mod ranges;
 mod rename;
 mod replication;
 mod reports;
+mod restore;
 mod search;
 mod sosapi;
 mod support;

@@ -2,7 +2,10 @@
 
 use futures_util::future::join_all;
 
-use crate::support::world::{World, refused, versioning};
+use crate::{
+    multipart::Upload,
+    support::world::{World, refused, versioning},
+};
 
 #[tokio::test]
 async fn a_rename_moves_the_object_with_all_that_is_known_of_it() {
@@ -103,5 +106,38 @@ async fn of_many_renames_of_one_object_one_wins() {
         assert_eq!(statuses.iter().filter(|status| **status == 404).count(), 15);
     }
     assert_eq!(bart.get("/bkt").expect(200).await.tags("Key").len(), 5);
+    world.sound().await;
+}
+
+#[tokio::test]
+async fn a_renamed_object_reads_back_whole_however_it_is_encrypted() {
+    const METHOD: &str = "x-amz-server-side-encryption";
+    let world = World::small_parts().await;
+    let bart = world.bucket("bkt").await;
+    let pieces = [vec![b'a'; 70_000], vec![b'b'; 9], vec![b'c'; 200_000]];
+    let whole = pieces.concat();
+    let rename = async |from: &str, to: &str| {
+        bart.put(&format!("/bkt/{to}?renameObject"), "").header("x-amz-rename-source", from).expect(200).await;
+    };
+    for method in ["AES256", "aws:kms", "aws:kms:dsse"] {
+        for body in [&whole[..100], &whole] {
+            bart.put("/bkt/old", body).header(METHOD, method).expect(200).await;
+            rename("old", "new").await;
+            bart.get("/bkt/new").expect(200).await.has(METHOD, method).body_is(body);
+        }
+        let upload = Upload::begin_with(&bart, "/bkt/parts", &[(METHOD, method)]).await;
+        let mut parts = Vec::new();
+        for (number, piece) in (1..).zip(&pieces) {
+            parts.push((number, upload.part(number, piece).await));
+        }
+        let parts: Vec<_> = parts.iter().map(|(number, tag)| (*number, tag.as_str())).collect();
+        upload.complete(&parts).expect(200).await;
+        rename("parts", "dir/whole").await;
+        let read = bart.get("/bkt/dir/whole").expect(200).await;
+        read.has(METHOD, method).body_is(&whole);
+        let range = bart.get("/bkt/dir/whole").header("range", "bytes=69990-70020").expect(206).await;
+        range.body_is(&whole[69_990..=70_020]);
+        bart.get("/bkt/dir/whole?partNumber=3").expect(206).await.body_is(&pieces[2]);
+    }
     world.sound().await;
 }

@@ -45,7 +45,7 @@ fn location(backend: &Arc<MemoryBackend>) -> Location {
         backend: Arc::<MemoryBackend>::clone(backend),
         strict: true,
         legacy_aws_behavior: false,
-        usable: true,
+        is_cold: false,
     }
 }
 

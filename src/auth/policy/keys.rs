@@ -40,6 +40,7 @@ pub enum ConditionKey {
     VersionId,
     SignatureVersion,
     SignatureAge,
+    TlsVersion,
     AuthType,
     RemainingRetentionDays,
     RequestObjectTagKeys,
@@ -78,6 +79,7 @@ const KEYS: &[(&str, ConditionKey)] = &[
     ("s3:signatureversion", ConditionKey::SignatureVersion),
     ("s3:signatureage", ConditionKey::SignatureAge),
     ("s3:authtype", ConditionKey::AuthType),
+    ("s3:tlsversion", ConditionKey::TlsVersion),
     ("s3:object-lock-remaining-retention-days", ConditionKey::RemainingRetentionDays),
     ("s3:requestobjecttagkeys", ConditionKey::RequestObjectTagKeys),
     ("s3:x-amz-acl", ConditionKey::Header("x-amz-acl")),
@@ -110,6 +112,7 @@ const KEYS: &[(&str, ConditionKey)] = &[
 ];
 
 /// Keys that only the server's own deliveries, AWS itself, or features that are not here could give a value.
+/// `s3:LocationConstraint` is said by the creation of a bucket, which no bucket's policy judges.
 const ABSENT: &[&str] = &[
     "aws:AssumedRoot",
     "aws:CalledVia",
@@ -146,7 +149,6 @@ const ABSENT: &[&str] = &[
     "s3:DestinationRegion",
     "s3:InventoryAccessibleOptionalFields",
     "s3:LocationConstraint",
-    "s3:TlsVersion",
     "s3:isReplicationPauseRequest",
 ];
 
@@ -174,6 +176,15 @@ impl ConditionKey {
             return Some(key.clone());
         }
         ABSENT.iter().find(|known| known.eq_ignore_ascii_case(name)).map(|known| Self::Absent(known))
+    }
+
+    /// Whether it is about the lock that a request sets.
+    pub fn is_of_lock(&self) -> bool {
+        match self {
+            Self::RemainingRetentionDays => true,
+            Self::Header(name) => name.starts_with("x-amz-object-lock-"),
+            _ => false,
+        }
     }
 
     /// Whether a request that begins an upload says this once for all the parts to come.

@@ -46,6 +46,7 @@ pub struct Policy {
 struct Uses {
     existing_tags: bool,
     request_tags: bool,
+    locks: bool,
 }
 
 /// One rule.
@@ -101,5 +102,10 @@ impl Policy {
     /// Whether it asks for the tags that a request sets (`s3:RequestObjectTag`, `s3:RequestObjectTagKeys`).
     pub const fn asks_request_tags(&self) -> bool {
         self.uses.request_tags
+    }
+
+    /// Whether it asks for the lock that a request sets (`s3:object-lock-*`).
+    pub const fn asks_locks(&self) -> bool {
+        self.uses.locks
     }
 }

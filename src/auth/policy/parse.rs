@@ -191,6 +191,7 @@ impl Uses {
             existing_tags: keys().any(|key| matches!(key, ConditionKey::ExistingObjectTag(_))),
             request_tags: keys()
                 .any(|key| matches!(key, ConditionKey::RequestObjectTag(_) | ConditionKey::RequestObjectTagKeys)),
+            locks: keys().any(ConditionKey::is_of_lock),
         }
     }
 }

@@ -117,6 +117,18 @@ impl Toy {
                 });
                 Response::new(ResponseBody::new(StreamBody::new(pieces)))
             }
+            "/sized" | "/short" | "/nothing" => {
+                // As an object's bytes: a stream whose size only the head tells.
+                let (length, pieces) = match path.as_str() {
+                    "/sized" => ("8", 2),
+                    "/short" => ("9", 2),
+                    _ => ("0", 0),
+                };
+                let pieces = stream::iter(0..pieces).map(|_| Ok(Frame::data(Bytes::from_static(b"some"))));
+                let mut response = Response::new(ResponseBody::new(StreamBody::new(pieces)));
+                response.headers_mut().insert(header::CONTENT_LENGTH, header::HeaderValue::from_static(length));
+                response
+            }
             "/endless" => {
                 let piece = Bytes::from(vec![b'x'; 64 << 10]);
                 let pieces = stream::repeat_with(move || Ok(Frame::data(piece.clone())));
@@ -152,10 +164,13 @@ impl Handler for Shared {
     fn handle(
         &self,
         request: Request<Incoming>,
-        _: Connection,
+        connection: Connection,
         _: RequestId,
     ) -> BoxFuture<'static, Response<ResponseBody>> {
         self.0.met.fetch_add(1, Ordering::SeqCst);
+        if request.uri().path() == "/tls" {
+            return Box::pin(std::future::ready(Response::new(body(connection.tls_version.unwrap_or("none")))));
+        }
         assert!(request.uri().path() != "/panic-early", "the toy broke at once");
         Box::pin(Arc::clone(&self.0).answer(request))
     }

@@ -91,3 +91,22 @@ async fn refusals_and_deserters_have_lines_too() {
     let left = "s3_cloudserver_http_requests_total{method=\"GET\",action=\"unknown\",code=\"499\"}";
     assert_eq!(site.metric(left), 1);
 }
+
+#[tokio::test]
+async fn an_answer_whose_announced_bytes_are_sent_is_whole_and_one_that_lacks_some_is_aborted() {
+    let site = Site::start(Limits::default());
+    for (path, sent, aborted) in [("/sized", 8, false), ("/nothing", 0, false), ("/short", 8, true)] {
+        let lines = site.lines().len();
+        let mut client = site.connect().await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n")).await;
+        if aborted {
+            client.stream.read_to_end(&mut client.seen).await.unwrap();
+        } else {
+            assert_eq!(client.reply().await.body.len(), sent);
+        }
+        site.until(|site| site.lines().len() == lines + 1).await;
+        let line = site.lines().pop().unwrap();
+        assert_eq!((line["path"].as_str(), line["bytes_out"].as_u64()), (Some(path), Some(sent as u64)));
+        assert_eq!(line["aborted"].as_bool(), aborted.then_some(true), "{line}");
+    }
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
@@ -24,6 +24,8 @@ struct Secure {
     /// Drives the clients' connections.
     clients: JoinSet<()>,
     executor: StreamTasks,
+    /// What clients offer.
+    versions: Vec<&'static SupportedProtocolVersion>,
 }
 
 impl Secure {
@@ -37,6 +39,7 @@ impl Secure {
             tls,
             clients: JoinSet::new(),
             executor: StreamTasks::default(),
+            versions: rustls::DEFAULT_VERSIONS.to_vec(),
         }
     }
 
@@ -48,7 +51,7 @@ impl Secure {
             }
         }
         let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&self.versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
@@ -86,6 +89,18 @@ async fn http1_is_spoken_where_the_client_wants_it() {
         assert_eq!(response.version(), http::Version::HTTP_11);
         assert_eq!(text(response).await.len(), 300_000);
     }
+}
+
+#[tokio::test]
+async fn requests_know_the_version_of_their_connection() {
+    let mut secure = Secure::start(Limits::default());
+    for (offered, version) in [(&rustls::version::TLS12, "1.2"), (&rustls::version::TLS13, "1.3")] {
+        secure.versions = vec![offered];
+        let mut sender = secure.http2().await;
+        assert_eq!(text(sender.send_request(get("/tls")).await.unwrap()).await, version);
+    }
+    let plain = Site::start(Limits::default());
+    assert_eq!(plain.connect().await.get("/tls").await.body, "none");
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ pub(super) struct Accepted<S> {
     pub(super) stream: S,
     /// Whether the client chose HTTP/2.
     pub(super) is_http2: bool,
+    /// The version of TLS, as `1.3`.
+    pub(super) version: Option<&'static str>,
 }
 
 /// Keys and certificates; there are none without the feature `tls`.

@@ -9,7 +9,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    InconsistentKeys, ServerConfig,
+    InconsistentKeys, ProtocolVersion, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{
         CertificateDer, PrivateKeyDer,
@@ -115,7 +115,12 @@ impl Tls {
         let acceptor = TlsAcceptor::from(self.config.load_full());
         let stream = tokio::time::timeout(limit, acceptor.accept(socket)).await??;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-        Ok(Accepted { stream, is_http2 })
+        let version = match stream.get_ref().1.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => Some("1.2"),
+            Some(ProtocolVersion::TLSv1_3) => Some("1.3"),
+            _ => None,
+        };
+        Ok(Accepted { stream, is_http2, version })
     }
 }
 

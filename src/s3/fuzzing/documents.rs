@@ -14,7 +14,7 @@ use crate::{
             identified::{self, Analytics, Inventory, Kind, Metrics, Tiering},
             lifecycle, logging, multipart, notification,
             object_lock::{configuration, legal_hold, retention},
-            ownership, public_access, quota, replication, request_payment, versioning, website,
+            ownership, public_access, quota, replication, request_payment, restore, versioning, website,
         },
         shape, tags,
         xml::{Element, XmlWriter, read},
@@ -68,6 +68,7 @@ const KINDS: &[Row] = &[
     (b'v', |document| drop(taken(versioning::parse_state(document).map(|state| format!("{state:?}"))))),
     (b'w', |document| round(document, website::parse, website::write)),
     (b'x', tree),
+    (b'z', |document| drop(taken(read_with(document, restore::parse).map(|it| format!("{it:?}"))))),
 ];
 
 /// A document of any kind.

@@ -11,6 +11,7 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::Head,
+        lock_headers::bypass,
         object_headers::show_checksum,
         operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
         ops::get_object::missing,
@@ -89,17 +90,18 @@ impl Operation for PutObjectAnnotation {
         vec![self.object.need(Action::PutObjectAnnotation)]
     }
 
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Document> {
+    async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let (payload, digests) = receive(&cx, body).await?;
         let new = NewAnnotation {
             name: self.name,
             payload,
-            etag: ETag::from_md5(digests.md5),
+            md5: digests.md5,
             checksum: ChecksumRecord::new(&digests.checksum, ChecksumType::FullObject, 0),
         };
         let place = (&self.object.key, self.object.version);
-        let written = cx.storage.put_annotation(&bucket, place, &new, self.condition.as_ref()).await;
+        let bypass = bypass(&mut cx, &bucket, &self.object).await;
+        let written = cx.storage.put_annotation(&bucket, place, &new, self.condition.as_ref(), bypass).await;
         let (record, annotation) = written.map_err(|e| missing(&cx, e))?;
         let mut xml = XmlWriter::document("PutObjectAnnotationOutput", 512);
         xml.text("Key", self.object.key.as_str()).text("AnnotationName", &new.name);
@@ -213,10 +215,11 @@ impl Operation for DeleteObjectAnnotation {
         vec![self.object.need(Action::DeleteObjectAnnotation)]
     }
 
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
+    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Plain> {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let place = (&self.object.key, self.object.version);
-        let removed = cx.storage.delete_annotation(&bucket, place, &self.name, self.condition.as_ref()).await;
+        let bypass = bypass(&mut cx, &bucket, &self.object).await;
+        let removed = cx.storage.delete_annotation(&bucket, place, &self.name, self.condition.as_ref(), bypass).await;
         let record = removed.map_err(|e| missing(&cx, e))?;
         let mut reply = Plain::no_content();
         show_version(&mut reply.headers, &cx, &bucket, &record);

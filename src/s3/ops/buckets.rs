@@ -244,7 +244,7 @@ fn choose_location(cx: &Context, constraint: Option<&str>) -> S3Result<std::sync
     let table = cx.storage.locations();
     let endpoint = cx.settings.endpoints.get(&cx.head.host).map(String::as_str);
     let name = constraint.or(endpoint).unwrap_or(DEFAULT_REGION);
-    table.get(name).filter(|location| location.usable).cloned().ok_or_else(|| {
+    table.get(name).filter(|location| !location.is_cold).cloned().ok_or_else(|| {
         S3Error::new(
             S3Code::InvalidLocationConstraint,
             format!(

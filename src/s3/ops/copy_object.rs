@@ -26,7 +26,7 @@ use crate::{
         xml::write::XmlWriter,
     },
     storage::{
-        Attributes, Bucket, CopiedAnnotations, PutObject as Put, StorageError, WriteCondition,
+        AnnotationSource, Attributes, Bucket, PutObject as Put, StorageError, WriteCondition,
         records::{ChecksumRecord, JournalOp, ObjectRecord},
     },
     types::{BucketName, ChecksumAlgorithm, IncomingBody},
@@ -145,7 +145,8 @@ impl CopySource {
     /// Finds the source and judges its conditions: whatever fails is 412 here.
     ///
     /// # Errors
-    /// `NoSuchKey`, `NoSuchVersion`, `InvalidRequest` for a marker named by its id, `PreconditionFailed`.
+    /// `NoSuchKey`, `NoSuchVersion`, `InvalidRequest` for a marker named by its id, `PreconditionFailed`,
+    /// `InvalidObjectState` for one that is archived and not restored.
     pub async fn find(&self, cx: &Context) -> S3Result<OpenSource> {
         let bucket = cx.bucket(&self.object.bucket).await?;
         cx.check_expected_owner(&bucket, EXPECTED_SOURCE_OWNER)?;
@@ -160,7 +161,10 @@ impl CopySource {
         encryption::guarded_key(&cx.head, &cx.settings, KeyOf::CopySource)?;
         cx.storage.check_customer_key(bucket.id, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {
-            Verdict::Go => Ok(OpenSource { bucket, record }),
+            Verdict::Go => {
+                cx.storage.check_readable(&record).map_err(archived)?;
+                Ok(OpenSource { bucket, record })
+            }
             Verdict::NotModified => Err(failed("x-amz-copy-source-If-None-Match")),
             Verdict::Failed(_) => Err(failed("x-amz-copy-source-If-Match")),
         }
@@ -202,6 +206,17 @@ impl CopySource {
 pub fn unwritten(e: StorageError) -> S3Error {
     match e {
         StorageError::Body(source) => S3Error::from(S3Code::InternalError).because(source),
+        other => other.into(),
+    }
+}
+
+/// The same code as for a read, in other words.
+fn archived(e: StorageError) -> S3Error {
+    match e {
+        StorageError::Archived(class) => {
+            let message = "Operation is not valid for the source object's storage class";
+            S3Error::new(S3Code::InvalidObjectState, message).with("StorageClass", class)
+        }
         other => other.into(),
     }
 }
@@ -259,7 +274,7 @@ impl Operation for CopyObject {
         let mut attributes = self.attributes(&cx, &bucket, &source.record)?;
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
         let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
-        attributes.annotations = self.annotations(&mut cx, &bucket, &source).await?;
+        attributes.annotations = self.annotations(&mut cx, &source).await?;
         let body = self.source.body(&cx, &source, 0..source.record.size, checksum).await?;
         let key = self.object.key;
         let put = Put {
@@ -286,20 +301,18 @@ impl Operation for CopyObject {
 }
 
 impl CopyObject {
-    /// The source's annotations, copied, where there are any and they are wanted.
-    async fn annotations(
-        &self,
-        cx: &mut Context,
-        bucket: &Bucket,
-        source: &OpenSource,
-    ) -> S3Result<Option<Arc<CopiedAnnotations>>> {
+    /// The source of annotations, where there are any, they are wanted, and the caller may take them along.
+    async fn annotations(&self, cx: &mut Context, source: &OpenSource) -> S3Result<Option<AnnotationSource>> {
         if self.annotations == Annotations::Exclude || source.record.annotation_count == 0 {
             return Ok(None);
         }
         cx.authorize(&self.source.object.need(Action::GetObjectAnnotation)).await?;
         cx.authorize(&self.object.need(Action::PutObjectAnnotation)).await?;
-        let from = (&*source.bucket, &self.source.object.key, &source.record);
-        Ok(cx.storage.copy_annotations(from, bucket).await?)
+        Ok(Some(AnnotationSource {
+            bucket: Arc::clone(&source.bucket),
+            key: self.source.object.key.clone(),
+            record: Box::new(source.record.clone()),
+        }))
     }
 
     /// Tags go along only where the caller may read them there and set them here (S3 reference, "`CopyObject`").

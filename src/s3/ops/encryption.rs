@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Method;
 
 use crate::{
-    auth::Action,
+    auth::{Action, Scheme},
     s3::{
         codes::S3Code,
         context::Context,
@@ -136,6 +136,11 @@ impl Operation for UpdateObjectEncryption {
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
+        if matches!(cx.transport.scheme, Scheme::HeaderV2 | Scheme::QueryV2) {
+            return Err(S3Error::request(
+                "Requests that modify an object encryption configuration require AWS Signature Version 4. Modify the request to use AWS Signature Version 4, and then try again.",
+            ));
+        }
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
         let asked = parse_update(&read::read(&document)?)?;
         let bucket = cx.bucket(&self.object.bucket).await?;
@@ -231,7 +236,22 @@ pub(in crate::s3) fn write(set: &BucketEncryption) -> Bytes {
     xml.finish()
 }
 
-/// Reads an `ObjectEncryption`. Key managers here have no ARNs: whatever names a key will do.
+/// Whether a text names a key by itself, and by no alias: as an ARN, as AWS demands, or as the key manager, whose keys
+/// have no ARNs.
+fn is_key(text: &str) -> bool {
+    let Some(arn) = text.strip_prefix("arn:") else { return !text.contains(['/', ':']) };
+    let fields: Vec<&str> = arn.splitn(5, ':').collect();
+    let [partition, "kms", region, account, key] = fields.as_slice() else { return false };
+    let plain = |text: &str| text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    partition.starts_with("aws")
+        && plain(partition)
+        && plain(region)
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && key.strip_prefix("key/").is_some_and(|key| !key.is_empty())
+}
+
+/// Reads an `ObjectEncryption`.
 ///
 /// # Errors
 /// `MalformedXML`; `InvalidRequest`, in the words of AWS, for anything but SSE-KMS with a key.
@@ -256,7 +276,8 @@ pub(in crate::s3) fn parse_update(root: &Element<'_>) -> S3Result<KmsRequest> {
             "Requests that modify an object's encryption type to SSE-KMS require an AWS KMS key Amazon Resource Name (ARN). Modify the request to specify a KMS key ARN, and then try again.",
         )
     })?;
-    let key = check_key_id("KMSKeyArn", key).map_err(|_| {
+    let named = check_key_id("KMSKeyArn", key).ok().filter(|key| is_key(key));
+    let key = named.ok_or_else(|| {
         S3Error::request(
             "Requests that modify an object's encryption type to SSE-KMS require a valid AWS KMS key Amazon Resource Name (ARN). Confirm that you have a correctly formatted KMS key ARN in your request, and then try again.",
         )
@@ -339,6 +360,10 @@ mod tests {
         let asked = update("<SSE-KMS><KMSKeyArn>k</KMSKeyArn><BucketKeyEnabled>true</BucketKeyEnabled></SSE-KMS>");
         let asked = asked.unwrap();
         assert_eq!((asked.key_id.as_deref(), asked.bucket_key, asked.dual_layer), (Some("k"), Some(true), false));
+        for arn in ["arn:aws:kms:us-east-1:123456789012:key/k", "arn:aws-us-gov:kms::123456789012:key/k"] {
+            let asked = update(&format!("<SSE-KMS><KMSKeyArn>{arn}</KMSKeyArn></SSE-KMS>")).unwrap();
+            assert_eq!(asked.key_id.as_deref(), Some(arn));
+        }
         for bad in [
             "",
             "<SSE-S3/>",
@@ -347,6 +372,12 @@ mod tests {
             "<SSE-KMS/>",
             "<SSE-KMS><KMSKeyArn/></SSE-KMS>",
             "<SSE-KMS><KMSKeyArn>a b</KMSKeyArn></SSE-KMS>",
+            "<SSE-KMS><KMSKeyArn>alias/k</KMSKeyArn></SSE-KMS>",
+            "<SSE-KMS><KMSKeyArn>arn:aws:kms:us-east-1:123456789012:alias/k</KMSKeyArn></SSE-KMS>",
+            "<SSE-KMS><KMSKeyArn>arn:aws:kms:us-east-1:12345678901:key/k</KMSKeyArn></SSE-KMS>",
+            "<SSE-KMS><KMSKeyArn>arn:aws:s3:us-east-1:123456789012:key/k</KMSKeyArn></SSE-KMS>",
+            "<SSE-KMS><KMSKeyArn>arn:aws:kms:us-east-1:123456789012:key/</KMSKeyArn></SSE-KMS>",
+            "<SSE-KMS><KMSKeyArn>arn:aws:kms</KMSKeyArn></SSE-KMS>",
             "<SSE-KMS><KMSKeyArn>k</KMSKeyArn><BucketKeyEnabled>1</BucketKeyEnabled></SSE-KMS>",
             "<SSE-KMS><KMSKeyArn>k</KMSKeyArn></SSE-KMS><SSE-S3/>",
         ] {

@@ -118,6 +118,8 @@ impl GetObject {
         }
         for _ in 0..ATTEMPTS {
             let record = self.0.find(&mut cx, &bucket).await?;
+            // What cannot be read has no ranges and parts either.
+            cx.storage.check_readable(&record)?;
             let selection = self.0.select(&cx, &bucket, &record).await?;
             let (key, customer) = (&self.0.object.key, self.0.customer.as_ref());
             let opened = cx.storage.open_with(&bucket, key, &record, selection.bytes.clone(), customer).await;

@@ -38,6 +38,8 @@ pub struct Listing {
     pub limit: u64,
     /// `encoding-type=url`.
     pub url: bool,
+    /// Whether restored copies are shown (`x-amz-optional-object-attributes: RestoreStatus`).
+    pub restores: bool,
 }
 
 impl Listing {
@@ -59,6 +61,7 @@ impl Listing {
             delimiter: head.query("delimiter").unwrap_or_default().to_owned(),
             limit: head.number(limit)?.unwrap_or(MAX_KEYS).min(MAX_KEYS),
             url,
+            restores: optional_attributes(head)?,
         })
     }
 
@@ -101,6 +104,17 @@ impl Listing {
     }
 }
 
+/// Whether a listing asks for `RestoreStatus`, the one optional attribute there is.
+fn optional_attributes(head: &Head) -> S3Result<bool> {
+    const NAME: &str = "x-amz-optional-object-attributes";
+    let Some(text) = head.header(NAME) else { return Ok(false) };
+    let mut names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    if names.clone().any(|name| name != "RestoreStatus") {
+        return Err(S3Error::argument("Invalid attribute name specified.", NAME, text));
+    }
+    Ok(names.next().is_some())
+}
+
 /// The text of the last entry, from which the next page goes on.
 fn last_text<T>(page: &Page<T>, key: impl Fn(&T) -> &str) -> Option<&str> {
     page.next.as_ref()?;
@@ -120,7 +134,7 @@ fn owner(xml: &mut XmlWriter, cx: &Context, bucket: &Bucket, record: &ListRecord
 }
 
 /// Writes what a listing shows of an object behind its key.
-fn object(xml: &mut XmlWriter, record: &ListRecord) {
+fn object(xml: &mut XmlWriter, cx: &Context, listing: &Listing, record: &ListRecord) {
     xml.text("LastModified", &crate::types::Timestamp::from_millis(record.modified_ms).to_iso8601());
     xml.quoted("ETag", &record.etag);
     if let Some((checksum, algorithm)) = record.checksum.as_ref().and_then(|sum| Some((sum, sum.algorithm()?))) {
@@ -129,6 +143,10 @@ fn object(xml: &mut XmlWriter, record: &ListRecord) {
     }
     xml.value("Size", record.size);
     xml.text("StorageClass", if record.storage_class.is_empty() { "STANDARD" } else { &record.storage_class });
+    if let Some(until) = record.restored_until(cx.now).filter(|_| listing.restores) {
+        xml.open("RestoreStatus").text("IsRestoreInProgress", "false");
+        xml.text("RestoreExpiryDate", &until.to_iso8601()).close();
+    }
 }
 
 /// Lists objects, version 1.
@@ -198,7 +216,7 @@ impl ListObjects {
         for entry in page.items() {
             xml.open("Contents");
             listing.text(&mut xml, "Key", &entry.key);
-            object(&mut xml, &entry.record);
+            object(&mut xml, cx, listing, &entry.record);
             owner(&mut xml, cx, bucket, &entry.record);
             xml.close();
         }
@@ -294,7 +312,7 @@ impl ListObjectsV2 {
         for entry in page.items() {
             xml.open("Contents");
             listing.text(&mut xml, "Key", &entry.key);
-            object(&mut xml, &entry.record);
+            object(&mut xml, cx, listing, &entry.record);
             if self.fetch_owner {
                 owner(&mut xml, cx, bucket, &entry.record);
             }
@@ -405,7 +423,7 @@ impl Operation for ListObjectVersions {
                 let modified = crate::types::Timestamp::from_millis(entry.record.modified_ms);
                 xml.text("LastModified", &modified.to_iso8601());
             } else {
-                object(&mut xml, &entry.record);
+                object(&mut xml, &cx, listing, &entry.record);
             }
             owner(&mut xml, &cx, &bucket, &entry.record);
             xml.close();

@@ -29,6 +29,7 @@ pub mod quota;
 pub mod rename_object;
 pub mod replication;
 pub mod request_payment;
+pub mod restore;
 pub mod tagging;
 pub mod versioning;
 pub mod website;

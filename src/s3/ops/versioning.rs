@@ -101,6 +101,8 @@ pub(in crate::s3) fn parse_state(document: &[u8]) -> S3Result<Versioning> {
     if root.name() != "VersioningConfiguration" {
         return Err(S3Code::MalformedXML.into());
     }
+    // Some servers exclude prefixes from versioning; whoever asks for that must not get a bucket that keeps all.
+    root.only(&["Status", "MfaDelete"])?;
     if root.optional_text("MfaDelete")?.is_some_and(|text| text.trim() == "Enabled") {
         return Err(S3Error::from(S3Code::NotImplemented).with("Element", "MfaDelete"));
     }
@@ -109,5 +111,31 @@ pub(in crate::s3) fn parse_state(document: &[u8]) -> S3Result<Versioning> {
         Some("Suspended") => Ok(Versioning::Suspended),
         Some(_) => Err(S3Code::MalformedXML.into()),
         None => Err(S3Code::IllegalVersioningConfigurationException.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_asks_for_more_than_a_state_is_refused() {
+        let parsed = |inner: &str| {
+            let document = format!("<VersioningConfiguration>{inner}</VersioningConfiguration>");
+            parse_state(document.as_bytes()).map_err(|e| e.code)
+        };
+        assert_eq!(parsed("<Status>Enabled</Status><MfaDelete>Disabled</MfaDelete>"), Ok(Versioning::Enabled));
+        assert_eq!(parsed("<Status>Suspended</Status>"), Ok(Versioning::Suspended));
+        assert_eq!(parsed(""), Err(S3Code::IllegalVersioningConfigurationException));
+        assert_eq!(parsed("<Status>Enabled</Status><MfaDelete>Enabled</MfaDelete>"), Err(S3Code::NotImplemented));
+        for more in [
+            "<ExcludeFolders>true</ExcludeFolders>",
+            "<ExcludeFolders>false</ExcludeFolders>",
+            "<ExcludedPrefixes><Prefix>tmp/</Prefix></ExcludedPrefixes>",
+            "<Status>Suspended</Status>",
+            "<Other/>",
+        ] {
+            assert_eq!(parsed(&format!("<Status>Enabled</Status>{more}")), Err(S3Code::MalformedXML), "{more}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use super::{
     Storage, StorageError, StorageResult,
     buckets::Bucket,
+    lock::{Bypass, Leave},
     objects::ATTEMPTS,
     records::{EncryptionMode, EncryptionRecord, ObjectRecord},
 };
@@ -209,6 +210,7 @@ impl Storage {
     /// Seals the key of a version anew, as the request says. Bytes, tag and date of the version stay.
     ///
     /// # Errors
+    /// [`StorageError::Lock`] for a locked version (S3 reference, "`UpdateObjectEncryption`");
     /// [`StorageError::NotReencryptable`] for versions that are not encrypted by the key manager, or in two layers;
     /// as [`Storage::version`].
     pub async fn reencrypt(
@@ -223,12 +225,14 @@ impl Storage {
             let old = record.encryption.clone();
             let new = Some(self.resealed(bucket, &record, asked).await?);
             let replace = |record: &mut ObjectRecord| {
+                Leave { now: self.inner.clock.now(), bypass: Bypass::No }.remove(record)?;
                 // Another version may have become the newest, or another request was faster.
                 if record.encryption == old {
                     record.encryption.clone_from(&new);
                 }
+                Ok(())
             };
-            let updated = self.update_version(bucket, key, selector, replace).await?;
+            let updated = self.edit_version(bucket, key, selector, replace).await?;
             if updated.encryption == new {
                 return Ok(updated);
             }

@@ -23,6 +23,9 @@ pub struct AnnotationRecord {
     /// Key of the text in the table of bodies.
     #[prost(bytes = "bytes", tag = "5")]
     pub body: Bytes,
+    /// Where the text is encrypted: tells its key from those of others (16 random bytes).
+    #[prost(bytes = "bytes", tag = "6")]
+    pub seal: Bytes,
 }
 
 impl AnnotationRecord {

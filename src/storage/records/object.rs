@@ -212,6 +212,9 @@ pub struct ObjectRecord {
     /// How long the version is retained once its event hold is released.
     #[prost(message, optional, tag = "34")]
     pub event_hold_duration: Option<PeriodRecord>,
+    /// Until when an archived version can be read, in milliseconds since the epoch; 0 where it was never restored.
+    #[prost(uint64, tag = "40")]
+    pub restored_until_ms: u64,
     /// Stands for the version's annotations in keys, 16 bytes; empty as long as it never had one.
     #[prost(bytes = "bytes", tag = "43")]
     pub annotation_id: Bytes,
@@ -262,6 +265,9 @@ pub struct ListRecord {
     /// As [`ObjectRecord::owner_display_name`].
     #[prost(string, tag = "22")]
     pub owner_display_name: String,
+    /// As [`ObjectRecord::restored_until_ms`].
+    #[prost(uint64, tag = "40")]
+    pub restored_until_ms: u64,
 }
 
 fn group_of(bytes: &Bytes) -> [u8; 7] {
@@ -280,9 +286,24 @@ impl ListRecord {
     pub fn version_id(&self) -> VersionId {
         VersionId::new(self.stamp, group_of(&self.group))
     }
+
+    /// As [`ObjectRecord::restored_until`].
+    pub fn restored_until(&self, now: Timestamp) -> Option<Timestamp> {
+        restored_until(self.restored_until_ms, now)
+    }
+}
+
+/// When a copy ends that was restored; `None` where it has ended, or never was.
+fn restored_until(millis: u64, now: Timestamp) -> Option<Timestamp> {
+    Some(Timestamp::from_millis(millis)).filter(|until| *until > now)
 }
 
 impl ObjectRecord {
+    /// When the copy ends that a restore has made readable; `None` where there is none now.
+    pub fn restored_until(&self, now: Timestamp) -> Option<Timestamp> {
+        restored_until(self.restored_until_ms, now)
+    }
+
     /// The version id; clients see `null` instead where `is_null`.
     pub fn version_id(&self) -> VersionId {
         VersionId::new(self.stamp, group_of(&self.group))

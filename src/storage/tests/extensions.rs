@@ -11,11 +11,13 @@ use super::{
 };
 use crate::{
     storage::{
-        Append, Attributes, Bucket, NewAnnotation, PutObject, Rename, StorageError, StorageResult, WriteCondition,
+        AnnotationSource, Append, Attributes, Bucket, NewAnnotation, PutObject, Rename, StorageError, StorageResult,
+        WriteCondition,
         listing::ListQuery,
+        lock::Bypass,
         records::{ChecksumRecord, JournalOp, ObjectRecord, Versioning},
     },
-    types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectKey, VersionSelector},
+    types::{Checksum, ChecksumAlgorithm, ChecksumType, ObjectKey, VersionSelector},
 };
 
 fn key(text: &str) -> ObjectKey {
@@ -27,7 +29,7 @@ fn annotation(name: &str, text: &str) -> NewAnnotation {
     NewAnnotation {
         name: name.to_owned(),
         payload: Bytes::copy_from_slice(text.as_bytes()),
-        etag: ETag::new("tag"),
+        md5: [7; 16],
         checksum: ChecksumRecord::new(&checksum, ChecksumType::FullObject, 0),
     }
 }
@@ -66,19 +68,21 @@ async fn rename(world: &World, bucket: &Arc<Bucket>, from: &str, to: &str) -> St
 /// A copy with its annotations, or one that is given up before it is written.
 async fn copy(world: &World, bucket: &Arc<Bucket>, from: &str, to: &str, write: bool) -> StorageResult<()> {
     let record = world.storage.version(bucket, &key(from), None).await?;
-    let annotations = world.storage.copy_annotations((bucket, &key(from), &record), bucket).await?;
+    let source = AnnotationSource { bucket: Arc::clone(bucket), key: key(from), record: Box::new(record) };
     let bytes = world.get(bucket, from, None).await?;
     if write {
         let put = PutObject {
             bucket: Arc::clone(bucket),
             key: key(to),
             location: Arc::clone(&world.location),
-            attributes: Attributes { annotations, ..Attributes::default() },
+            attributes: Attributes { annotations: Some(source), ..Attributes::default() },
             condition: WriteCondition::Always,
             body: incoming(&bytes),
             op: JournalOp::ObjectCopied,
         };
         world.storage.put_object(put).await?;
+    } else {
+        world.storage.copy_annotations(&source, bucket, None).await?;
     }
     Ok(())
 }
@@ -116,14 +120,15 @@ async fn any_mix_of_operations_leaves_what_a_model_says_and_no_row_too_many() {
                 3 | 4 => {
                     let annotation_name = format!("n{}", dice.roll(3));
                     let (place, new) = (key(name), annotation(&annotation_name, &format!("x{text}")));
-                    let written = world.storage.put_annotation(&bucket, (&place, None), &new, None).await;
+                    let written = world.storage.put_annotation(&bucket, (&place, None), &new, None, Bypass::No).await;
                     assert_eq!(written.is_ok(), model.contains_key(name));
                     if let Some((_, annotations)) = model.get_mut(name) {
                         annotations.insert(annotation_name, format!("x{text}"));
                     }
                 }
                 5 => {
-                    let removed = world.storage.delete_annotation(&bucket, (&key(name), None), "n1", None).await;
+                    let removed =
+                        world.storage.delete_annotation(&bucket, (&key(name), None), "n1", None, Bypass::No).await;
                     assert_eq!(removed.is_ok(), model.contains_key(name));
                     if let Some((_, annotations)) = model.get_mut(name) {
                         annotations.remove("n1");
@@ -174,7 +179,11 @@ async fn annotations_go_with_their_version_and_with_their_bucket() {
         world.put(&bucket, "a", b"body").await;
         for name in ["one", "two"] {
             let text = format!("text {round}");
-            world.storage.put_annotation(&bucket, (&key("a"), None), &annotation(name, &text), None).await.unwrap();
+            world
+                .storage
+                .put_annotation(&bucket, (&key("a"), None), &annotation(name, &text), None, Bypass::No)
+                .await
+                .unwrap();
         }
     }
     audit(&world, &[&bucket], &[]).await;
@@ -197,10 +206,11 @@ async fn copies_of_annotations_that_a_crash_left_are_removed_at_the_next_start()
     let world = World::new();
     let bucket = world.bucket("crashed", Versioning::Unversioned).await;
     let record = world.put(&bucket, "a", b"body").await;
-    world.storage.put_annotation(&bucket, (&key("a"), None), &annotation("n", "text"), None).await.unwrap();
+    world.storage.put_annotation(&bucket, (&key("a"), None), &annotation("n", "text"), None, Bypass::No).await.unwrap();
     drop(record);
     let record = world.storage.version(&bucket, &key("a"), None).await.unwrap();
-    let copied = world.storage.copy_annotations((&bucket, &key("a"), &record), &bucket).await.unwrap();
+    let source = AnnotationSource { bucket: Arc::clone(&bucket), key: key("a"), record: Box::new(record) };
+    let copied = world.storage.copy_annotations(&source, &bucket, None).await.unwrap();
     // A process that is killed drops nothing: the copies are held to the end.
     let world = world.restarted();
     assert_eq!(world.storage.recover().await.unwrap(), 1);

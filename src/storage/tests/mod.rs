@@ -12,6 +12,7 @@ mod lock;
 mod multipart;
 mod probe;
 mod readers;
+mod restore;
 mod search;
 mod versioning;
 mod world;

@@ -87,9 +87,10 @@ impl World {
             backend: Arc::<MemoryBackend>::clone(&backend),
             strict: true,
             legacy_aws_behavior: false,
-            usable: true,
+            is_cold: false,
         };
-        let table = LocationTable::new([location]);
+        let cold = Location { name: "cold".into(), is_cold: true, ..location.clone() };
+        let table = LocationTable::new([location, cold]);
         let location = Arc::clone(table.get("here").unwrap());
         let ids = Identifiers::new(Arc::<ManualClock>::clone(&clock), "RG001");
         let storage =

@@ -1,9 +1,15 @@
 //! Conditions over real requests: what a policy is told is true, and nobody can tell it something else.
 
+use std::time::Duration;
+
 use cloudserver::config::TrustedProxies;
 
 use super::{ALL, LISA, on, policy, statement};
-use crate::support::{client::content_md5, sign::Scheme, world::World};
+use crate::support::{
+    client::{content_md5, now},
+    sign::Scheme,
+    world::World,
+};
 
 #[tokio::test]
 async fn no_header_sets_a_condition_key_that_is_not_its_own() {
@@ -302,4 +308,58 @@ async fn a_website_is_shown_to_visitors_from_where_the_policy_says() {
     visit.expect(403).await;
     visit.clone().header("referer", "http://b/").expect(403).await;
     visit.header("referer", "http://a/b").expect(200).await.body_is("page");
+}
+
+#[tokio::test]
+async fn the_lock_that_a_body_sets_is_judged_and_no_header_stands_in_for_it() {
+    let world = World::new().await;
+    let bart = world.bart();
+    bart.put("/kept", "").header("x-amz-bucket-object-lock-enabled", "true").expect(200).await;
+    bart.put("/kept/a", "body").expect(200).await;
+    let far = "2100-01-01T00:00:00Z";
+    let near = now().plus(Duration::from_hours(36)).to_iso8601();
+    let retain = |mode: &str, until: &str| {
+        let body = format!("<Retention><Mode>{mode}</Mode><RetainUntilDate>{until}</RetainUntilDate></Retention>");
+        world.lisa().put("/kept/a?retention", body).digested()
+    };
+    let hold = |status: &str| {
+        world.lisa().put("/kept/a?legal-hold", format!("<LegalHold><Status>{status}</Status></LegalHold>")).digested()
+    };
+    let allow = |action: &'static str, condition: &str| {
+        policy(&bart, "kept", &on("Allow", LISA, action, &["kept/*"], condition))
+    };
+    let headers = [
+        ("x-amz-object-lock-mode", "GOVERNANCE"),
+        ("x-amz-object-lock-retain-until-date", near.as_str()),
+        ("x-amz-object-lock-legal-hold", "ON"),
+    ];
+    let days = r#"{"NumericLessThanEquals":{"s3:object-lock-remaining-retention-days":"2"}}"#;
+    allow("s3:PutObjectRetention", days).expect(204).await;
+    retain("GOVERNANCE", far).headers(&headers).refused(403, "AccessDenied").await;
+    // What is no retention is no way past the policy either.
+    let broken = world.lisa().put("/kept/a?retention", "<Retention><Mode>").digested().headers(&headers);
+    broken.refused(403, "AccessDenied").await;
+    retain("GOVERNANCE", &near).expect(200).await;
+    let mode = r#"{"StringEquals":{"s3:object-lock-mode":"GOVERNANCE"}}"#;
+    allow("s3:PutObjectRetention", mode).expect(204).await;
+    retain("COMPLIANCE", far).headers(&headers).refused(403, "AccessDenied").await;
+    retain("GOVERNANCE", far).expect(200).await;
+    let date = r#"{"DateLessThan":{"s3:object-lock-retain-until-date":"2050-01-01T00:00:00Z"}}"#;
+    allow("s3:PutObjectRetention", date).expect(204).await;
+    retain("GOVERNANCE", "2101-01-01T00:00:00Z").headers(&headers).refused(403, "AccessDenied").await;
+    let status = r#"{"StringEquals":{"s3:object-lock-legal-hold":"ON"}}"#;
+    allow("s3:PutObjectLegalHold", status).expect(204).await;
+    hold("OFF").headers(&headers).refused(403, "AccessDenied").await;
+    hold("ON").expect(200).await;
+    // A denial is not passed by saying nothing.
+    let without = r#"{"Null":{"s3:object-lock-remaining-retention-days":"true"}}"#;
+    let both = format!(
+        "{},{}",
+        on("Allow", LISA, "s3:PutObjectRetention", &["kept/*"], "{}"),
+        on("Deny", LISA, "s3:PutObjectRetention", &["kept/*"], without)
+    );
+    policy(&bart, "kept", &both).expect(204).await;
+    let nothing = world.lisa().put("/kept/a?retention", "<Retention/>").digested();
+    nothing.headers(&headers).refused(403, "AccessDenied").await;
+    retain("GOVERNANCE", "2101-01-01T00:00:00Z").expect(200).await;
 }

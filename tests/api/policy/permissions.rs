@@ -59,6 +59,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("PutBucketAnalyticsConfiguration", "s3:PutAnalyticsConfiguration bucket"),
     ("GetBucketAnalyticsConfiguration", "s3:GetAnalyticsConfiguration bucket"),
     ("PutObjectRetention", "s3:PutObjectRetention object"),
+    ("RestoreObject", "s3:RestoreObject object"),
     ("GetObjectRetention", "s3:GetObjectRetention object"),
     ("PutObjectLegalHold", "s3:PutObjectLegalHold object"),
     ("GetObjectLegalHold", "s3:GetObjectLegalHold object"),

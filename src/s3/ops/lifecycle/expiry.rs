@@ -16,12 +16,10 @@ use crate::{
 const EXPIRATION: HeaderName = HeaderName::from_static("x-amz-expiration");
 const ABORT_DATE: HeaderName = HeaderName::from_static("x-amz-abort-date");
 const ABORT_RULE: HeaderName = HeaderName::from_static("x-amz-abort-rule-id");
-const DAY_MS: u64 = 86_400_000;
 
 /// The midnight at which something that began at `from` has had its days.
 fn midnight_after(from: Timestamp, days: u32) -> Timestamp {
-    let due = from.as_millis().saturating_add(u64::from(days).saturating_mul(DAY_MS));
-    Timestamp::from_millis(due.div_ceil(DAY_MS).saturating_mul(DAY_MS))
+    from.plus_days(days).next_midnight()
 }
 
 /// A rule's name as a header shows it.

@@ -70,10 +70,14 @@ impl Operation for PutObjectLegalHold {
         vec![self.object.need(Action::PutObjectLegalHold)]
     }
 
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
+    async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
+        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Required).await;
+        let hold = document.and_then(|document| parse(&read::read(&document)?));
+        // A policy may ask which hold is set: then only now the request is judged.
+        let lock = Lock { legal_hold: hold.as_ref().copied().unwrap_or_default(), ..Lock::default() };
+        cx.relock(lock, &self.needs()).await?;
         let bucket = bucket_with_lock(&cx, &self.object).await?;
-        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Required).await?;
-        let hold = parse(&read::read(&document)?)?;
+        let hold = hold?;
         let ObjectRef { key, version, .. } = &self.object;
         let changed = cx.storage.set_legal_hold(&bucket, key, *version, hold).await;
         changed.map_err(|e| missing(&cx, e))?;

@@ -82,9 +82,15 @@ impl Operation for PutObjectRetention {
     }
 
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
+        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Required).await;
+        let asked = document.and_then(|document| parse(&read::read(&document)?));
+        // A policy may ask which lock is set: then only now the request is judged.
+        let lock = asked
+            .as_ref()
+            .map_or_else(|_| Lock::default(), |asked| Lock { mode: asked.mode, until: asked.until, ..Lock::default() });
+        cx.relock(lock, &self.needs()).await?;
         let bucket = bucket_with_lock(&cx, &self.object).await?;
-        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Required).await?;
-        let asked = parse(&read::read(&document)?)?;
+        let asked = asked?;
         let bypass = bypass(&mut cx, &bucket, &self.object).await;
         let ObjectRef { key, version, .. } = &self.object;
         let changed = cx.storage.set_retention(&bucket, key, *version, &asked, bypass).await;
