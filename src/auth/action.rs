@@ -150,6 +150,9 @@ actions! {
     PutObjectAnnotation = "s3:PutObjectAnnotation", Tagging;
     DeleteObjectAnnotation = "s3:DeleteObjectAnnotation", Tagging;
     ListObjectAnnotations = "s3:ListObjectAnnotations", Tagging;
+    GetObjectVersionAnnotation = "s3:GetObjectVersionAnnotation", Tagging;
+    PutObjectVersionAnnotation = "s3:PutObjectVersionAnnotation", Tagging;
+    DeleteObjectVersionAnnotation = "s3:DeleteObjectVersionAnnotation", Tagging;
 }
 
 impl Action {

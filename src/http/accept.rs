@@ -78,6 +78,8 @@ impl Accepting {
 
     fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
         self.pause = PAUSE.0;
+        // A socket of both families shows IPv4 clients as IPv6: lists of networks mean the client's own address.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Some(place) = Place::take(&self.core) else {
             // Not even a word: whoever opens this many must not cost more than the accept.
             self.core.service.metrics.refused("connection_dropped");

@@ -58,7 +58,7 @@ impl World {
             backend: Arc::<MemoryBackend>::clone(&backend),
             strict: true,
             legacy_aws_behavior: false,
-            usable: true,
+            is_cold: false,
         };
         let ids = Identifiers::new(Arc::<ManualClock>::clone(&clock), "RG001");
         let table = LocationTable::new([location]);

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     auth::{self, Action, BucketFacts, Decision, ObjectFacts, PolicyFacts, Resource},
-    storage::{Bucket, StorageError, lock::Lock},
+    storage::{Bucket, StorageError, lock::Lock, records::ObjectRecord},
     types::{AccountId, Acl, BucketName, UploadId},
 };
 
@@ -30,6 +30,7 @@ pub(super) fn write_needs(object: &ObjectRef, head: &Head) -> Vec<Need> {
     let lists = |name: &str| super::grants::value(head, name).is_some();
     let written = |action| Need { action, target: Target::Written(object.clone()) };
     let mut needs = vec![object.need(Action::PutObject)];
+    needs.extend(match_need(object, head));
     if says("x-amz-tagging") {
         needs.push(written(Action::PutObjectTagging));
     }
@@ -37,6 +38,14 @@ pub(super) fn write_needs(object: &ObjectRef, head: &Head) -> Vec<Need> {
         needs.push(written(Action::PutObjectAcl));
     }
     needs
+}
+
+/// What comparing the tag of what is there needs: the permission to read it (S3 user guide, "Conditional requests"). Who
+/// may only write learns no tag by trying.
+pub(super) fn match_need(object: &ObjectRef, head: &Head) -> Option<Need> {
+    head.headers.contains_key("if-match").then_some(())?;
+    let asks_tag = head.header("if-match").is_none_or(|text| text.trim() != "*");
+    asks_tag.then(|| object.need(Action::GetObject))
 }
 
 impl Context {
@@ -90,6 +99,9 @@ impl Context {
         if !action.needs_object() && !asks_tags {
             return self.judge(bucket, asked, None);
         }
+        if action.needs_object() {
+            self.judged.push((object.clone(), action));
+        }
         match self.storage.version(bucket, &object.key, object.version).await {
             Ok(record) => {
                 let (owner, acl) = (record.owner(), record.acl());
@@ -108,6 +120,16 @@ impl Context {
             }
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// Whether what is there now may be read, too: it may have come, or have been replaced, since the request was judged.
+    pub(super) fn still_allows(&self, bucket: &Bucket, object: &ObjectRef, record: &ObjectRecord) -> bool {
+        let (owner, acl) = (record.owner(), record.acl());
+        let found = ObjectFacts { owner: &owner, acl: &acl };
+        self.judged.iter().filter(|(known, _)| known == object).all(|(_, action)| {
+            let asked = Asked { record: Some(record), ..Asked::of_object(*action, object) };
+            self.judge(bucket, asked, Some(&found)).is_ok()
+        })
     }
 
     /// Who may not list must not learn what is there: 403 stands for 404 then. The operation itself finds out again

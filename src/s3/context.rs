@@ -14,7 +14,7 @@ use super::{
     tags::TagLimit,
 };
 use crate::{
-    auth::{FormGate, Principal, Scheme},
+    auth::{Action, FormGate, Principal, Scheme},
     location::Location,
     storage::{
         Bucket, Storage, StorageError,
@@ -131,6 +131,8 @@ pub struct Context {
     /// The request's head.
     pub head: Arc<Head>,
     pub(super) authorized: Option<Arc<(ObjectRef, ObjectRecord)>>,
+    /// What was judged by the object that was there, or was not.
+    pub(super) judged: Vec<(ObjectRef, Action)>,
     /// Tags that the request's body sets, once it was read.
     pub(super) request_tags: Option<Arc<[Pair]>>,
     /// The lock that the request's body sets, once it was read.
@@ -159,6 +161,7 @@ impl Context {
             now,
             head,
             authorized: None,
+            judged: Vec::new(),
             request_tags: None,
             request_lock: None,
         }
@@ -188,7 +191,7 @@ impl Context {
     /// The same caller and snapshots, for another request that follows from this one.
     #[must_use]
     pub fn with_head(&self, head: Arc<Head>) -> Self {
-        Self { head, authorized: None, ..self.clone() }
+        Self { head, authorized: None, judged: Vec::new(), ..self.clone() }
     }
 
     /// The version that was read to judge the request; it stays for whoever takes it.
@@ -196,7 +199,8 @@ impl Context {
         self.authorized.as_deref().filter(|(judged, _)| judged == object).map(|(_, record)| record)
     }
 
-    /// The version that an operation addresses: as it was judged, or read now.
+    /// The version that an operation addresses: as it was judged, or read now, and then judged again. What the caller may
+    /// not read came after the request was judged, and is missing for it.
     ///
     /// # Errors
     /// As [`Storage::version`].
@@ -204,7 +208,8 @@ impl Context {
         if let Some(record) = self.take_authorized(object) {
             return Ok(record);
         }
-        self.storage.version(bucket, &object.key, object.version).await
+        let record = self.storage.version(bucket, &object.key, object.version).await?;
+        if self.still_allows(bucket, object, &record) { Ok(record) } else { Err(StorageError::NoSuchKey(None)) }
     }
 
     /// # Errors

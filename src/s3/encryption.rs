@@ -65,6 +65,7 @@ impl KeyOf {
 /// `InvalidEncryptionAlgorithmError` for another algorithm.
 pub fn customer_key(head: &Head, of: KeyOf) -> S3Result<Option<SecretKey>> {
     let [algorithm, key, md5] = of.headers();
+    refuse_illegible(head, &[algorithm, key, md5])?;
     let given = [algorithm, key, md5].map(|name| head.header(name));
     if given.iter().all(Option::is_none) {
         return Ok(None);
@@ -96,6 +97,14 @@ pub fn customer_key(head: &Head, of: KeyOf) -> S3Result<Option<SecretKey>> {
         return Err(S3Error::argument(message, md5, given_md5.unwrap_or_default()));
     }
     Ok(Some(secret))
+}
+
+/// A value that is no text must not pass for none: the object would lie there in the clear.
+fn refuse_illegible(head: &Head, names: &[&'static str]) -> S3Result<()> {
+    match names.iter().find(|name| head.headers.contains_key(**name) && head.header(name).is_none()) {
+        None => Ok(()),
+        Some(name) => Err(S3Error::argument("The value of an encryption header is no text.", name, "")),
+    }
 }
 
 /// As [`customer_key`], where the operator may demand TLS for it.
@@ -155,6 +164,7 @@ pub fn is_asked_for(head: &Head) -> bool {
 /// Those of [`guarded_key`]; `InvalidArgument` for unknown methods and headers that exclude each other;
 /// `AccessDenied` where the bucket blocks clients' keys.
 pub fn request(head: &Head, settings: &Settings, bucket: &Bucket) -> S3Result<EncryptionRequest> {
+    refuse_illegible(head, &[METHOD, KEY_ID, CONTEXT, BUCKET_KEY])?;
     let method = head.header(METHOD);
     if let Some(key) = guarded_key(head, settings, KeyOf::Object)? {
         if let Some((name, value)) = [METHOD, KEY_ID].into_iter().find_map(|name| Some((name, head.header(name)?))) {
@@ -275,6 +285,12 @@ mod tests {
 
     fn refused(headers: &[(&'static str, &str)]) -> S3Code {
         customer_key(&head(headers), KeyOf::Object).unwrap_err().code
+    }
+
+    #[test]
+    fn a_header_that_is_no_text_is_not_taken_for_none() {
+        let [algorithm, key, md5] = KeyOf::Object.headers();
+        assert_eq!(refused(&[(algorithm, "ü"), (key, "ü"), (md5, "ü")]), S3Code::InvalidArgument);
     }
 
     #[test]

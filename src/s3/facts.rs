@@ -126,6 +126,12 @@ impl RequestFacts<'_> {
                 let left = until.as_millis().saturating_sub(self.cx.now.as_millis());
                 Some(u128::from(left).div_ceil(DAY.as_millis()).to_string())
             }
+            ConditionKey::ObjectCreationOperation if self.asked.action == Action::PutObject => {
+                // All but the beginning of an upload and its parts; each is known by what its row of the table asks for.
+                let begins = head.method == http::Method::POST && head.has_query("uploads");
+                let is_part = head.has_query("partNumber") && head.has_query("uploadId");
+                Some((!begins && !is_part).to_string())
+            }
             ConditionKey::Header(name @ "x-amz-content-sha256") => {
                 // A presigned URL without it leaves the payload unsigned.
                 let unsigned = || (self.cx.transport.scheme == Scheme::QueryV4).then(|| "UNSIGNED-PAYLOAD".to_owned());
@@ -169,7 +175,10 @@ impl RequestFacts<'_> {
     fn is_listing(&self) -> bool {
         matches!(
             self.asked.action,
-            Action::ListBucket | Action::ListBucketVersions | Action::ListBucketMultipartUploads
+            Action::ListBucket
+                | Action::ListBucketVersions
+                | Action::ListBucketMultipartUploads
+                | Action::MetadataSearch
         )
     }
 

@@ -302,8 +302,18 @@ impl S3Service {
         Some(response)
     }
 
+    fn names_bucket(&self, parts: &RequestParts) -> bool {
+        let settings = Arc::clone(&self.inner.snapshot.load().settings);
+        resolve::names_bucket(resolve::host_of(&parts.headers, &parts.uri), &settings)
+    }
+
     async fn health(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
-        let depth = match parts.uri.path() {
+        let path = parts.uri.path();
+        // Where the host names a bucket, all paths are keys.
+        if !path.starts_with("/_/") || self.names_bucket(parts) {
+            return None;
+        }
+        let depth = match path {
             "/_/healthcheck" => Depth::Live,
             "/_/healthcheck/deep" => Depth::Ready,
             report::PATH => return self.report(parts, connection).await,

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, header};
 use super::{
     absent,
     codes::S3Code,
+    context::Settings,
     error::{S3Error, S3Result},
     head::Head,
     operation::{Pattern, Route, Scope},
@@ -102,6 +103,13 @@ pub fn host_of<'a>(headers: &'a HeaderMap, uri: &'a http::Uri) -> &'a str {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     }
+}
+
+/// Whether a host is a bucket's, be it the API's or a website's.
+pub fn names_bucket(host: &str, settings: &Settings) -> bool {
+    let hosts = (settings.website_endpoints.as_slice(), settings.endpoints.as_ref());
+    address(host, "/", &settings.endpoints).is_ok_and(|address| address.virtual_bucket.is_some())
+        || website(host, "/", hosts).is_some()
 }
 
 /// Splits host and path into bucket and key.

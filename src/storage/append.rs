@@ -57,6 +57,8 @@ impl Storage {
     /// checksum cannot go on; [`StorageError::Archived`], restored or not; those of [`Storage::put_object`]. Nothing changes then.
     pub async fn append_object(&self, append: Append) -> StorageResult<ObjectRecord> {
         let Append { bucket, key, location, attributes, offset, condition, body } = append;
+        // Locks need versions, appends need none: who asks for both must not believe to have got both.
+        self.check_new_lock(&bucket, &attributes.lock).await?;
         if let Some(length) = body.length.filter(|_| bucket.record.quota_bytes > 0) {
             let used = u64::try_from(self.usage(&bucket).await?.stored_bytes()).unwrap_or_default();
             if used.saturating_add(length) > bucket.record.quota_bytes {

@@ -298,7 +298,7 @@ async fn the_target_of_another_account_is_open_by_policy_or_by_its_list() {
         let lisa = world.lisa();
         lisa.put("/target", "").header("x-amz-acl", acl).expect(200).await;
         if !policy.is_empty() {
-            lisa.put("/target?policy", policy.to_owned()).digested().expect(204).await;
+            lisa.put("/target?policy", policy).digested().expect(204).await;
         }
         let logging = LoggingRecord {
             target_bucket: "target".to_owned(),

@@ -113,10 +113,14 @@ async fn no_file_holds_the_text_of_an_encrypted_object_nor_a_clients_key() {
             bart.put(&format!("/sealed/{way}-{size}"), &body).headers(headers).expect(200).await;
             secrets.push(body);
         }
-        // Annotations take the way of their object; one with its client's key has none.
         if way < 2 {
-            let note = hex::encode(text(1_500, way as u64 + 40));
-            bart.put(&format!("/sealed/{way}-2000?annotation&annotationName=n"), &note).expect(200).await;
+            // What is said beside an object is as secret as the object, also of a copy.
+            let note: String = text(90_000, way as u64 + 70).iter().map(|byte| char::from(byte % 94 + 33)).collect();
+            let at = format!("/sealed/{way}-2000");
+            bart.put(&format!("{at}?annotation&annotationName=n"), &note).expect(200).await;
+            let copy = bart.put(&format!("{at}-copy"), "").headers(headers).header("x-amz-copy-source", &at);
+            copy.expect(200).await;
+            bart.get(&format!("{at}-copy?annotation&annotationName=n")).expect(200).await.body_is(&note);
             secrets.push(note.into_bytes());
         }
         let begun = bart.post("/sealed/parts?uploads", "").headers(headers).expect(200).await;

@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, net::IpAddr};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     Effect,
@@ -180,8 +180,19 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 fn network(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    // Addresses are compared in their own form: a network written as IPv6 may be one of IPv4.
+    match network {
+        IpNet::V6(six) if six.prefix_len() >= MAPPED => {
+            let four = six.addr().to_ipv4_mapped().and_then(|four| Ipv4Net::new(four, six.prefix_len() - MAPPED).ok());
+            Some(four.map_or(network, IpNet::V4))
+        }
+        _ => Some(network),
+    }
 }
+
+/// Bits before the address in an IPv4 address that is written as IPv6.
+const MAPPED: u8 = 96;
 
 impl Order {
     fn holds(self, ordering: Ordering) -> bool {

@@ -87,7 +87,7 @@ impl Operation for PutObjectAnnotation {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::PutObjectAnnotation)]
+        pick(&self.object, Action::PutObjectAnnotation, Action::PutObjectVersionAnnotation)
     }
 
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Document> {
@@ -124,7 +124,7 @@ impl Operation for GetObjectAnnotation {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::GetObjectAnnotation)]
+        pick(&self.object, Action::GetObjectAnnotation, Action::GetObjectVersionAnnotation)
     }
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Payload> {
@@ -212,7 +212,7 @@ impl Operation for DeleteObjectAnnotation {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(Action::DeleteObjectAnnotation)]
+        pick(&self.object, Action::DeleteObjectAnnotation, Action::DeleteObjectVersionAnnotation)
     }
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Plain> {
@@ -283,4 +283,9 @@ fn show_version(headers: &mut HeaderMap, cx: &Context, bucket: &Bucket, record: 
     if bucket.is_versioned() {
         set(headers, HeaderName::from_static("x-amz-object-version-id"), &cx.version_text(record));
     }
+}
+
+/// The need of the current version, or of one that is named.
+fn pick(object: &ObjectRef, current: Action, version: Action) -> Vec<Need> {
+    vec![object.need(if object.version.is_some() { version } else { current })]
 }

@@ -142,6 +142,13 @@ impl CopySource {
         Need { action, target: Target::Source(self.object.clone()) }
     }
 
+    /// The permission to read its annotations.
+    fn annotations_need(&self) -> Need {
+        let versioned = self.object.version.is_some();
+        let action = if versioned { Action::GetObjectVersionAnnotation } else { Action::GetObjectAnnotation };
+        Need { action, target: Target::Source(self.object.clone()) }
+    }
+
     /// Finds the source and judges its conditions: whatever fails is 412 here.
     ///
     /// # Errors
@@ -158,6 +165,9 @@ impl CopySource {
             StorageError::NoSuchKey(_) => S3Error::from(S3Code::NoSuchKey).with("Key", self.object.key.as_str()),
             other => missing(cx, other),
         })?;
+        if !cx.still_allows(&bucket, &self.object, &record) {
+            return Err(S3Code::AccessDenied.into());
+        }
         encryption::guarded_key(&cx.head, &cx.settings, KeyOf::CopySource)?;
         encryption::check_key_of_read(cx, &bucket, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {
@@ -306,7 +316,7 @@ impl CopyObject {
         if self.annotations == Annotations::Exclude || source.record.annotation_count == 0 {
             return Ok(None);
         }
-        cx.authorize(&self.source.object.need(Action::GetObjectAnnotation)).await?;
+        cx.authorize(&self.source.annotations_need()).await?;
         cx.authorize(&self.object.need(Action::PutObjectAnnotation)).await?;
         Ok(Some(AnnotationSource {
             bucket: Arc::clone(&source.bucket),

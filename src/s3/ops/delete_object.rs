@@ -49,7 +49,9 @@ impl Operation for DeleteObject {
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.object.need(action(&self.object))]
+        let mut needs = vec![self.object.need(action(&self.object))];
+        needs.extend(looks(&self.condition).then(|| self.object.need(read_action(&self.object))));
+        needs
     }
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Plain> {
@@ -72,6 +74,17 @@ impl Operation for DeleteObject {
 /// The action that deletes this.
 pub fn action(object: &ObjectRef) -> Action {
     if object.version.is_some() { Action::DeleteObjectVersion } else { Action::DeleteObject }
+}
+
+/// Whether a delete compares what is there with something, and so tells of it.
+pub fn looks(condition: &DeleteCondition) -> bool {
+    let DeleteCondition { etag, size, modified, .. } = condition;
+    matches!(etag, Some(Some(_))) || size.is_some() || modified.is_some()
+}
+
+/// The action that reads this: what a conditional delete needs, too (S3 user guide, "Enforce conditional deletes").
+pub fn read_action(object: &ObjectRef) -> Action {
+    if object.version.is_some() { Action::GetObjectVersion } else { Action::GetObject }
 }
 
 /// The version id of what was made or removed.

@@ -82,9 +82,13 @@ impl Operation for GetObjectAttributes {
         })
     }
 
+    /// Both (S3 reference, "`GetObjectAttributes`"): sizes and digests tell of the bytes, which a policy may forbid.
     fn needs(&self) -> Vec<Need> {
-        let versioned = self.object.version.is_some();
-        vec![self.object.need(if versioned { Action::GetObjectVersionAttributes } else { Action::GetObjectAttributes })]
+        let (read, attributes) = match self.object.version {
+            Some(_) => (Action::GetObjectVersion, Action::GetObjectVersionAttributes),
+            None => (Action::GetObject, Action::GetObjectAttributes),
+        };
+        vec![self.object.need(read), self.object.need(attributes)]
     }
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {

@@ -57,12 +57,13 @@ impl Operation for MetadataSearch {
         Ok(Self { clause, form })
     }
 
+    /// What is found is shown as a listing shows it: who may not list must not search either.
     fn needs(&self) -> Vec<Need> {
         let name = match &self.form {
             Form::One(listing) => listing.bucket(),
             Form::Two(listing) => listing.bucket(),
         };
-        vec![Need::bucket(name, Action::MetadataSearch)]
+        vec![Need::bucket(name, Action::ListBucket), Need::bucket(name, Action::MetadataSearch)]
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {

@@ -44,6 +44,7 @@ impl Operation for RenameObject {
 
     fn parse(head: &Head) -> S3Result<Self> {
         let object = head.object_without_version()?;
+        refuse_words(head)?;
         let source = source(head, &object)?;
         if source == object.key {
             return Err(S3Error::request("The source and the destination of a rename are the same."));
@@ -61,7 +62,14 @@ impl Operation for RenameObject {
     /// No action of S3 is for this: it reads and removes one object, and writes another.
     fn needs(&self) -> Vec<Need> {
         let source = ObjectRef { key: self.source.clone(), ..self.object.clone() };
-        vec![self.object.need(Action::PutObject), source.need(Action::GetObject), source.need(Action::DeleteObject)]
+        let mut needs = vec![
+            self.object.need(Action::PutObject),
+            source.need(Action::GetObject),
+            source.need(Action::DeleteObject),
+        ];
+        let compares = matches!(self.condition, WriteCondition::IfMatch(_)) || self.dates != ReadCondition::default();
+        needs.extend(compares.then(|| self.object.need(Action::GetObject)));
+        needs
     }
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
@@ -96,6 +104,27 @@ impl RenameObject {
         let conditions = format!("{:?} {:?} {:?}", self.source_condition, self.condition, self.dates);
         let digest = hash(&[self.source.as_str(), self.object.key.as_str(), &conditions]);
         RenameToken { id: UploadId::from_bytes(id), digest: Bytes::copy_from_slice(&digest) }
+    }
+}
+
+/// Refuses headers by which other writes say what the object is to be: a rename changes nothing but the key. Ignored, they
+/// would still meet a policy that asks for encryption, tags or a list of whatever is written.
+fn refuse_words(head: &Head) -> S3Result<()> {
+    const NAMES: [&str; 5] = [
+        "x-amz-acl",
+        "x-amz-tagging",
+        "x-amz-storage-class",
+        "x-amz-website-redirect-location",
+        "x-amz-metadata-directive",
+    ];
+    const FAMILIES: [&str; 3] = ["x-amz-grant-", "x-amz-server-side-encryption", "x-amz-object-lock-"];
+    let headers = head.headers.keys().map(|name| name.as_str().to_owned());
+    let mut names = headers.chain(head.queries().map(|(name, _)| name.to_ascii_lowercase()));
+    let is_word =
+        |name: &String| NAMES.contains(&name.as_str()) || FAMILIES.iter().any(|family| name.starts_with(family));
+    match names.find(is_word) {
+        None => Ok(()),
+        Some(name) => Err(S3Error::argument("A rename changes nothing but the key.", "header", &name)),
     }
 }
 

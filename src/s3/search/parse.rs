@@ -15,8 +15,9 @@ const MAX_DEPTH: usize = 32;
 const MAX_TERMS: usize = 64;
 /// Most regular expressions.
 const MAX_PATTERNS: usize = 16;
-/// Largest program of a regular expression, in bytes.
-const PATTERN_SIZE: usize = 256 << 10;
+/// Largest programs of all regular expressions together, in bytes. One that is made to be slow takes time in proportion to
+/// its program for each byte of a field: this keeps the judging of an object below some 50 ms.
+const PATTERN_SIZES: usize = 128 << 10;
 /// Largest cache of a regular expression, in bytes.
 const PATTERN_CACHE: usize = 1 << 20;
 /// Most groups of a regular expression within each other.
@@ -80,7 +81,12 @@ impl Clause {
             return Err(BadClause("it is too long"));
         }
         let tokens = tokens(text)?;
-        let mut parser = Parser { tokens: tokens.into_iter().peekable(), depth: 0, terms: 0, patterns: 0 };
+        let patterns = tokens.iter().filter(|token| **token == Token::Like).count();
+        if patterns > MAX_PATTERNS {
+            return Err(BadClause("it has too many expressions"));
+        }
+        let pattern_size = PATTERN_SIZES / patterns.max(1);
+        let mut parser = Parser { tokens: tokens.into_iter().peekable(), depth: 0, terms: 0, pattern_size };
         let clause = parser.either()?;
         if parser.tokens.next().is_some() {
             return Err(BadClause("something follows it"));
@@ -164,7 +170,8 @@ struct Parser {
     tokens: Peekable<std::vec::IntoIter<Token>>,
     depth: usize,
     terms: usize,
-    patterns: usize,
+    /// Largest program of each regular expression, in bytes.
+    pattern_size: usize,
 }
 
 impl Parser {
@@ -207,11 +214,7 @@ impl Parser {
                 Ok(Clause::Compare(Comparison { field, operator, value: self.literal()? }))
             }
             Some(Token::Like) => {
-                self.patterns += 1;
-                if self.patterns > MAX_PATTERNS {
-                    return Err(BadClause("it has too many expressions"));
-                }
-                Ok(Clause::Like(Like { field, pattern: pattern(&self.literal()?.text)? }))
+                Ok(Clause::Like(Like { field, pattern: pattern(&self.literal()?.text, self.pattern_size)? }))
             }
             _ => Err(BadClause("a field has no operator")),
         }
@@ -236,11 +239,11 @@ fn single(mut all: Vec<Clause>, many: fn(Vec<Clause>) -> Clause) -> Clause {
 }
 
 /// A regular expression: bare, or between slashes with flags behind.
-fn pattern(text: &str) -> Result<Regex, BadClause> {
+fn pattern(text: &str, size: usize) -> Result<Regex, BadClause> {
     let slashed = text.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
     let (expression, flags) = slashed.unwrap_or((text, ""));
     let mut builder = RegexBuilder::new(expression);
-    builder.size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_CACHE).nest_limit(PATTERN_DEPTH);
+    builder.size_limit(size).dfa_size_limit(PATTERN_CACHE).nest_limit(PATTERN_DEPTH);
     for flag in flags.chars() {
         match flag {
             'i' => builder.case_insensitive(true),
@@ -323,6 +326,14 @@ mod tests {
         ] {
             assert!(Clause::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn expressions_share_what_their_programs_may_take() {
+        let slow = "a LIKE '[ab]*a[ab]{1000}c'";
+        Clause::parse(slow).unwrap();
+        assert!(Clause::parse(&[slow; 16].join(" OR ")).is_err());
+        Clause::parse(&["a LIKE '/^report-[0-9]{4}.*\\.txt$/i'"; 16].join(" OR ")).unwrap();
     }
 
     #[test]

@@ -22,8 +22,10 @@ use crate::{
     },
 };
 
-/// Records read at a time: what is held in memory, and what is judged between two looks at the clock.
+/// Records read at a time: what is held in memory.
 const BATCH: usize = 128;
+/// Longest work before others get their turn: a slow expression on a long text takes milliseconds a record.
+const SLICE: Duration = Duration::from_millis(5);
 
 /// How much work a page may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,7 @@ impl Storage {
         let range = fold.plain(start(fold, &query.start));
         let mut cursor = Cursor::new(source, Namespace::of(Table::Current, bucket.id), range, BATCH);
         let mut looked = 0;
+        let mut turn = Instant::now();
         while let Some((key, value)) = cursor.next(BATCH).await? {
             looked += 1;
             let key = text(&key)?;
@@ -80,7 +83,8 @@ impl Storage {
                     Entry::Item(ObjectEntry { key: key.to_owned(), record: ListRecord::from_bytes(&value)? })
                 });
             }
-            let tired = looked >= limit.records || (looked % BATCH == 0 && Instant::now() >= until);
+            let now = Instant::now();
+            let tired = looked >= limit.records || now >= until;
             if tired {
                 let Some((following, _)) = cursor.peek(BATCH).await? else { return Ok(page) };
                 match prefix {
@@ -98,8 +102,9 @@ impl Storage {
                     }
                 }
             }
-            if looked % BATCH == 0 {
+            if looked % BATCH == 0 || now - turn >= SLICE {
                 tokio::task::yield_now().await;
+                turn = Instant::now();
             }
         }
         Ok(page)

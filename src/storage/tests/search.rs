@@ -101,7 +101,7 @@ async fn a_page_ends_when_its_time_is_over() {
     let query = ListQuery { limit: 10, ..ListQuery::default() };
     let limit = SearchLimit { records: usize::MAX, time: Duration::ZERO };
     let page = world.storage.search_objects(&bucket, &query, &|_, _| false, limit).await.unwrap();
-    assert_eq!(page.next, Some(ListStart::AfterKey("0127".to_owned())), "one batch, and on from there");
+    assert_eq!(page.next, Some(ListStart::AfterKey("0000".to_owned())), "one look, and on from there");
 }
 
 /// A million objects, of which a few are wanted: every page is bounded in work and time.

@@ -6,3 +6,4 @@ mod framing;
 mod headers;
 mod paths;
 mod random;
+mod rows;

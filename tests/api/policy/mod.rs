@@ -1,5 +1,6 @@
 //! Who gets in: bucket policies, public access block, ownership, payers (s3-wire-2.md §13).
 
+mod between;
 mod combinations;
 mod conditions;
 mod ownership;

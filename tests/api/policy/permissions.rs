@@ -20,6 +20,9 @@ const KEPT: &[(&str, &str)] = &[
     ("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z"),
 ];
 const HELD: &[(&str, &str)] = &[("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="), ("x-amz-object-lock-legal-hold", "ON")];
+const MATCHED: &[(&str, &str)] = &[("if-match", "\"tag\"")];
+const PRESENT: &[(&str, &str)] = &[("if-match", "*")];
+const SIZED: &[(&str, &str)] = &[("x-amz-if-match-size", "1")];
 const VERSION: &str = "versionId=null";
 const OF_VERSION: &[(&str, &str)] = &[("x-amz-copy-source", "from/key?versionId=null")];
 
@@ -76,11 +79,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("GetBucketEncryption", "s3:GetEncryptionConfiguration bucket"),
     ("PutBucketEncryption", "s3:PutEncryptionConfiguration bucket"),
     ("UpdateObjectEncryption", "s3:UpdateObjectEncryption object"),
-    ("MetadataSearch", "s3:MetadataSearch bucket"),
-    ("DeleteObjectAnnotation", "s3:DeleteObjectAnnotation object"),
-    ("GetObjectAnnotation", "s3:GetObjectAnnotation object"),
     ("ListObjectAnnotations", "s3:ListObjectAnnotations object"),
-    ("PutObjectAnnotation", "s3:PutObjectAnnotation object"),
     ("DeleteBucketReplication", "s3:PutReplicationConfiguration bucket"),
     ("PutBucketReplication", "s3:PutReplicationConfiguration bucket"),
     ("GetBucketReplication", "s3:GetReplicationConfiguration bucket"),
@@ -139,7 +138,9 @@ const VERSIONED: &[(&str, [&str; 2])] = &[
     ("DeleteObjectTagging", ["s3:DeleteObjectTagging object", "s3:DeleteObjectVersionTagging object"]),
     ("GetObject", ["s3:GetObject object", "s3:GetObjectVersion object"]),
     ("GetObjectAcl", ["s3:GetObjectAcl object", "s3:GetObjectVersionAcl object"]),
-    ("GetObjectAttributes", ["s3:GetObjectAttributes object", "s3:GetObjectVersionAttributes object"]),
+    ("DeleteObjectAnnotation", ["s3:DeleteObjectAnnotation object", "s3:DeleteObjectVersionAnnotation object"]),
+    ("GetObjectAnnotation", ["s3:GetObjectAnnotation object", "s3:GetObjectVersionAnnotation object"]),
+    ("PutObjectAnnotation", ["s3:PutObjectAnnotation object", "s3:PutObjectVersionAnnotation object"]),
     ("GetObjectTagging", ["s3:GetObjectTagging object", "s3:GetObjectVersionTagging object"]),
     ("HeadObject", ["s3:GetObject object", "s3:GetObjectVersion object"]),
     ("PutObjectAcl", ["s3:PutObjectAcl object", "s3:PutObjectVersionAcl object"]),
@@ -153,20 +154,40 @@ fn entry(name: &str) -> Option<Entry> {
         if matches!(name, "PutObject" | "CreateMultipartUpload") {
             cases.extend(WRITES);
         }
+        match name {
+            "PutObject" => cases.extend([
+                ("", MATCHED, &["s3:PutObject object", "s3:GetObject object"] as &[&str]),
+                ("", PRESENT, &["s3:PutObject object"]),
+            ]),
+            "CompleteMultipartUpload" => cases.push(("", MATCHED, &["s3:PutObject upload", "s3:GetObject object"])),
+            _ => {}
+        }
         return Some(Entry::Cases(cases));
     }
     if let Some((_, [current, version])) = VERSIONED.iter().find(|(known, _)| *known == name) {
         let current: Case = ("", &[], std::slice::from_ref(current));
-        return Some(Entry::Cases(vec![current, (VERSION, &[], std::slice::from_ref(version))]));
+        let mut cases = vec![current, (VERSION, &[], std::slice::from_ref(version))];
+        if name == "DeleteObject" {
+            cases.push(("", MATCHED, &["s3:DeleteObject object", "s3:GetObject object"]));
+            cases.push(("", SIZED, &["s3:DeleteObject object", "s3:GetObject object"]));
+            cases.push((VERSION, MATCHED, &["s3:DeleteObjectVersion object", "s3:GetObjectVersion object"]));
+        }
+        return Some(Entry::Cases(cases));
     }
     match name {
         "DeleteObjects" | "PostObject" => Some(Entry::ByBody),
+        "GetObjectAttributes" => Some(Entry::Cases(vec![
+            ("", &[], &["s3:GetObject object", "s3:GetObjectAttributes object"]),
+            (VERSION, &[], &["s3:GetObjectVersion object", "s3:GetObjectVersionAttributes object"]),
+        ])),
+        "MetadataSearch" => Some(Entry::Cases(vec![("", &[], &["s3:ListBucket bucket", "s3:MetadataSearch bucket"])])),
         "CopyObject" => Some(Entry::Cases(vec![
             ("", &[], &["s3:PutObject object", "s3:GetObject source"]),
             ("", OF_VERSION, &["s3:PutObject object", "s3:GetObjectVersion source"]),
             ("", TAGGED, &["s3:PutObject object", "s3:PutObjectTagging written", "s3:GetObject source"]),
             ("", LISTED, &["s3:PutObject object", "s3:PutObjectAcl written", "s3:GetObject source"]),
             ("", KEPT, &["s3:PutObject object", "s3:GetObject source", "s3:PutObjectRetention object"]),
+            ("", MATCHED, &["s3:PutObject object", "s3:GetObject object", "s3:GetObject source"]),
         ])),
         "RenameObject" => Some(Entry::Cases(vec![(
             "",

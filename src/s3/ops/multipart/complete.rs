@@ -6,6 +6,7 @@ use super::UploadRef;
 use crate::{
     auth::Action,
     s3::{
+        authorize::match_need,
         codes::S3Code,
         conditional::write_condition,
         context::Context,
@@ -35,6 +36,7 @@ pub struct CompleteMultipartUpload {
     object_size: Option<u64>,
     checksum: Option<AnnouncedChecksum>,
     checksum_type: Option<ChecksumType>,
+    needs: Vec<Need>,
 }
 
 impl Operation for CompleteMultipartUpload {
@@ -58,17 +60,21 @@ impl Operation for CompleteMultipartUpload {
                     .ok_or_else(|| S3Error::request("Value for x-amz-checksum-type header is invalid."))?,
             ),
         };
+        let upload = UploadRef::read(head)?;
+        let mut needs = vec![upload.need(Action::PutObject)];
+        needs.extend(match_need(&upload.object, head));
         Ok(Self {
             condition: write_condition(head)?,
             object_size,
             checksum: announced_checksum(head)?,
             checksum_type,
-            upload: UploadRef::read(head)?,
+            needs,
+            upload,
         })
     }
 
     fn needs(&self) -> Vec<Need> {
-        vec![self.upload.need(Action::PutObject)]
+        self.needs.clone()
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Document> {
