@@ -43,7 +43,11 @@ const KINDS: &[Row] = &[
     (b'h', |document| drop(taken(read_with(document, legal_hold::parse).map(|hold| format!("{hold:?}"))))),
     (b'i', |document| drop(taken(read_with(document, retention::parse).map(|asked| format!("{asked:?}"))))),
     (b'k', |document| {
-        round(document, |root| configuration::parse(root, Dialect::Aws), |record| configuration::write(record).unwrap())
+        round(
+            document,
+            |root| configuration::parse(root, Dialect::Aws),
+            |record| configuration::write(record).unwrap(),
+        );
     }),
     (b'l', |document| {
         let parse = |root: &Element<'_>| lifecycle::document::parse(root, &|name| name == "cold");
