@@ -45,6 +45,9 @@ pub enum AuthError {
         /// The region to use instead.
         region: Option<String>,
     },
+    /// 400 `AuthorizationQueryParametersError`: `X-Amz-Expires` is a number, but none that a URL may have.
+    #[error("{0}")]
+    LifetimeOutOfRange(&'static str),
     /// 400 `InvalidArgument`, `ArgumentName` the name: a V2 parameter given twice, or once as header and once with
     /// another value as parameter.
     #[error("The parameter {0} was specified more than once")]

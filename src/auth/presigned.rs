@@ -87,15 +87,13 @@ fn lifetime(text: &str) -> Result<Duration, AuthError> {
         return Err(AuthError::query("X-Amz-Expires should be a number"));
     }
     if digits.len() != text.len() {
-        return Err(AuthError::query("X-Amz-Expires must be non-negative"));
+        return Err(AuthError::LifetimeOutOfRange("X-Amz-Expires must be non-negative"));
     }
     let lifetime = text.parse().ok().map(Duration::from_secs).filter(|lifetime| *lifetime <= MAX_PRESIGNED);
-    lifetime.ok_or_else(|| {
-        AuthError::query(
-            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
-             604800 seconds",
-        )
-    })
+    lifetime.ok_or(AuthError::LifetimeOutOfRange(
+        "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
+         604800 seconds",
+    ))
 }
 
 /// Valid from its date, give or take the skew, until its lifetime is over; the past has no other limit.

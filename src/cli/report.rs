@@ -79,7 +79,7 @@ fn accounts(config: &Config) -> Vec<[String; 4]> {
 fn settings(config: &Config) -> Vec<[String; 2]> {
     let limits = &config.limits;
     let rate = &limits.body_min_rate;
-    let rows: [(&str, String); 24] = [
+    let rows: [(&str, String); 25] = [
         ("data folder", folder(config.data != DataKind::Memory, &config.data_path)),
         ("metadata folder", folder(config.metadata == MetadataKind::RocksDb, &config.metadata_path)),
         ("TLS", tls(config)),
@@ -94,6 +94,7 @@ fn settings(config: &Config) -> Vec<[String; 2]> {
         ("journal", format!("{}, {} entries", config.record_log.name, config.journal_max_entries)),
         ("keys deleted at a time", config.multi_object_delete_concurrency.to_string()),
         ("object tags", config.compat.max_object_tags.to_string()),
+        ("dialect", config.compat.dialect.as_str().to_owned()),
         ("public buckets", join(&config.allow_public_read_buckets)),
         ("multipart testing", yes_no(config.mpu_testing)),
         ("connections", limits.connections.to_string()),

@@ -23,6 +23,7 @@ use super::{
     listen,
     settings::{AccessLogDelivery, Compat, InventoryReports, LogFormat, LogLevel, RecordLog, TrustedProxies},
 };
+use crate::types::Dialect;
 
 /// What `config.json` says; names as there, absent settings with their defaults.
 #[derive(Clone, Debug)]
@@ -186,6 +187,7 @@ const ROWS: Rule = rule("rowsPerFile must be an integer from 1 to 5000000", "rem
 const LEVEL: Rule = rule("log levels must be one of trace, debug, info, warn, error, fatal", "write \"info\"");
 const LOG_FORMAT: Rule = rule("logFormat must be one of auto, json, pretty", "remove it for auto");
 const TAGS: Rule = rule("maxObjectTags must be 10 or 50", "remove it for 10");
+const DIALECT: Rule = rule("dialect must be \"aws\" or \"ceph\"", "remove it for \"aws\"");
 const ENDPOINTS: Rule =
     rule("restEndpoints must be an object of endpoints", "write \"restEndpoints\": {\"localhost\": \"us-east-1\"}");
 const WEBSITES: Rule = rule("websiteEndpoints must be a list of strings", "write host names in quotes");
@@ -336,8 +338,11 @@ fn compat(mut fields: Fields, warnings: &mut Vec<String>) -> Result<Compat, Conf
     if ![10, 50].contains(&max_object_tags) {
         return Err(fields.refuse("maxObjectTags", TAGS));
     }
-    let compat =
-        Compat { max_object_tags, expose_processing: fields.take("exposeProcessing", SWITCH)?.unwrap_or(false) };
+    let expose_processing = fields.take("exposeProcessing", SWITCH)?.unwrap_or(false);
+    let dialect = match fields.take::<String>("dialect", DIALECT)? {
+        None => Dialect::default(),
+        Some(name) => Dialect::parse(&name).ok_or_else(|| fields.refuse("dialect", DIALECT))?,
+    };
     fields.finish(warnings);
-    Ok(compat)
+    Ok(Compat { max_object_tags, expose_processing, dialect })
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::{authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations};
-use crate::types::version_id::VersionIdEncoding;
+use crate::types::{Dialect, version_id::VersionIdEncoding};
 
 /// Where data goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -215,11 +215,13 @@ pub struct Compat {
     pub max_object_tags: usize,
     /// `exposeProcessing`: replication state PROCESSING shows as such, not as PENDING. Default false.
     pub expose_processing: bool,
+    /// `dialect`: whose answers are given where AWS and Ceph RGW disagree. Default `aws`.
+    pub dialect: Dialect,
 }
 
 impl Default for Compat {
     fn default() -> Self {
-        Self { max_object_tags: 10, expose_processing: false }
+        Self { max_object_tags: 10, expose_processing: false, dialect: Dialect::Aws }
     }
 }
 

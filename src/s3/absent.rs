@@ -68,9 +68,13 @@ static ABSENT: &[Absent] = &[
     },
 ];
 
-/// The answer to a request for an operation that is not here: 501.
+/// The answer to a request for an operation that is not here: 501, or what the dialect has for it.
 pub(super) fn refusal(head: &Head, scope: Scope) -> Option<S3Error> {
     let meant = ABSENT.iter().find(|absent| absent.pattern.matches(head, scope))?;
+    // Ceph offers torrents; where none are configured there is none of the object.
+    if head.dialect.is_ceph() && meant.name == "GetObjectTorrent" {
+        return Some(S3Code::NoSuchKey.into());
+    }
     let message = format!("{} is not implemented: {}.", meant.name, meant.why);
     Some(S3Error::new(S3Code::NotImplemented, message).with("Operation", meant.name))
 }

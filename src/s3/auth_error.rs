@@ -1,10 +1,13 @@
 //! What a client is told when its credentials are refused.
 
 use super::{codes::S3Code, error::S3Error};
-use crate::auth::{AuthError, MAX_SKEW};
+use crate::{
+    auth::{AuthError, MAX_SKEW},
+    types::Dialect,
+};
 
 /// The S3 error of a refusal: code, elements and message stand at each variant of [`AuthError`].
-pub(super) fn s3_error(e: AuthError) -> S3Error {
+pub(super) fn s3_error(e: AuthError, dialect: Dialect) -> S3Error {
     let message = e.to_string();
     let error = |code| S3Error::new(code, message.clone());
     match e {
@@ -17,6 +20,10 @@ pub(super) fn s3_error(e: AuthError) -> S3Error {
         AuthError::MalformedHeader { region, .. } => region_of(error(S3Code::AuthorizationHeaderMalformed), region),
         AuthError::QueryParameters { region, .. } => {
             region_of(error(S3Code::AuthorizationQueryParametersError), region)
+        }
+        // Ceph refuses a presigned URL of such a lifetime as it does one that is over.
+        AuthError::LifetimeOutOfRange(_) => {
+            error(dialect.pick(S3Code::AuthorizationQueryParametersError, S3Code::AccessDenied))
         }
         AuthError::RepeatedParameter(name) => error(S3Code::InvalidArgument).with("ArgumentName", name),
         AuthError::SigV2NotOffered

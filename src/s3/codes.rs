@@ -73,6 +73,7 @@ s3_codes! {
     InvalidRange = 416, "The requested range is not satisfiable";
     InvalidRedirectLocation = 400, "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
     InvalidRequest = 400, "Invalid Request";
+    InvalidRetentionPeriod = 400, "The retention period you specified is not valid.";
     InvalidStorageClass = 400, "The storage class you specified is not valid";
     InvalidTag = 400, "The tag provided was not a valid tag.";
     InvalidTargetBucketForLogging = 400, "The target bucket for logging does not exist, is not owned by you, or does not have the appropriate grants for the log-delivery group.";

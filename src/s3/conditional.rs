@@ -139,27 +139,25 @@ pub fn if_range_holds(head: &Head, record: &ObjectRecord) -> bool {
     }
 }
 
-/// The condition of a write.
+/// The condition of a write. `If-None-Match` with tags is our extension, as RFC 9110 §13.1.2 has it: S3 offers `*` only.
 ///
 /// # Errors
-/// `NotImplemented` for what S3 does not offer: both headers together, or `If-None-Match` with anything but `*`.
+/// `NotImplemented` for both headers together.
 pub fn write_condition(head: &Head) -> S3Result<WriteCondition> {
     match (head.header("if-match"), head.header("if-none-match")) {
         (None, None) => Ok(WriteCondition::Always),
-        (Some(_), Some(_)) => Err(unsupported("If-Match, If-None-Match")),
-        (None, Some(text)) if text.trim() == "*" => Ok(WriteCondition::IfAbsent),
-        (None, Some(_)) => Err(unsupported("If-None-Match")),
+        (Some(_), Some(_)) => Err(S3Error::from(S3Code::NotImplemented)
+            .with("Header", "If-Match, If-None-Match")
+            .with("additionalMessage", "We don't accept the provided value of this header")),
+        (None, Some(text)) => Ok(match Tags::parse(text) {
+            Tags::Any => WriteCondition::IfAbsent,
+            Tags::Of(tags) => WriteCondition::IfNoneMatch(tags),
+        }),
         (Some(text), None) => Ok(match Tags::parse(text) {
             Tags::Any => WriteCondition::IfPresent,
             Tags::Of(tags) => WriteCondition::IfMatch(tags),
         }),
     }
-}
-
-fn unsupported(header: &str) -> S3Error {
-    S3Error::from(S3Code::NotImplemented)
-        .with("Header", header)
-        .with("additionalMessage", "We don't accept the provided value of this header")
 }
 
 #[cfg(test)]
@@ -209,8 +207,9 @@ mod tests {
         assert_eq!(write_condition(&head(&[])).unwrap(), WriteCondition::Always);
         assert_eq!(write_condition(&head(&[("if-none-match", "*")])).unwrap(), WriteCondition::IfAbsent);
         assert_eq!(write_condition(&head(&[("if-match", "*")])).unwrap(), WriteCondition::IfPresent);
-        for bad in [&[("if-none-match", "\"x\"")][..], &[("if-match", "*"), ("if-none-match", "*")][..]] {
-            assert_eq!(write_condition(&head(bad)).unwrap_err().code, S3Code::NotImplemented);
-        }
+        let tags = WriteCondition::IfNoneMatch(vec![ETag::new("x"), ETag::new("y")]);
+        assert_eq!(write_condition(&head(&[("if-none-match", "\"x\", W/\"y\"")])).unwrap(), tags);
+        let both = head(&[("if-match", "*"), ("if-none-match", "\"x\"")]);
+        assert_eq!(write_condition(&both).unwrap_err().code, S3Code::NotImplemented);
     }
 }

@@ -11,6 +11,7 @@ use super::{
     error::{S3Error, S3Result},
     head::Head,
     operation::ObjectRef,
+    tags::TagLimit,
 };
 use crate::{
     auth::{Action, FormGate, Principal, Scheme},
@@ -20,7 +21,7 @@ use crate::{
         lock::Lock,
         records::{ObjectRecord, Pair},
     },
-    types::{AccountId, BucketName, Timestamp, version_id::VersionIdEncoding},
+    types::{AccountId, BucketName, Dialect, Timestamp, version_id::VersionIdEncoding},
 };
 
 /// Proxies whose word on the client's address is taken.
@@ -65,6 +66,8 @@ pub struct Settings {
     pub version_ids: VersionIdEncoding,
     /// Most tags of an object: 10, or 50 as in the original.
     pub max_object_tags: usize,
+    /// Whose answers are given where AWS and Ceph RGW disagree; requests see it as [`Head::dialect`].
+    pub dialect: Dialect,
     /// Deletions of one DeleteObjects that run at a time.
     pub delete_concurrency: usize,
     /// Proxies whose word on the client's address is taken.
@@ -229,6 +232,11 @@ impl Context {
             return self.principal.account_number().map(Arc::from);
         }
         self.directory.account_number(account)
+    }
+
+    /// How many tags an object may have.
+    pub fn object_tags(&self) -> TagLimit {
+        TagLimit::new(self.settings.max_object_tags, self.head.dialect)
     }
 
     /// Where an object of this bucket goes.

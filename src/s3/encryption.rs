@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{
     codes::S3Code,
-    context::Settings,
+    context::{Context, Settings},
     error::{S3Error, S3Result},
     head::Head,
     reply::set,
@@ -18,8 +18,8 @@ use super::{
 use crate::{
     kms::SecretKey,
     storage::{
-        Bucket, EncryptionRequest, KmsRequest,
-        records::{EncryptionMode, EncryptionRecord},
+        Bucket, EncryptionRequest, KmsRequest, StorageError,
+        records::{EncryptionMode, EncryptionRecord, ObjectRecord},
     },
     types::digest::{Digest, Md5},
 };
@@ -121,6 +121,25 @@ pub fn guarded_key(head: &Head, settings: &Settings, of: KeyOf) -> S3Result<Opti
     Ok(key)
 }
 
+/// Checks the key that a client sends against that of a version it reads.
+///
+/// # Errors
+/// `InvalidRequest` where one is missing or not called for; `AccessDenied` for a wrong one.
+pub fn check_key_of_read(
+    cx: &Context,
+    bucket: &Bucket,
+    record: &ObjectRecord,
+    key: Option<&SecretKey>,
+) -> S3Result<()> {
+    cx.storage.check_customer_key(bucket.id, record, key).map_err(|e| match e {
+        // A wrong key is no right to the object to AWS, and a wrong argument to Ceph.
+        StorageError::WrongKey => {
+            S3Error::from(e).under(cx.head.dialect.pick(S3Code::AccessDenied, S3Code::InvalidArgument))
+        }
+        other => other.into(),
+    })
+}
+
 /// Refuses what only writes may say.
 ///
 /// # Errors
@@ -182,6 +201,11 @@ fn context_of(head: &Head) -> Option<(&'static str, &str)> {
 
 fn kms_request(head: &Head, dual_layer: bool) -> S3Result<KmsRequest> {
     let key_id = match head.header(KEY_ID) {
+        // Ceph has no default key.
+        None | Some("") if head.dialect.is_ceph() => {
+            let message = "Server Side Encryption with KMS managed key requires the header that names the key.";
+            return Err(S3Error::argument(message, KEY_ID, ""));
+        }
         None | Some("") => None,
         Some(id) => Some(check_key_id(KEY_ID, id)?.to_owned()),
     };

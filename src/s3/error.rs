@@ -73,6 +73,12 @@ impl S3Error {
         error
     }
 
+    /// The same error under another code.
+    #[must_use]
+    pub fn under(self, code: S3Code) -> Self {
+        Self { code, ..self }
+    }
+
     /// Adds an element to the document.
     #[must_use]
     pub fn with(mut self, element: &'static str, value: impl Into<String>) -> Self {

@@ -223,7 +223,7 @@ impl RequestFacts<'_> {
             Some(tags) => tags.to_vec(),
             None => {
                 let text = self.cx.head.header("x-amz-tagging").unwrap_or_default();
-                tags::parse_header(text, self.cx.settings.max_object_tags).unwrap_or_default()
+                tags::parse_header(text, self.cx.object_tags()).unwrap_or_default()
             }
         }
     }

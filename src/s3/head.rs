@@ -8,7 +8,7 @@ use super::{
     error::{S3Error, S3Result},
     operation::ObjectRef,
 };
-use crate::types::{BucketName, ObjectKey, VersionSelector};
+use crate::types::{BucketName, Dialect, ObjectKey, VersionSelector};
 
 /// A request after resolution: what it addresses, decoded exactly once.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Head {
     pub host: String,
     /// `http://host:port` or `https://…`, as the client addressed us.
     pub base_url: String,
+    /// Whose answers this request gets where AWS and Ceph RGW disagree.
+    pub dialect: Dialect,
     query: Vec<(String, String)>,
 }
 
@@ -38,6 +40,7 @@ impl Head {
             key: String::new(),
             host: String::new(),
             base_url: String::new(),
+            dialect: Dialect::default(),
             query: parse_query(query)?,
         })
     }

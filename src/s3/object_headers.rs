@@ -1,5 +1,7 @@
 //! The headers that describe an object: read from a write, shown by a read.
 
+use std::borrow::Cow;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -19,7 +21,7 @@ use crate::{
         Attributes, Bucket,
         records::{ChecksumRecord, ContentHeaders, ObjectRecord, Pair},
     },
-    types::{AccountId, Acl, CannedAcl, Grant, Grantee, ObjectOwnership, Permission},
+    types::{AccountId, Acl, CannedAcl, Dialect, Grant, Grantee, ObjectOwnership, Permission},
 };
 
 /// Most bytes of names and values of user metadata (S3 reference, "Working with object metadata").
@@ -54,7 +56,7 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
         content: content(head),
         metadata: user_metadata(head)?,
         tags: match head.header("x-amz-tagging") {
-            Some(text) => tags::parse_header(text, cx.settings.max_object_tags)?,
+            Some(text) => tags::parse_header(text, cx.object_tags())?,
             None => Vec::new(),
         },
         acl,
@@ -206,7 +208,7 @@ pub fn describe(cx: &Context, bucket: &Bucket, record: &ObjectRecord, checksum: 
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     set(&mut headers, header::ETAG, &record.etag().quoted());
     set(&mut headers, header::LAST_MODIFIED, &record.modified().to_http_date());
-    show_metadata(&mut headers, &record.metadata);
+    show_metadata(&mut headers, &record.metadata, cx.head.dialect);
     if bucket.is_versioned() {
         set(&mut headers, HeaderName::from_static("x-amz-version-id"), &cx.version_text(record));
     }
@@ -239,11 +241,13 @@ pub fn show_checksum(headers: &mut HeaderMap, checksum: Option<&ChecksumRecord>)
     headers.insert("x-amz-checksum-type", HeaderValue::from_static(kind));
 }
 
-fn show_metadata(headers: &mut HeaderMap, pairs: &[Pair]) {
+fn show_metadata(headers: &mut HeaderMap, pairs: &[Pair], dialect: Dialect) {
     let mut missing = 0_u32;
     for pair in pairs {
         let name = HeaderName::from_bytes(format!("{USER_PREFIX}{}", pair.name).as_bytes());
-        let value = HeaderValue::from_str(&encode_rfc2047(&pair.value));
+        // Ceph gives the bytes back as they came; AWS puts what is beyond ASCII into encoded words.
+        let text = if dialect.is_ceph() { Cow::from(&pair.value) } else { Cow::from(encode_rfc2047(&pair.value)) };
+        let value = HeaderValue::from_bytes(text.as_bytes());
         match (name, value) {
             (Ok(name), Ok(value)) => {
                 headers.insert(name, value);

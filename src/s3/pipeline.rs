@@ -172,6 +172,7 @@ impl S3Service {
         head.key.clone_from(&target.address.key);
         head.host.clone_from(&target.address.endpoint);
         head.base_url.clone_from(&target.base_url);
+        head.dialect = snapshot.settings.dialect;
 
         let authenticated = self.authenticate(&head, &parts.uri, &target, snapshot, connection)?;
         if let Some(draft) = &mut outcome.draft {
@@ -237,7 +238,8 @@ impl S3Service {
         let is_head = parts.method == Method::HEAD;
         (outcome.facts.operation, outcome.facts.action) =
             if is_head { ("WebsiteHead", "websiteHead") } else { ("WebsiteGet", "websiteGet") };
-        let head = website::head(parts, &page.address, &page.base_url)?;
+        let mut head = website::head(parts, &page.address, &page.base_url)?;
+        head.dialect = snapshot.settings.dialect;
         let transport = transport(&head.headers, connection, Scheme::Anonymous, &snapshot.settings);
         let caller = (Principal::anonymous(), transport);
         website::visit(&self.context(snapshot, caller, Arc::new(head))).await
@@ -286,7 +288,8 @@ impl S3Service {
             secure: connection.secure,
         };
         let now = self.inner.storage.clock().now();
-        authenticate(&request, snapshot.credentials.as_ref(), &self.inner.auth, now).map_err(auth_error::s3_error)
+        let known = authenticate(&request, snapshot.credentials.as_ref(), &self.inner.auth, now);
+        known.map_err(|e| auth_error::s3_error(e, head.dialect))
     }
 
     async fn report(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {

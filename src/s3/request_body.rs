@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     auth::{ChunkSigner, Payload},
-    types::{BodyError, Checksum, ChecksumAlgorithm, IncomingBody},
+    types::{BodyError, Checksum, ChecksumAlgorithm, Dialect, IncomingBody},
 };
 
 /// What the client's checksum headers say.
@@ -180,10 +180,9 @@ impl Declared {
         }
         let value = match values.first() {
             None => None,
-            Some((algorithm, text)) => Some(
-                Checksum::parse(*algorithm, text)
-                    .map_err(|_| S3Error::request(format!("Value for {} header is invalid.", algorithm.header())))?,
-            ),
+            Some((algorithm, text)) => {
+                Some(Checksum::parse(*algorithm, text).map_err(|_| malformed_checksum(*algorithm, head.dialect))?)
+            }
         };
         let trailer = announced_trailer(head)?;
         if value.is_some() && trailer.is_some() {
@@ -208,6 +207,13 @@ impl Declared {
         }
         Ok(Self { algorithm: given, value, trailer })
     }
+}
+
+/// A value that no checksum of this algorithm has.
+pub fn malformed_checksum(algorithm: ChecksumAlgorithm, dialect: Dialect) -> S3Error {
+    let error = S3Error::request(format!("Value for {} header is invalid.", algorithm.header()));
+    // To Ceph it is a checksum like any other, and does not fit the bytes.
+    error.under(dialect.pick(S3Code::InvalidRequest, S3Code::BadDigest))
 }
 
 fn announced_trailer(head: &Head) -> S3Result<Option<ChecksumAlgorithm>> {

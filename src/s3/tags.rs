@@ -5,18 +5,41 @@ use super::{
     error::{S3Error, S3Result},
     xml::{read::Element, write::XmlWriter},
 };
-use crate::storage::records::Pair;
+use crate::{storage::records::Pair, types::Dialect};
 
 /// Most tags of a bucket.
 pub const MAX_BUCKET_TAGS: usize = 50;
 const MAX_KEY: usize = 128;
 const MAX_VALUE: usize = 256;
 
+/// How many tags there may be, and how more are refused.
+#[derive(Clone, Copy, Debug)]
+pub struct TagLimit {
+    most: usize,
+    excess: S3Code,
+}
+
+impl TagLimit {
+    /// Those of a filter in a configuration.
+    pub const FILTER: Self = Self::new(MAX_BUCKET_TAGS, Dialect::Aws);
+
+    /// `most` tags.
+    pub const fn new(most: usize, dialect: Dialect) -> Self {
+        // Too many tags are no request at all to AWS, and an invalid set of tags to Ceph.
+        Self { most, excess: dialect.pick(S3Code::BadRequest, S3Code::InvalidTag) }
+    }
+
+    /// Those of a bucket.
+    pub const fn bucket(dialect: Dialect) -> Self {
+        Self::new(MAX_BUCKET_TAGS, dialect)
+    }
+}
+
 /// Reads an `x-amz-tagging` header: a query string.
 ///
 /// # Errors
 /// `InvalidArgument` for broken escapes and repeated keys, `InvalidTag`, `BadRequest` for too many.
-pub fn parse_header(text: &str, most: usize) -> S3Result<Vec<Pair>> {
+pub fn parse_header(text: &str, limit: TagLimit) -> S3Result<Vec<Pair>> {
     let invalid = || {
         S3Error::argument(
             "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
@@ -34,7 +57,7 @@ pub fn parse_header(text: &str, most: usize) -> S3Result<Vec<Pair>> {
         }
         pairs.push(pair);
     }
-    check(&pairs, most, "Object")?;
+    check(&pairs, limit, "Object")?;
     // A query string has no order of its own.
     pairs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(pairs)
@@ -44,18 +67,18 @@ pub fn parse_header(text: &str, most: usize) -> S3Result<Vec<Pair>> {
 ///
 /// # Errors
 /// `MalformedXML`, `InvalidTag`, `BadRequest` for too many.
-pub fn parse_document(root: &Element<'_>, most: usize, whose: &str) -> S3Result<Vec<Pair>> {
+pub fn parse_document(root: &Element<'_>, limit: TagLimit, whose: &str) -> S3Result<Vec<Pair>> {
     if root.name() != "Tagging" {
         return Err(S3Code::MalformedXML.into());
     }
-    parse_list(root.required("TagSet")?, most, whose)
+    parse_list(root.required("TagSet")?, limit, whose)
 }
 
 /// Reads a list of `Tag` elements.
 ///
 /// # Errors
 /// As [`parse_document`].
-pub fn parse_list(set: &Element<'_>, most: usize, whose: &str) -> S3Result<Vec<Pair>> {
+pub fn parse_list(set: &Element<'_>, limit: TagLimit, whose: &str) -> S3Result<Vec<Pair>> {
     let mut pairs: Vec<Pair> = Vec::new();
     for tag in set.children_named("Tag") {
         let pair = Pair { name: tag.required_text("Key")?.to_owned(), value: tag.required_text("Value")?.to_owned() };
@@ -65,17 +88,17 @@ pub fn parse_list(set: &Element<'_>, most: usize, whose: &str) -> S3Result<Vec<P
         }
         pairs.push(pair);
     }
-    check(&pairs, most, whose)?;
+    check(&pairs, limit, whose)?;
     Ok(pairs)
 }
 
 /// Checks tags against the rules of S3.
 ///
 /// # Errors
-/// `InvalidTag`; `BadRequest` for more than `most`.
-pub fn check(pairs: &[Pair], most: usize, whose: &str) -> S3Result<()> {
+/// `InvalidTag`; `BadRequest` for too many, or what the dialect has for that.
+pub fn check(pairs: &[Pair], TagLimit { most, excess }: TagLimit, whose: &str) -> S3Result<()> {
     if pairs.len() > most {
-        return Err(S3Error::new(S3Code::BadRequest, format!("{whose} tags cannot be greater than {most}")));
+        return Err(S3Error::new(excess, format!("{whose} tags cannot be greater than {most}")));
     }
     for Pair { name, value } in pairs {
         let key_fits = (1..=MAX_KEY).contains(&name.encode_utf16().count()) && name.chars().all(is_allowed);
@@ -116,16 +139,20 @@ pub fn document(tags: &[Pair]) -> bytes::Bytes {
 mod tests {
     use super::*;
 
+    fn limit(most: usize) -> TagLimit {
+        TagLimit::new(most, Dialect::Aws)
+    }
+
     #[test]
     fn the_header_is_a_query_string_without_repetitions() {
-        let tags = parse_header("a=1&b&c=x%20y%2B", 10).unwrap();
+        let tags = parse_header("a=1&b&c=x%20y%2B", limit(10)).unwrap();
         let shown: Vec<_> = tags.iter().map(|tag| (tag.name.as_str(), tag.value.as_str())).collect();
         assert_eq!(shown, [("a", "1"), ("b", ""), ("c", "x y+")]);
-        assert_eq!(parse_header("a=1&a=2", 10).unwrap_err().code, S3Code::InvalidArgument);
-        assert_eq!(parse_header("a=%zz", 10).unwrap_err().code, S3Code::InvalidArgument);
-        assert_eq!(parse_header("a=%3C", 10).unwrap_err().code, S3Code::InvalidTag);
-        assert_eq!(parse_header("aws:a=1", 10).unwrap_err().code, S3Code::InvalidTag);
-        assert_eq!(parse_header(&format!("{}=1", "k".repeat(129)), 10).unwrap_err().code, S3Code::InvalidTag);
-        assert_eq!(parse_header("a&b&c", 2).unwrap_err().code, S3Code::BadRequest);
+        assert_eq!(parse_header("a=1&a=2", limit(10)).unwrap_err().code, S3Code::InvalidArgument);
+        assert_eq!(parse_header("a=%zz", limit(10)).unwrap_err().code, S3Code::InvalidArgument);
+        assert_eq!(parse_header("a=%3C", limit(10)).unwrap_err().code, S3Code::InvalidTag);
+        assert_eq!(parse_header("aws:a=1", limit(10)).unwrap_err().code, S3Code::InvalidTag);
+        assert_eq!(parse_header(&format!("{}=1", "k".repeat(129)), limit(10)).unwrap_err().code, S3Code::InvalidTag);
+        assert_eq!(parse_header("a&b&c", limit(2)).unwrap_err().code, S3Code::BadRequest);
     }
 }

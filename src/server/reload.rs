@@ -41,6 +41,7 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
         region: config.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
         version_ids: config.version_id_encoding,
         max_object_tags: config.compat.max_object_tags,
+        dialect: config.compat.dialect,
         delete_concurrency: config.multi_object_delete_concurrency,
         trusted_proxies: config
             .trusted_proxies

@@ -59,7 +59,7 @@ pub use delivery::{DeliveryError, Parcel, Sender};
 pub use encryption::{EncryptionRequest, KmsRequest, Unlocked};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
 pub use garbage::GarbageReport;
-pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload};
+pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload, PartChecksums};
 pub use objects::{Attributes, PutObject, WriteCondition};
 pub use read::SegmentPage;
 pub use rename::{Rename, RenameCheck, RenameToken};

@@ -62,6 +62,8 @@ pub enum WriteCondition {
     IfPresent,
     /// `If-Match: etag, …`: the current version has one of these tags.
     IfMatch(Vec<ETag>),
+    /// `If-None-Match: etag, …`: there is no current version, or it has none of these tags.
+    IfNoneMatch(Vec<ETag>),
 }
 
 /// An object to be written.
@@ -87,8 +89,12 @@ impl WriteCondition {
     /// Whether the newest version of the key allows the write.
     pub(super) fn check(&self, current: Option<&ObjectRecord>) -> StorageResult<()> {
         match (self, current) {
-            (Self::Always, _) | (Self::IfAbsent, None) | (Self::IfPresent, Some(_)) => Ok(()),
+            (Self::Always, _) | (Self::IfAbsent | Self::IfNoneMatch(_), None) | (Self::IfPresent, Some(_)) => Ok(()),
             (Self::IfAbsent, Some(_)) => Err(StorageError::PreconditionFailed(FailedCondition::IfNoneMatch)),
+            (Self::IfNoneMatch(tags), Some(current)) => {
+                let differs = !tags.contains(&current.etag());
+                differs.then_some(()).ok_or(StorageError::PreconditionFailed(FailedCondition::IfNoneMatch))
+            }
             (Self::IfPresent | Self::IfMatch(_), None) => Err(StorageError::NoSuchKey(None)),
             (Self::IfMatch(tags), Some(current)) => {
                 let matches = tags.contains(&current.etag());

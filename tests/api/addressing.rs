@@ -303,7 +303,7 @@ async fn an_upload_is_told_to_continue_only_when_it_may() {
         (bart.put("/nobucket/a", &body).unsigned(), 404, &[]),
         (world.nobody().put("/expect/b", &body), 403, &[]),
         (world.lisa().put("/expect/b", &body).unsigned(), 403, &[]),
-        (bart.put("/expect/b", &body).unsigned().header("if-none-match", "\"x\""), 501, &[]),
+        (bart.put("/expect/b", &body).unsigned().headers(&[("if-none-match", "\"x\""), ("if-match", "*")]), 501, &[]),
         (bart.put("/expect/b", &body).unsigned().header("content-md5", "x"), 400, &[]),
         (bart.put("/expect/b", &body).unsigned().header("x-amz-storage-class", "x"), 400, &[]),
         (bart.put(&format!("/expect/{}", "k".repeat(1025)), &body).unsigned(), 400, &[]),

@@ -2,9 +2,12 @@
 
 use tokio::task::JoinSet;
 
-use crate::support::{
-    client::Client,
-    world::{World, refused, versioning},
+use crate::{
+    multipart::Upload,
+    support::{
+        client::Client,
+        world::{World, refused, versioning},
+    },
 };
 
 #[tokio::test]
@@ -37,17 +40,54 @@ async fn if_match_writes_only_over_that_tag() {
 }
 
 #[tokio::test]
-async fn other_conditions_of_a_write_are_not_implemented() {
+async fn both_conditions_of_a_write_at_once_are_not_implemented() {
     let world = World::new().await;
     let bart = world.bucket("conditions").await;
     bart.put("/conditions/a", "first").expect(200).await;
     for headers in [
-        &[("if-none-match", "\"tag\"")][..],
-        &[("if-none-match", "*"), ("if-match", "*")],
+        &[("if-none-match", "*"), ("if-match", "*")][..],
+        &[("if-none-match", "\"tag\""), ("if-match", "*")],
         &[("if-none-match", "*"), ("if-match", "\"x\"")],
     ] {
         refused(&world, bart.put("/conditions/a", "new").headers(headers), 501, "NotImplemented").await;
     }
+}
+
+/// RFC 9110 §13.1.2; AWS takes `*` only.
+#[tokio::test]
+async fn if_none_match_with_tags_writes_unless_the_current_object_has_one() {
+    let world = World::new().await;
+    let bart = world.versioned("conditions").await;
+    bart.put("/conditions/source", "body").expect(200).await;
+    let put = || bart.put("/conditions/a", "put");
+    let copy = || bart.put("/conditions/a", "").header("x-amz-copy-source", "/conditions/source");
+    let upload = Upload::begin(&bart, "/conditions/a").await;
+    let part = upload.part(1, "part").await;
+    // Nothing is there: no tag matches.
+    let first = put().header("if-none-match", "\"tag\"").expect(200).await.etag();
+    for call in [put(), copy(), upload.complete(&[(1, &part)])] {
+        for tags in [first.clone(), format!("W/{first}"), format!("\"other\", {first}"), first.replace('"', "")] {
+            let lost = call.clone().header("if-none-match", tags);
+            refused(&world, lost, 412, "PreconditionFailed").await.with("Condition", "If-None-Match");
+        }
+    }
+    upload.complete(&[(1, &part)]).header("if-none-match", "\"other\"").expect(200).await;
+    // Only the current version counts, and a marker is none.
+    copy().header("if-none-match", &first).expect(200).await;
+    put().header("if-none-match", &first).expect(200).await;
+    bart.delete("/conditions/a").expect(204).await;
+    put().header("if-none-match", &first).expect(200).await;
+}
+
+#[tokio::test]
+async fn of_many_writes_unless_that_tag_is_there_one_wins() {
+    let world = World::new().await;
+    let bart = world.bucket("conditions").await;
+    let etag = bart.put("/conditions/tag", "body").expect(200).await.etag();
+    let calls = (0..8).map(|_| bart.put("/conditions/a", "body").header("if-none-match", &etag)).collect();
+    let mut statuses = at_once(calls).await;
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412, 412, 412, 412, 412, 412, 412]);
 }
 
 #[tokio::test]

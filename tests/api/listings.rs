@@ -243,6 +243,12 @@ async fn what_encoding_type_encodes() {
     for (prefix, shown) in [("a%2B", "a%2B"), ("a%25", "a%25"), ("a%01", "a%01"), ("%C3%BC", "ü"), ("a%26", "a&")] {
         bart.get(&format!("/tree?prefix={prefix}&encoding-type=url")).expect(200).await.with("Prefix", shown);
     }
+    // A tab or an end of line is read where a reference stands for it, and only there.
+    for (prefix, shown, raw) in [("%0A", "\n", "&#xa;"), ("%09", "\t", "&#x9;"), ("%0D", "\r", "&#xd;")] {
+        let reply = bart.get(&format!("/tree?prefix={prefix}&encoding-type=url")).expect(200).await;
+        assert_eq!(xml::sections(&reply.text(), "Prefix"), [raw]);
+        reply.with("Prefix", shown);
+    }
     bart.get("/tree?list-type=2&prefix=d+e&encoding-type=url").expect(200).await.with("Prefix", "d%20e");
     let reply = bart.get("/tree?list-type=2&start-after=%20&encoding-type=url&max-keys=1").expect(200).await;
     let token = reply.with("StartAfter", "%20").tag("NextContinuationToken").unwrap();

@@ -29,6 +29,7 @@ mod conditional_writes;
 mod configurations;
 mod copy;
 mod delete_objects;
+mod dialect;
 mod encryption;
 #[cfg(feature = "rocksdb")]
 mod encryption_on_disk;

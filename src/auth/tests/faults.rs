@@ -38,6 +38,7 @@ fn reason_of_header(sent: &Sent) -> String {
 fn reason_of_query(sent: &Sent) -> String {
     match sent.at(day()) {
         Err(AuthError::QueryParameters { reason, region: None }) => reason,
+        Err(AuthError::LifetimeOutOfRange(reason)) => reason.to_owned(),
         other => panic!("{other:?}"),
     }
 }

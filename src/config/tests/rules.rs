@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Install, addresses, json};
-use crate::config::{AccessLogDelivery, Compat, Config, InventoryReports, Limits, MinRate, TrustedProxies};
+use crate::{
+    config::{AccessLogDelivery, Compat, Config, InventoryReports, Limits, MinRate, TrustedProxies},
+    types::Dialect,
+};
 
 #[test]
 fn broken_settings_stop_the_start_in_the_originals_words() {
@@ -238,7 +241,8 @@ fn configured_values_arrive() {
         "requests": {"viaProxy": true, "trustedProxyCIDRs": ["10.1.0.0/16"], "extractClientIPFromHeader": "X-Forwarded-For"},
         "cloudserver": {
             "region": "eu-west-1", "signatureV2": false, "shutdownGraceSeconds": 5, "inlineThresholdBytes": 0,
-            "journalMaxEntries": 7, "logFormat": "pretty", "compat": {"maxObjectTags": 50, "exposeProcessing": true},
+            "journalMaxEntries": 7, "logFormat": "pretty", 
+            "compat": {"maxObjectTags": 50, "exposeProcessing": true, "dialect": "ceph"},
             "accessLogs": {"deliverySeconds": 9, "linesPerObject": 5},
             "inventory": {"lookSeconds": 2, "periodSeconds": 3600, "rowsPerFile": 7},
             "limits": {"connections": 9, "bodyMinBytesPerSecond": 0, "bodyMinRateWindowSeconds": 3, "tlsHandshakeSeconds": 4},
@@ -256,7 +260,7 @@ fn configured_values_arrive() {
     assert_eq!(config.shutdown_grace, Duration::from_secs(5));
     assert_eq!((config.inline_threshold, config.journal_max_entries), (0, 7));
     assert_eq!(config.log.format.as_str(), "pretty");
-    assert_eq!(config.compat, Compat { max_object_tags: 50, expose_processing: true });
+    assert_eq!(config.compat, Compat { max_object_tags: 50, expose_processing: true, dialect: Dialect::Ceph });
     assert_eq!(config.access_logs, AccessLogDelivery { interval: Duration::from_secs(9), lines: 5 });
     let period = Some(Duration::from_hours(1));
     assert_eq!(config.inventory, InventoryReports { look: Duration::from_secs(2), period, rows: 7 });
@@ -273,6 +277,8 @@ fn own_settings_have_rules_too() {
         json!({"logFormat": "xml"}),
         json!({"shutdownGraceSeconds": -1}),
         json!({"compat": {"maxObjectTags": 20}}),
+        json!({"compat": {"dialect": "Ceph"}}),
+        json!({"compat": {"dialect": true}}),
         json!({"accessLogs": {"deliverySeconds": 0}}),
         json!({"inventory": {"lookSeconds": 0}}),
         json!({"inventory": {"periodSeconds": 0}}),

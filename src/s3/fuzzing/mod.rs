@@ -14,13 +14,18 @@ use super::{
     context::Directory,
     error::{S3Error, S3Result},
     ops::post_object,
-    tags,
+    tags::{self, TagLimit},
     xml::{read, write::url_encode},
 };
-use crate::{telemetry::RequestId, types::AccountId};
+use crate::{
+    telemetry::RequestId,
+    types::{AccountId, Dialect},
+};
 
 /// Most tags in these tests.
-const TAGS: usize = 10;
+const MOST_TAGS: usize = 10;
+/// The same as a rule.
+const TAGS: TagLimit = TagLimit::new(MOST_TAGS, Dialect::Aws);
 
 /// An input's first byte, which says what it is, and the rest.
 fn split(data: &[u8]) -> Option<(u8, &[u8])> {
@@ -68,7 +73,7 @@ impl Directory for Everybody {
 pub(crate) fn tagging(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let Some(read) = taken(tags::parse_header(text, TAGS)) else { return };
-    assert!(read.len() <= TAGS);
+    assert!(read.len() <= MOST_TAGS);
     assert!(read.iter().zip(read.iter().skip(1)).all(|(a, b)| a.name < b.name), "sorted, none twice");
     let spelled: Vec<String> =
         read.iter().map(|tag| format!("{}={}", url_encode(&tag.name), url_encode(&tag.value))).collect();

@@ -14,14 +14,15 @@ use crate::{
         operation::{Need, Operation, Pattern, Scope, Target},
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
-        tags, token,
+        tags::{self, TagLimit},
+        token,
         xml::{read, write::XmlWriter},
     },
     storage::{
         NewBucket, StorageError,
         records::{BucketRecord, ObjectLockRecord, Pair, Versioning},
     },
-    types::{Acl, BucketName, ObjectOwnership},
+    types::{Acl, BucketName, Dialect, ObjectOwnership},
 };
 
 /// Largest page of buckets.
@@ -140,7 +141,7 @@ impl Operation for CreateBucket {
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
         let head = std::sync::Arc::clone(&cx.head);
         let document = body.optional_document(&head, &cx.intake, DOCUMENT, Digest::Optional).await?;
-        let Configuration { constraint, tags } = configuration(&document)?;
+        let Configuration { constraint, tags } = configuration(&document, cx.head.dialect)?;
         let location = choose_location(&cx, constraint.as_deref())?;
         let owner = cx.principal.account.clone();
         let mut record = BucketRecord {
@@ -218,7 +219,7 @@ pub(in crate::s3) struct Configuration {
     tags: Vec<Pair>,
 }
 
-pub(in crate::s3) fn configuration(document: &[u8]) -> S3Result<Configuration> {
+pub(in crate::s3) fn configuration(document: &[u8], dialect: Dialect) -> S3Result<Configuration> {
     if document.is_empty() {
         return Ok(Configuration::default());
     }
@@ -233,7 +234,7 @@ pub(in crate::s3) fn configuration(document: &[u8]) -> S3Result<Configuration> {
     }
     let tags = match root.child("Tags")? {
         None => Vec::new(),
-        Some(list) => tags::parse_list(list, tags::MAX_BUCKET_TAGS, "Bucket")?,
+        Some(list) => tags::parse_list(list, TagLimit::bucket(dialect), "Bucket")?,
     };
     let constraint = root.optional_text("LocationConstraint")?.map(str::trim).filter(|text| !text.is_empty());
     Ok(Configuration { constraint: constraint.map(str::to_owned), tags })

@@ -169,7 +169,7 @@ impl CopySource {
             return Err(S3Code::AccessDenied.into());
         }
         encryption::guarded_key(&cx.head, &cx.settings, KeyOf::CopySource)?;
-        cx.storage.check_customer_key(bucket.id, &record, self.customer.as_ref())?;
+        encryption::check_key_of_read(cx, &bucket, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {
             Verdict::Go => {
                 cx.storage.check_readable(&record).map_err(archived)?;

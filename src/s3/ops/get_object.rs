@@ -12,7 +12,7 @@ use crate::{
         codes::S3Code,
         conditional::{ReadCondition, Verdict, if_range_holds},
         context::Context,
-        encryption::{KeyOf, customer_key, guarded_key, refuse_on_read},
+        encryption::{KeyOf, check_key_of_read, customer_key, guarded_key, refuse_on_read},
         error::{S3Error, S3Result},
         head::{Head, parse_number},
         lock_headers,
@@ -211,8 +211,12 @@ impl Read {
     async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {
         let record = cx.version(bucket, &self.object).await.map_err(|e| missing(cx, e))?;
         guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
+        // Ceph looks for the part before it asks for the key.
+        if let Some(part) = self.part.filter(|_| cx.head.dialect.is_ceph()) {
+            select_part(cx, bucket, &record, part).await?;
+        }
         // Before conditions and range: without the key nothing is told of the object.
-        cx.storage.check_customer_key(bucket.id, &record, self.customer.as_ref())?;
+        check_key_of_read(cx, bucket, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {
             Verdict::Go => Ok(record),
             Verdict::NotModified => Err(S3Error::not_modified(validators(cx, bucket, &record))),
@@ -306,7 +310,8 @@ fn part_number(text: &str) -> S3Result<u32> {
 
 async fn select_part(cx: &Context, bucket: &Bucket, record: &ObjectRecord, part: u32) -> S3Result<Selection> {
     let unsatisfiable = || {
-        S3Error::from(S3Code::InvalidPartNumber)
+        // A part that is not there is out of range to AWS, and an invalid part to Ceph.
+        S3Error::from(cx.head.dialect.pick(S3Code::InvalidPartNumber, S3Code::InvalidPart))
             .with("PartNumberRequested", part.to_string())
             .with("ActualPartCount", record.part_count().unwrap_or(1).to_string())
     };
@@ -342,6 +347,7 @@ pub fn missing(cx: &Context, e: StorageError) -> S3Error {
     };
     match e {
         StorageError::NoSuchKey(Some(marker)) => mark(S3Code::NoSuchKey.into(), &marker),
+        StorageError::NoSuchKey(None) => absent(cx),
         StorageError::NoSuchVersion => {
             S3Error::from(S3Code::NoSuchVersion).with("VersionId", cx.head.query("versionId").unwrap_or_default())
         }
@@ -355,6 +361,20 @@ pub fn missing(cx: &Context, e: StorageError) -> S3Error {
         }
         other => other.into(),
     }
+}
+
+/// A key that has nothing, not even a marker.
+fn absent(cx: &Context) -> S3Error {
+    let error = S3Error::from(S3Code::NoSuchKey);
+    if !cx.head.dialect.is_ceph() || !matches!(cx.head.method, Method::GET | Method::HEAD) {
+        return error;
+    }
+    // Ceph says of such a key that nobody can read it, rather than that it is not there.
+    if cx.head.key.chars().any(char::is_control) {
+        return S3Error::new(S3Code::InvalidURI, "Couldn't parse the specified URI.");
+    }
+    // Ceph says of an absent key that no marker hides it.
+    error.header(HeaderName::from_static("x-amz-delete-marker"), "false")
 }
 
 fn overrides(head: &Head) -> S3Result<Vec<(HeaderName, HeaderValue)>> {

@@ -6,7 +6,7 @@ use crate::{
     auth::Action,
     s3::{
         context::Context,
-        encryption::{KeyOf, guarded_key, refuse_on_read},
+        encryption::{KeyOf, check_key_of_read, guarded_key, refuse_on_read},
         error::{S3Error, S3Result},
         head::{Head, parse_number},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
@@ -95,7 +95,7 @@ impl Operation for GetObjectAttributes {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let record = cx.version(&bucket, &self.object).await.map_err(|e| missing(&cx, e))?;
         let customer = guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
-        cx.storage.check_customer_key(bucket.id, &record, customer.as_ref())?;
+        check_key_of_read(&cx, &bucket, &record, customer.as_ref())?;
         let mut xml = XmlWriter::document("GetObjectAttributesResponse", 1024);
         let wants = |attribute| self.wanted.contains(&attribute);
         if wants(Attribute::ETag) {

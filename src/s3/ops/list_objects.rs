@@ -200,8 +200,10 @@ impl ListObjects {
         let mut xml = XmlWriter::document("ListBucketResult", 512 + 480 * page.entries.len());
         xml.text("Name", listing.name.as_str());
         // botocore decodes everything here but the prefix: it is encoded only where it would not read back as it is,
-        // or where no parser would read it at all.
-        if listing.prefix.contains(|char: char| matches!(char, '%' | '+') || char.is_control()) {
+        // or where no parser would read it at all. A tab or an end of line is read where a reference stands for it.
+        let is_encoded =
+            |char: char| matches!(char, '%' | '+') || char.is_control() && !matches!(char, '\t' | '\n' | '\r');
+        if listing.prefix.contains(is_encoded) {
             listing.text(&mut xml, "Prefix", &listing.prefix);
         } else {
             xml.text("Prefix", &listing.prefix);

@@ -13,7 +13,7 @@ use crate::{
         ops::get_object::missing,
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
-        tags,
+        tags::{self, TagLimit},
         xml::read,
     },
     storage::records::{ObjectRecord, Pair},
@@ -118,7 +118,7 @@ impl Operation for PutObjectTagging {
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
         let parsed = read::read(&document).map_err(Into::into);
-        let parsed = parsed.and_then(|root| tags::parse_document(&root, cx.settings.max_object_tags, "Object"));
+        let parsed = parsed.and_then(|root| tags::parse_document(&root, cx.object_tags(), "Object"));
         // A policy may ask which tags are set: then only now the request is judged.
         cx.retag(parsed.as_deref().unwrap_or_default(), &self.needs()).await?;
         let tags = parsed?;
@@ -184,7 +184,7 @@ impl Operation for PutBucketTagging {
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
-        let tags = tags::parse_document(&read::read(&document)?, tags::MAX_BUCKET_TAGS, "Bucket")?;
+        let tags = tags::parse_document(&read::read(&document)?, TagLimit::bucket(cx.head.dialect), "Bucket")?;
         cx.storage.update_bucket(&self.name, |record| record.tags.clone_from(&tags)).await?;
         // The reference says 200, its example 204; minio-js takes only 200, as the original answers.
         Ok(Plain::ok())

@@ -183,6 +183,7 @@ async fn open(cx: &Context, key: &str, mut headers: HeaderMap) -> S3Result<(Cont
     }
     let mut head = Head::new(cx.head.method.clone(), headers, "")?;
     head.bucket.clone_from(&cx.head.bucket);
+    head.dialect = cx.head.dialect;
     key.clone_into(&mut head.key);
     let mut cx = cx.with_head(Arc::new(head));
     let operation = GetObject::parse(&cx.head)?;

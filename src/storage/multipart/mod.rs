@@ -29,7 +29,7 @@ mod parts;
 mod plan;
 
 pub(super) use complete::Completion;
-pub use plan::{AnnouncedChecksum, CompleteRequest, ListedPart};
+pub use plan::{AnnouncedChecksum, CompleteRequest, ListedPart, PartChecksums};
 
 /// An upload to be opened.
 #[derive(Clone, Debug)]

@@ -39,6 +39,16 @@ pub struct AnnouncedChecksum {
     pub value: String,
 }
 
+/// Whether the list of parts must have their checksums where the object's is made of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PartChecksums {
+    /// It must.
+    #[default]
+    Demanded,
+    /// The stored ones do; those that are listed are checked all the same.
+    Optional,
+}
+
 /// A request to complete an upload.
 #[derive(Clone, Debug, Default)]
 pub struct CompleteRequest {
@@ -50,6 +60,8 @@ pub struct CompleteRequest {
     pub checksum: Option<AnnouncedChecksum>,
     /// `x-amz-checksum-type`.
     pub checksum_type: Option<ChecksumType>,
+    /// Whether a composite object needs the checksums of its parts in the list.
+    pub part_checksums: PartChecksums,
     /// When the object may be written.
     pub condition: WriteCondition,
 }
@@ -202,7 +214,8 @@ fn check_announced(request: &CompleteRequest, made: Option<&ChecksumRecord>) -> 
 }
 
 fn check_composite(request: &CompleteRequest, algorithm: ChecksumAlgorithm) -> StorageResult<()> {
-    if let Some(part) = request.parts.iter().find(|part| part.checksum.is_none()) {
+    let is_demanded = request.part_checksums == PartChecksums::Demanded;
+    if let Some(part) = request.parts.iter().find(|part| is_demanded && part.checksum.is_none()) {
         return Err(CompletionFault::PartChecksumMissing { number: part.number, algorithm }.into());
     }
     let consecutive = request.parts.iter().zip(1..).all(|(part, number)| part.number == number);

@@ -294,7 +294,7 @@ fn check_filter(document: &[SettingNode]) -> S3Result<()> {
         }
         pairs.push(pair);
     }
-    tags::check(&pairs, tags::MAX_BUCKET_TAGS, "Filter")?;
+    tags::check(&pairs, tags::TagLimit::FILTER, "Filter")?;
     match child(conditions, "AccessPointArn").map(|node| node.text.as_str()) {
         Some(arn) if !arn.starts_with("arn:") => {
             Err(S3Error::argument("The access point ARN is invalid", "AccessPointArn", arn))

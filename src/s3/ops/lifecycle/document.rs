@@ -176,7 +176,7 @@ fn parse_conditions(from: &Element<'_>, rule: &mut LifecycleRule) -> S3Result<()
         }
         rule.tags.push(pair);
     }
-    tags::check(&rule.tags, tags::MAX_BUCKET_TAGS, "Filter")?;
+    tags::check(&rule.tags, tags::TagLimit::FILTER, "Filter")?;
     rule.size_greater_than = size(from, "ObjectSizeGreaterThan")?;
     rule.size_less_than = size(from, "ObjectSizeLessThan")?;
     if rule.size_less_than == Some(0) {

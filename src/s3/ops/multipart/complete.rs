@@ -16,11 +16,11 @@ use crate::{
         operation::{Need, Operation, Pattern, Scope},
         ops::lifecycle::show_expiration,
         reply::{Document, Plain},
-        request_body::RequestBody,
+        request_body::{RequestBody, malformed_checksum},
         xml::{read, read::Element, write::XmlWriter},
     },
-    storage::{AnnouncedChecksum, Bucket, CompleteRequest, ListedPart, WriteCondition},
-    types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag},
+    storage::{AnnouncedChecksum, Bucket, CompleteRequest, ListedPart, PartChecksums, WriteCondition},
+    types::{Checksum, ChecksumAlgorithm, ChecksumType, Dialect, ETag},
 };
 
 /// Largest document: 10,000 parts with checksums.
@@ -81,13 +81,15 @@ impl Operation for CompleteMultipartUpload {
         let bucket = cx.bucket(&self.upload.object.bucket).await?;
         // The checksum headers speak of the object here, not of this document.
         let document = body.document_about_checksums(&cx.head, &cx.intake, DOCUMENT).await?;
-        let parts = parse_parts(&document)?;
+        let parts = parse_parts(&document, cx.head.dialect)?;
         self.check_key(&cx, &bucket).await?;
         let request = CompleteRequest {
             parts,
             object_size: self.object_size,
             checksum: self.checksum,
             checksum_type: self.checksum_type,
+            // Ceph knows the checksums of the parts and does not ask for them again.
+            part_checksums: cx.head.dialect.pick(PartChecksums::Demanded, PartChecksums::Optional),
             condition: self.condition,
         };
         let completed = cx.storage.complete_upload(&bucket, &self.upload.object.key, self.upload.id, &request).await;
@@ -120,7 +122,9 @@ impl CompleteMultipartUpload {
         let found = cx.storage.completable_upload(bucket, &self.upload.object.key, self.upload.id).await;
         let upload = found.map_err(|e| self.upload.explain(e))?;
         let object = upload.object.as_ref().or(upload.completed.as_ref());
-        let Some(object) = object.filter(|_| customer.is_some() || upload.checksum().is_some()) else { return Ok(()) };
+        // Ceph demands the key from whoever completes; AWS where the upload declares a checksum.
+        let is_due = upload.checksum().is_some() || cx.head.dialect.is_ceph();
+        let Some(object) = object.filter(|_| customer.is_some() || is_due) else { return Ok(()) };
         let checked = cx.storage.check_customer_key(bucket.id, object, customer.as_ref());
         checked.map_err(|e| self.upload.explain(e))
     }
@@ -139,13 +143,12 @@ fn announced_checksum(head: &Head) -> S3Result<Option<AnnouncedChecksum>> {
     }
     if let Some((algorithm, text)) = &first {
         let value = text.split_once('-').map_or(text.as_str(), |(value, _)| value);
-        Checksum::parse(*algorithm, value)
-            .map_err(|_| S3Error::request(format!("Value for {} header is invalid.", algorithm.header())))?;
+        Checksum::parse(*algorithm, value).map_err(|_| malformed_checksum(*algorithm, head.dialect))?;
     }
     Ok(first.map(|(algorithm, value)| AnnouncedChecksum { algorithm, value }))
 }
 
-pub(in crate::s3) fn parse_parts(document: &[u8]) -> S3Result<Vec<ListedPart>> {
+pub(in crate::s3) fn parse_parts(document: &[u8], dialect: Dialect) -> S3Result<Vec<ListedPart>> {
     if document.is_empty() {
         return Err(S3Code::MalformedXML.into());
     }
@@ -153,9 +156,19 @@ pub(in crate::s3) fn parse_parts(document: &[u8]) -> S3Result<Vec<ListedPart>> {
     if root.name() != "CompleteMultipartUpload" {
         return Err(S3Code::MalformedXML.into());
     }
-    let parts = root.children_named("Part").map(parse_part).collect::<S3Result<Vec<_>>>()?;
+    let mut parts = root.children_named("Part").map(parse_part).collect::<S3Result<Vec<_>>>()?;
     if parts.is_empty() || parts.len() > MAX_PARTS {
         return Err(S3Code::MalformedXML.into());
+    }
+    // To Ceph the last of equal numbers counts.
+    if dialect.is_ceph() {
+        parts.dedup_by(|next, kept| {
+            let is_same = next.number == kept.number;
+            if is_same {
+                std::mem::swap(next, kept);
+            }
+            is_same
+        });
     }
     let ascending = parts.iter().zip(parts.iter().skip(1)).all(|(a, b)| a.number < b.number);
     if !ascending {

@@ -9,6 +9,7 @@ use crate::{
     auth::Action,
     s3::{
         body::LARGEST_PUT,
+        codes::S3Code,
         context::Context,
         encryption::{KeyOf, guarded_key, show},
         error::{S3Error, S3Result},
@@ -134,11 +135,10 @@ impl Operation for UploadPartCopy {
         let range = self.range.clone().unwrap_or(0..size);
         if range.end > size {
             let asked = cx.head.header("x-amz-copy-source-range").unwrap_or_default();
-            return Err(S3Error::argument(
-                format!("Range specified is not valid for source object of size: {size}"),
-                "x-amz-copy-source-range",
-                asked,
-            ));
+            let message = format!("Range specified is not valid for source object of size: {size}");
+            let error = S3Error::argument(message, "x-amz-copy-source-range", asked);
+            // Such a range is a wrong argument to AWS, and to Ceph one that cannot be satisfied.
+            return Err(error.under(cx.head.dialect.pick(S3Code::InvalidArgument, S3Code::InvalidRange)));
         }
         if range.end - range.start > LARGEST_PUT {
             return Err(S3Error::request(

@@ -21,7 +21,7 @@ use crate::{
         lock::{Mode, Period},
         records::ObjectLockRecord,
     },
-    types::BucketName,
+    types::{BucketName, Dialect},
 };
 
 /// Returns the object lock configuration of a bucket.
@@ -76,7 +76,7 @@ impl Operation for PutObjectLockConfiguration {
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Required).await?;
-        let record = parse(&read::read(&document)?)?;
+        let record = parse(&read::read(&document)?, cx.head.dialect)?;
         cx.storage.set_object_lock(&self.name, record).await?;
         Ok(Plain::ok())
     }
@@ -86,7 +86,7 @@ impl Operation for PutObjectLockConfiguration {
 ///
 /// # Errors
 /// `MalformedXML` for a document of another shape, `InvalidArgument` for a period out of bounds.
-pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<ObjectLockRecord> {
+pub(in crate::s3) fn parse(root: &Element<'_>, dialect: Dialect) -> S3Result<ObjectLockRecord> {
     let malformed = || S3Error::from(S3Code::MalformedXML);
     if root.name() != "ObjectLockConfiguration" {
         return Err(malformed());
@@ -103,7 +103,8 @@ pub(in crate::s3) fn parse(root: &Element<'_>) -> S3Result<ObjectLockRecord> {
         None => None,
         Some(text) => Some(Mode::parse(text.trim()).ok_or_else(malformed)?),
     };
-    let period = period(default)?;
+    // A period out of bounds is a wrong argument to AWS; Ceph has a code for it.
+    let period = period(default, dialect.pick(S3Code::InvalidArgument, S3Code::InvalidRetentionPeriod))?;
     let event_hold = default.child("DefaultEventHold")?.map(only_period).transpose()?;
     if mode.is_some() != period.is_some() || mode.is_none() && event_hold.is_none() {
         return Err(malformed());
@@ -142,7 +143,7 @@ mod tests {
 
     fn parsed(inner: &str) -> Result<ObjectLockRecord, S3Code> {
         let document = format!("<ObjectLockConfiguration>{inner}</ObjectLockConfiguration>");
-        parse(&read::read(document.as_bytes()).unwrap()).map_err(|e| e.code)
+        parse(&read::read(document.as_bytes()).unwrap(), Dialect::Aws).map_err(|e| e.code)
     }
 
     fn with_default(inner: &str) -> Result<ObjectLockRecord, S3Code> {
@@ -159,11 +160,11 @@ mod tests {
             "<Mode>COMPLIANCE</Mode><Days>1</Days><DefaultEventHold><Days>2</Days></DefaultEventHold>",
         ] {
             let record = with_default(inner).unwrap();
-            assert_eq!(parse(&read::read(&write(&record).unwrap()).unwrap()).unwrap(), record, "{inner}");
+            assert_eq!(parse(&read::read(&write(&record).unwrap()).unwrap(), Dialect::Aws).unwrap(), record, "{inner}");
         }
         let plain = parsed("<ObjectLockEnabled>Enabled</ObjectLockEnabled>").unwrap();
         assert_eq!(plain, ObjectLockRecord::default());
-        assert_eq!(parse(&read::read(&write(&plain).unwrap()).unwrap()).unwrap(), plain);
+        assert_eq!(parse(&read::read(&write(&plain).unwrap()).unwrap(), Dialect::Aws).unwrap(), plain);
     }
 
     #[test]

@@ -39,8 +39,8 @@ async fn bucket_with_lock(cx: &Context, object: &ObjectRef) -> S3Result<Arc<Buck
 /// The period that stands in `Days` or `Years` of an element.
 ///
 /// # Errors
-/// `MalformedXML` for both, or what is no number; `InvalidArgument` for one that is too short or too long.
-fn period(element: &Element<'_>) -> S3Result<Option<Period>> {
+/// `MalformedXML` for both, or what is no number; `out_of_bounds` for one that is too short or too long.
+fn period(element: &Element<'_>, out_of_bounds: S3Code) -> S3Result<Option<Period>> {
     let number = |name: &'static str, period: fn(u64) -> Option<Period>| -> S3Result<Option<Period>> {
         let Some(number) = element.optional::<i64>(name)? else { return Ok(None) };
         let found = u64::try_from(number).ok().and_then(period);
@@ -49,7 +49,7 @@ fn period(element: &Element<'_>) -> S3Result<Option<Period>> {
         } else {
             "Default retention period must be a positive integer value."
         };
-        found.map(Some).ok_or_else(|| S3Error::argument(message, name, &number.to_string()))
+        found.map(Some).ok_or_else(|| S3Error::argument(message, name, &number.to_string()).under(out_of_bounds))
     };
     match (element.child("Days")?, element.child("Years")?) {
         (Some(_), Some(_)) => Err(S3Code::MalformedXML.into()),
@@ -61,7 +61,7 @@ fn period(element: &Element<'_>) -> S3Result<Option<Period>> {
 /// The period of an element that has nothing else.
 fn only_period(element: &Element<'_>) -> S3Result<Period> {
     element.only(&["Days", "Years"])?;
-    period(element)?.ok_or_else(|| XmlError::Missing("Days").into())
+    period(element, S3Code::InvalidArgument)?.ok_or_else(|| XmlError::Missing("Days").into())
 }
 
 fn write_period(xml: &mut XmlWriter, period: Period) {

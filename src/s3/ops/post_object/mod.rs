@@ -41,7 +41,7 @@ use crate::{
         xml::read,
     },
     storage::{PutObject as Put, WriteCondition, records::JournalOp},
-    types::{BodyError, BucketName, ByteStream, ChecksumAlgorithm, IncomingBody},
+    types::{BodyError, BucketName, ByteStream, ChecksumAlgorithm, Dialect, IncomingBody},
 };
 
 /// Writes the object that a form carries.
@@ -72,7 +72,7 @@ impl Operation for PostObject {
 
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Posted> {
         if !cx.principal.is_anonymous() {
-            return Err(auth_error::s3_error(AuthError::SeveralMechanisms));
+            return Err(auth_error::s3_error(AuthError::SeveralMechanisms, cx.head.dialect));
         }
         let bucket = cx.bucket(&self.name).await?;
         let (form, file) = form::read(body.form()?, &self.boundary, cx.intake.pace().idle).await?;
@@ -86,9 +86,8 @@ impl Operation for PostObject {
         cx.head = Arc::new(head_of(&form, &cx.head)?);
         let mut needs = write_needs(&object, &cx.head);
         needs.extend(lock_headers::needs(&cx.head, &object)?);
-        let tags = form_field(&form.fields, "tagging").map(|document| {
-            tags::parse_document(&read::read(document.as_bytes())?, cx.settings.max_object_tags, "Object")
-        });
+        let tags = form_field(&form.fields, "tagging")
+            .map(|document| tags::parse_document(&read::read(document.as_bytes())?, cx.object_tags(), "Object"));
         if let Some(tags) = &tags {
             needs.push(Need { action: Action::PutObjectTagging, target: Target::Written(object.clone()) });
             cx.request_tags = Some(tags.as_deref().unwrap_or_default().into());
@@ -132,7 +131,8 @@ fn refusal(e: FormError) -> S3Error {
         FormError::Expired | FormError::ConditionFailed(_) | FormError::ExtraField(_) => {
             S3Error::new(S3Code::AccessDenied, message)
         }
-        FormError::Credentials(e) => auth_error::s3_error(e),
+        // No form has the lifetime in which dialects differ: its policy says when it ends.
+        FormError::Credentials(e) => auth_error::s3_error(e, Dialect::default()),
     }
 }
 
@@ -192,6 +192,7 @@ fn head_of(form: &Form, request: &Head) -> S3Result<Head> {
     head.bucket.clone_from(&request.bucket);
     head.host.clone_from(&request.host);
     head.base_url.clone_from(&request.base_url);
+    head.dialect = request.dialect;
     Ok(head)
 }
 

@@ -227,7 +227,7 @@ fn parse_scope(element: &Element<'_>, rule: &mut ReplicationRule) -> S3Result<()
         }
         rule.tags.push(pair);
     }
-    tags::check(&rule.tags, tags::MAX_BUCKET_TAGS, "Filter")
+    tags::check(&rule.tags, tags::TagLimit::FILTER, "Filter")
 }
 
 fn checked_prefix(text: &str) -> S3Result<String> {
