@@ -14,7 +14,7 @@ use crate::{
         head::Head,
         operation::{Need, Operation, Pattern, Scope},
         reply::{Document, Plain},
-        request_body::RequestBody,
+        request_body::{Digest, RequestBody},
         xml::{Element, XmlError, XmlWriter, read},
     },
     types::{AccountId, Acl, BucketName, ObjectOwnership},
@@ -81,7 +81,7 @@ impl Operation for PutBucketOwnershipControls {
     }
 
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = receive(&mut cx, body, DOCUMENT, self.needs()).await?;
+        let document = receive(&mut cx, body, (DOCUMENT, Digest::Required), self.needs()).await?;
         let ownership = parse(&read::read(&document)?)?;
         let bucket = cx.bucket(&self.name).await?;
         change(&cx, &bucket, |record| {

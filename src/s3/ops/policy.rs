@@ -100,7 +100,7 @@ impl Operation for PutBucketPolicy {
     }
 
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = receive(&mut cx, body, DOCUMENT, self.needs()).await?;
+        let document = receive(&mut cx, body, (DOCUMENT, Digest::Optional), self.needs()).await?;
         let bucket = cx.bucket(&self.name).await?;
         check_owner(&cx, &bucket)?;
         let policy = Policy::parse(&document, &self.name)
@@ -180,8 +180,13 @@ fn check_owner(cx: &Context, bucket: &Bucket) -> S3Result<()> {
 
 /// The document of a setting about access. A client may take long to send one, and its right may be taken from it
 /// meanwhile: the request is judged again then.
-pub(super) async fn receive(cx: &mut Context, body: RequestBody, limit: usize, needs: Vec<Need>) -> S3Result<Bytes> {
-    let document = body.document(&cx.head, &cx.intake, limit, Digest::Required).await?;
+pub(super) async fn receive(
+    cx: &mut Context,
+    body: RequestBody,
+    (limit, digest): (usize, Digest),
+    needs: Vec<Need>,
+) -> S3Result<Bytes> {
+    let document = body.document(&cx.head, &cx.intake, limit, digest).await?;
     for need in needs {
         cx.authorize(&need).await?;
     }

@@ -15,7 +15,7 @@ use crate::{
         head::Head,
         operation::{Need, Operation, Pattern, Scope},
         reply::{Document, Plain},
-        request_body::RequestBody,
+        request_body::{Digest, RequestBody},
         xml::{Element, XmlError, XmlWriter, read},
     },
     storage::records::PublicAccessBlockRecord,
@@ -86,7 +86,7 @@ impl Operation for PutPublicAccessBlock {
     }
 
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = receive(&mut cx, body, DOCUMENT, self.needs()).await?;
+        let document = receive(&mut cx, body, (DOCUMENT, Digest::Required), self.needs()).await?;
         let block = parse(&read::read(&document)?)?;
         let bucket = cx.bucket(&self.name).await?;
         change(&cx, &bucket, |record| {

@@ -12,7 +12,7 @@ use crate::{
         head::Head,
         operation::{Need, Operation, Pattern, Scope},
         reply::{Document, Plain},
-        request_body::RequestBody,
+        request_body::{Digest, RequestBody},
         xml::{Element, XmlError, XmlWriter, read},
     },
     types::BucketName,
@@ -72,7 +72,7 @@ impl Operation for PutBucketRequestPayment {
     }
 
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = receive(&mut cx, body, DOCUMENT, self.needs()).await?;
+        let document = receive(&mut cx, body, (DOCUMENT, Digest::Required), self.needs()).await?;
         let requester_pays = parse(&read::read(&document)?)?;
         let bucket = cx.bucket(&self.name).await?;
         change(&cx, &bucket, |record| {
