@@ -11,6 +11,7 @@ pub mod faulty;
 pub mod file;
 pub mod memory;
 mod name;
+mod native;
 
 use std::{fmt, ops::Range};
 
@@ -21,10 +22,12 @@ use thiserror::Error;
 pub use faulty::FaultyBackend;
 pub use file::{FileBackend, FileDurability, FileOptions};
 pub use memory::MemoryBackend;
+pub use native::{NativeObject, NativeSource, NativeStore, PartToken, Staged};
 
 use crate::types::{BodyError, ByteStream};
 
-/// The name of a blob within its backend: at most 255 bytes of a backend's own alphabet.
+/// The name of a blob within its backend: at most 255 bytes of a backend's own alphabet, 2 KiB where it keeps objects
+/// under their own names.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlobId(String);
 
@@ -146,4 +149,10 @@ pub trait DataBackend: fmt::Debug + Send + Sync {
 
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// The same store, where it keeps each object under a name of its own. The engine then writes by this trait only;
+    /// [`DataBackend::put`] makes up a name.
+    fn native(&self) -> Option<&dyn NativeStore> {
+        None
+    }
 }

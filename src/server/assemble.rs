@@ -79,7 +79,7 @@ impl Server {
             journal_max_entries: config.journal_max_entries,
             encrypt_new_buckets: config.global_encryption,
         };
-        let storage = Storage::new(metadata, backends.table(&config.locations), clock, ids, (kms, settings));
+        let storage = Storage::new(metadata, backends.table(&config, &config.locations)?, clock, ids, (kms, settings));
         let removed = storage.recover().await?;
         if removed > 0 {
             tracing::info!(removed, "removed what unfinished writes had left behind");

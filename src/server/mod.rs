@@ -3,6 +3,7 @@
 mod accounts;
 mod assemble;
 mod error;
+mod external;
 mod health;
 mod keys;
 mod process;

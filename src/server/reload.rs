@@ -83,7 +83,13 @@ impl Reloader {
                     );
                     return;
                 }
-                self.storage.set_locations(self.backends.table(&new.snapshot.locations));
+                match self.backends.table(&self.config, &new.snapshot.locations) {
+                    Ok(table) => self.storage.set_locations(table),
+                    Err(error) => {
+                        tracing::error!(%error, "a new location cannot be opened, the old configuration stays");
+                        return;
+                    }
+                }
                 self.numbers.replace(Arc::clone(&new.snapshot.accounts));
                 self.service.replace(snapshot(&self.config, &new.snapshot));
                 *current = new.snapshot;

@@ -1,10 +1,12 @@
 //! Opens the stores that the configuration names.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::StartError;
+use parking_lot::Mutex;
+
+use super::{StartError, external};
 use crate::{
-    config::{Config, DataKind, Durability, LocationKind, Locations, MetadataKind},
+    config::{self, Config, DataKind, Durability, LocationKind, Locations, MetadataKind},
     data::{DataBackend, FileBackend, FileDurability, FileOptions, MemoryBackend},
     location::{Location, LocationTable},
     metadata::{Batch, MemoryStore, MetadataStore, Namespace, Table},
@@ -20,6 +22,14 @@ pub(super) struct Backends {
     memory: Arc<MemoryBackend>,
     file: Option<FileBackends>,
     kind: DataKind,
+    /// Those of stores elsewhere, with what they were opened by: a reload that changes nothing keeps connections.
+    external: Arc<Mutex<BTreeMap<String, External>>>,
+}
+
+#[derive(Clone, Debug)]
+struct External {
+    location: Arc<config::Location>,
+    backend: Arc<dyn DataBackend>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,7 +43,7 @@ impl Backends {
     pub(super) fn open(config: &Config) -> Result<Self, StartError> {
         let memory = Arc::new(MemoryBackend::default());
         let file = if config.data == DataKind::Memory { None } else { Some(open_files(config)?) };
-        Ok(Self { memory, file, kind: config.data })
+        Ok(Self { memory, file, kind: config.data, external: Arc::default() })
     }
 
     /// The identity of the data directory.
@@ -42,30 +52,51 @@ impl Backends {
     }
 
     /// The locations that this release can serve; the configuration has warned about the others.
-    pub(super) fn table(&self, locations: &Locations) -> LocationTable {
-        LocationTable::new(locations.iter().filter_map(|location| {
-            let backend = self.backend(location.kind, location.durability)?;
-            Some(Location {
+    pub(super) fn table(&self, config: &Config, locations: &Locations) -> Result<LocationTable, StartError> {
+        let mut table = Vec::new();
+        for location in locations.iter() {
+            let Some(backend) = self.backend(config, location)? else { continue };
+            table.push(Location {
                 name: location.name.as_str().into(),
                 backend,
                 strict: location.durability == Durability::Strict,
                 legacy_aws_behavior: location.legacy_aws_behavior,
                 is_cold: location.is_cold,
-            })
-        }))
+            });
+        }
+        Ok(LocationTable::new(table))
     }
 
-    fn backend(&self, kind: LocationKind, durability: Durability) -> Option<Arc<dyn DataBackend>> {
-        let Some(file) = &self.file else { return Some(Arc::<MemoryBackend>::clone(&self.memory)) };
-        match (kind, self.kind) {
-            (LocationKind::Mem, DataKind::Multiple) => Some(Arc::<MemoryBackend>::clone(&self.memory)),
+    fn backend(
+        &self,
+        config: &Config,
+        location: &Arc<config::Location>,
+    ) -> Result<Option<Arc<dyn DataBackend>>, StartError> {
+        let Some(file) = &self.file else { return Ok(Some(Arc::<MemoryBackend>::clone(&self.memory))) };
+        match (location.kind, self.kind) {
+            (LocationKind::Mem, DataKind::Multiple) => Ok(Some(Arc::<MemoryBackend>::clone(&self.memory))),
             // With data in files, every location goes there, as in the original.
-            (LocationKind::File, _) | (_, DataKind::File) => Some(match durability {
+            (LocationKind::File, _) | (_, DataKind::File) => Ok(Some(match location.durability {
                 Durability::Strict => Arc::<FileBackend>::clone(&file.strict),
                 Durability::Relaxed => Arc::<FileBackend>::clone(&file.relaxed),
-            }),
-            _ => None,
+            })),
+            _ => self.external(config, location),
         }
+    }
+
+    fn external(
+        &self,
+        config: &Config,
+        location: &Arc<config::Location>,
+    ) -> Result<Option<Arc<dyn DataBackend>>, StartError> {
+        let mut opened = self.external.lock();
+        if let Some(known) = opened.get(&location.name).filter(|known| known.location == *location) {
+            return Ok(Some(Arc::clone(&known.backend)));
+        }
+        let Some(backend) = external::open(config, location)? else { return Ok(None) };
+        let known = External { location: Arc::clone(location), backend: Arc::clone(&backend) };
+        opened.insert(location.name.clone(), known);
+        Ok(Some(backend))
     }
 }
 
