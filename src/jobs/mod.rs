@@ -10,7 +10,7 @@ mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use thiserror::Error;
 use tokio::sync::Notify;
 
@@ -135,7 +135,8 @@ impl Jobs {
     ) -> Result<JobRecord, JobError> {
         let kind = self.kind(kind).ok_or(JobError::UnknownKind)?;
         let running = self.storage.jobs(kind.name()).await?;
-        let mut same = running.iter().filter(|job| job.state() == JobState::Running && job.bucket_id == bucket.id.get());
+        let mut same =
+            running.iter().filter(|job| job.state() == JobState::Running && job.bucket_id == bucket.id.get());
         if let Some(other) = same.nth(UNDER_WAY - 1) {
             return Err(JobError::UnderWay(other.id.clone()));
         }
@@ -220,6 +221,8 @@ impl Jobs {
     /// Takes each running job a step further.
     async fn turn(&self, stop: &mut StopSignal) -> StorageResult<Turn> {
         let mut turn = Turn::Nothing;
+        // What was told before now is read now.
+        self.changed.notified().now_or_never();
         for kind in self.kinds.iter() {
             for job in self.storage.jobs(kind.name()).await? {
                 if job.state() != JobState::Running || stop.is_stopping() {

@@ -77,7 +77,9 @@ fn check(storage: &Storage, job: &JobRecord) -> Result<(), JobError> {
         match table.get(name) {
             None => return refuse(format!("location {name:?} is not configured")),
             Some(location) if location.is_cold => {
-                return refuse(format!("location {name:?} is an archive: its objects are moved by lifecycle rules only"));
+                return refuse(format!(
+                    "location {name:?} is an archive: its objects are moved by lifecycle rules only"
+                ));
             }
             Some(_) => {}
         }
@@ -90,12 +92,8 @@ fn check(storage: &Storage, job: &JobRecord) -> Result<(), JobError> {
 
 async fn step(storage: &Storage, bucket: &Arc<Bucket>, mut job: JobRecord) -> StorageResult<JobRecord> {
     let is_looking = job.phase >= LOOKING;
-    let relocation = Relocation {
-        prefix: job.prefix.clone(),
-        from: job.from.clone(),
-        to: job.to.clone(),
-        dry_run: is_looking,
-    };
+    let relocation =
+        Relocation { prefix: job.prefix.clone(), from: job.from.clone(), to: job.to.clone(), dry_run: is_looking };
     let sweep = if job.phase % LOOKING == 0 { Sweep::Current } else { Sweep::Versions };
     let since = Timestamp::from_millis(job.created_ms);
     let page = storage.sweep(bucket, &relocation, (sweep, job.position.clone()), since).await?;

@@ -169,7 +169,8 @@ async fn a_move_takes_every_version_and_changes_nothing_else() {
         .await
         .unwrap();
     let bucket = world.storage.bucket(&bucket.name).await.unwrap();
-    let locked = world.put_with(&bucket, "locked", b"held by the law", Attributes { lock: held, ..Attributes::default() });
+    let locked =
+        world.put_with(&bucket, "locked", b"held by the law", Attributes { lock: held, ..Attributes::default() });
     let locked = locked.await;
     assert_eq!(world.blobs().await, [2 + 73 + 1, 0]);
 

@@ -152,7 +152,12 @@ impl Storage {
         }
     }
 
-    pub(super) async fn open_stored(&self, bucket: BucketId, segment: &Segment, range: Range<u64>) -> StorageResult<ByteStream> {
+    pub(super) async fn open_stored(
+        &self,
+        bucket: BucketId,
+        segment: &Segment,
+        range: Range<u64>,
+    ) -> StorageResult<ByteStream> {
         if segment.body.is_empty() {
             let location = self.location(&segment.location)?;
             let blob = BlobId::new(segment.blob.as_str());
@@ -209,7 +214,12 @@ impl Storage {
         walk.into_stream().await
     }
 
-    pub(super) async fn layout_row(&self, bucket: BucketId, upload_id: &Bytes, row: u32) -> StorageResult<Vec<Segment>> {
+    pub(super) async fn layout_row(
+        &self,
+        bucket: BucketId,
+        upload_id: &Bytes,
+        row: u32,
+    ) -> StorageResult<Vec<Segment>> {
         let id = change::upload_id(upload_id).ok_or(StorageError::Broken("a layout has an upload id"))?;
         let stored = self.inner.metadata.get(Namespace::of(Table::Parts, bucket), &keys::layout_row(id, row)).await?;
         let stored = stored.ok_or(StorageError::Broken("a layout has all its rows"))?;

@@ -158,7 +158,8 @@ impl Storage {
     pub async fn uploads_in(&self, bucket: &Bucket, prefix: &str, limit: usize) -> StorageResult<Vec<String>> {
         let ns = Namespace::of(Table::Uploads, bucket.id);
         let start = keys::escaped(prefix.as_bytes()).freeze().max(keys::open_uploads());
-        let end = if prefix.is_empty() { keys::end_of_all() } else { keys::successor(&keys::escaped(prefix.as_bytes())) };
+        let end =
+            if prefix.is_empty() { keys::end_of_all() } else { keys::successor(&keys::escaped(prefix.as_bytes())) };
         let rows = self.inner.metadata.scan(ns, start..end, Direction::Forward, limit).await?;
         let key = |row: &Bytes| keys::split_key(row).map(|(key, _)| String::from_utf8_lossy(&key).into_owned());
         Ok(rows.iter().filter_map(|(row, _)| key(row)).collect())
@@ -394,5 +395,9 @@ fn whole_md5(record: &ObjectRecord) -> Option<[u8; 16]> {
 /// A version in words.
 fn told(found: &Found) -> String {
     let key = found.key.as_str();
-    if found.record.is_null { key.to_owned() } else { format!("{key} (version {})", found.record.version_id().encode(VersionIdEncoding::Hex)) }
+    if found.record.is_null {
+        key.to_owned()
+    } else {
+        format!("{key} (version {})", found.record.version_id().encode(VersionIdEncoding::Hex))
+    }
 }
