@@ -19,15 +19,16 @@ use std::{
 const ROWS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["server", "fuzzing"],
+    &["server", "fuzzing", "migrate"],
     &["http", "admin"],
     &["s3"],
     &["logging", "inventory", "jobs"],
     &["storage"],
     &["auth", "location", "kms"],
     &["metadata", "data"],
-    &["config", "telemetry", "tasks", "clock"],
-    &["types"],
+    &["s3client"],
+    &["config", "telemetry", "tasks", "clock", "outbound"],
+    &["types", "xml"],
 ];
 
 /// Lines of a file outside tests and data tables.

@@ -95,15 +95,6 @@ struct Begun {
 struct At {
     bucket: String,
     key: String,
-    #[serde(default)]
-    sums: Sums,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Done {
-    bucket: String,
-    hash: u64,
-    sums: Sums,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,7 +132,7 @@ impl Journal {
         if rustix::fs::flock(&opened, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(JournalError::InUse { path: path.to_owned() });
         }
-        let mut reading = Reading { past: Past::new(), identity: None };
+        let mut reading = Reading::default();
         let end = reading.lines(path, &opened)?;
         opened.set_len(end).map_err(io)?;
         let is_over = !reading.past.is_empty() && reading.past.values().all(|bucket| bucket.ended);
@@ -151,7 +142,7 @@ impl Journal {
         let mut journal = Self { path: path.to_owned(), file: Mutex::new(opened) };
         if is_over {
             journal.file.get_mut().set_len(0).map_err(io)?;
-            reading = Reading { past: failures_only(reading.past), identity: None };
+            reading = Reading::default();
         }
         if reading.identity.is_none() {
             journal.line('h', identity)?;
@@ -177,15 +168,17 @@ impl Journal {
     }
 
     pub(super) fn touched(&self, bucket: &str, key: &str) -> Result<(), JournalError> {
-        self.json('a', &At { bucket: bucket.to_owned(), key: key.to_owned(), sums: Sums::default() })
+        self.json('a', &At { bucket: bucket.to_owned(), key: key.to_owned() })
     }
 
-    pub(super) fn done(&self, bucket: &str, hash: u64, sums: Sums) -> Result<(), JournalError> {
-        self.json('d', &Done { bucket: bucket.to_owned(), hash, sums })
+    /// A key of the bucket begun last is done. This is the one line that every key has: it is short.
+    pub(super) fn done(&self, hash: u64, sums: Sums) -> Result<(), JournalError> {
+        let Sums { versions, markers, bytes, present, .. } = sums;
+        self.line('d', &format!("{hash:016x} {versions} {markers} {bytes} {present}"))
     }
 
-    pub(super) fn checkpoint(&self, bucket: &str, key: &str, sums: Sums) -> Result<(), JournalError> {
-        self.json('c', &At { bucket: bucket.to_owned(), key: key.to_owned(), sums })
+    pub(super) fn checkpoint(&self, bucket: &str, key: &str) -> Result<(), JournalError> {
+        self.json('c', &At { bucket: bucket.to_owned(), key: key.to_owned() })
     }
 
     pub(super) fn failed(&self, bucket: &str, problem: &Problem) -> Result<(), JournalError> {
@@ -205,15 +198,20 @@ fn checksum(bytes: &[u8]) -> u32 {
     u32::try_from(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes)).unwrap_or_default()
 }
 
-/// A migration that is run again knows nothing of the target any more, but what failed is told until it works.
-fn failures_only(past: Past) -> Past {
-    let kept = past.into_iter().map(|(name, bucket)| (name, BucketState { failed: bucket.failed, ..BucketState::default() }));
-    kept.filter(|_| false).collect()
+/// What a line about a key says.
+fn done(text: &str) -> Option<(u64, Sums)> {
+    let (hash, rest) = text.split_once(' ')?;
+    let numbers: Vec<u64> = rest.split(' ').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+    let [versions, markers, bytes, present] = numbers.try_into().ok()?;
+    Some((u64::from_str_radix(hash, 16).ok()?, Sums { keys: 1, versions, markers, bytes, present }))
 }
 
+#[derive(Default)]
 struct Reading {
     past: Past,
     identity: Option<String>,
+    /// The bucket begun last.
+    last: Option<String>,
 }
 
 impl Reading {
@@ -251,6 +249,7 @@ impl Reading {
             "h" => self.identity = Some(rest.to_owned()),
             "b" => {
                 let begun: Begun = serde_json::from_str(rest).ok()?;
+                self.last = Some(begun.bucket.clone());
                 self.past.entry(begun.bucket).or_default().fresh = begun.fresh;
             }
             "a" => {
@@ -258,15 +257,17 @@ impl Reading {
                 self.past.entry(at.bucket).or_default().touched = Some(at.key);
             }
             "d" => {
-                let done: Done = serde_json::from_str(rest).ok()?;
-                let bucket = self.past.entry(done.bucket).or_default();
-                bucket.done.insert(done.hash);
-                bucket.sums.add(&done.sums);
+                let (hash, sums) = done(rest)?;
+                let bucket = self.past.get_mut(self.last.as_ref()?)?;
+                bucket.done.insert(hash);
+                bucket.sums.add(&sums);
             }
             "c" => {
                 let at: At = serde_json::from_str(rest).ok()?;
                 let bucket = self.past.entry(at.bucket).or_default();
-                bucket.after = Some(at.key);
+ bucket.after = Some(at.key);
+                // Those of them that lie beyond it are looked up at the target, should it come to that.
+                bucket.done.clear();
             }
             "f" => {
                 let failed: Failed = serde_json::from_str(rest).ok()?;
