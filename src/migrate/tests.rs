@@ -1,0 +1,1 @@
+//! See tests/api/migrate.rs for migrations between servers.
