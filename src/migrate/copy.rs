@@ -146,7 +146,9 @@ impl Copying<'_> {
             match acl::read(&options.from, &self.place.from, Some((self.key(), self.version()))).await {
                 Ok(list) => {
                     for account in list.grant(&self.place.accounts, &mut made) {
-                        copied.notes.push(format!("account {account} has no grant any more: name it with --map-account"));
+                        copied
+                            .notes
+                            .push(format!("account {account} has no grant any more: name it with --map-account"));
                     }
                 }
                 Err(error) if error.may_pass() => return Err(CopyError::Source(error)),
@@ -160,13 +162,7 @@ impl Copying<'_> {
     }
 
     /// Sends a body in one request.
-    async fn in_one(
-        &self,
-        answer: Reply,
-        headers: HeaderMap,
-        etag: Option<&str>,
-        size: u64,
-    ) -> Result<(), CopyError> {
+    async fn in_one(&self, answer: Reply, headers: HeaderMap, etag: Option<&str>, size: u64) -> Result<(), CopyError> {
         let digest = etag.filter(|tag| headers::is_digest(tag) && !headers::has_opaque_tag(&answer.headers));
         let tally = Tally::default();
         let body = self.counted(tally.over(answer.body));
@@ -175,7 +171,9 @@ impl Copying<'_> {
             let held = body::collect(body, limit).await.map_err(|error| source(&error))?;
             let got = tally.hex();
             if held.len() as u64 != size || digest.is_some_and(|digest| digest != got) {
-                return Err(CopyError::Bytes(format!("the source sent bytes with the MD5 {got}, not those of its tag")));
+                return Err(CopyError::Bytes(format!(
+                    "the source sent bytes with the MD5 {got}, not those of its tag"
+                )));
             }
             if held.is_empty() { Payload::Empty } else { Payload::Held(held) }
         } else {

@@ -23,10 +23,7 @@ use super::{
     report::{BucketReport, Report, Sums},
     verify,
 };
-use crate::{
-    s3client::S3ClientError,
-    tasks::Tasks,
-};
+use crate::{s3client::S3ClientError, tasks::Tasks};
 
 /// Keys between two checkpoints.
 const CHECKPOINT: u64 = 256;
@@ -197,7 +194,8 @@ async fn copy_keys(
     let take = Arc::new(tokio::sync::Mutex::new(take));
     let (alive, mut ended) = mpsc::channel::<()>(1);
     for _ in 0..shared.options.workers.max(1) {
-        let (shared, place, ledger, take) = (Arc::clone(shared), Arc::clone(place), Arc::clone(ledger), Arc::clone(&take));
+        let (shared, place, ledger, take) =
+            (Arc::clone(shared), Arc::clone(place), Arc::clone(ledger), Arc::clone(&take));
         let alive = alive.clone();
         tasks.spawn("copy", async move {
             work(&shared, &place, &ledger, &take).await;

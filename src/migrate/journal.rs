@@ -235,7 +235,11 @@ impl Reading {
             }
             let is_last = reader.fill_buf().map_err(io)?.is_empty();
             let is_torn = !line.ends_with(b"\n") || length > LONGEST;
-            return if is_last && is_torn { Ok(end) } else { Err(JournalError::Damaged { path: path.to_owned(), line: number }) };
+            return if is_last && is_torn {
+                Ok(end)
+            } else {
+                Err(JournalError::Damaged { path: path.to_owned(), line: number })
+            };
         }
     }
 
@@ -265,7 +269,7 @@ impl Reading {
             "c" => {
                 let at: At = serde_json::from_str(rest).ok()?;
                 let bucket = self.past.entry(at.bucket).or_default();
- bucket.after = Some(at.key);
+                bucket.after = Some(at.key);
                 // Those of them that lie beyond it are looked up at the target, should it come to that.
                 bucket.done.clear();
             }
@@ -287,5 +291,79 @@ impl Reading {
             _ => {}
         }
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(versions: u64) -> Sums {
+        Sums { keys: 1, versions, bytes: 10 * versions, ..Sums::default() }
+    }
+
+    fn written(path: &Path) {
+        let (journal, past) = Journal::open(path, "one").unwrap();
+        assert!(past.is_empty());
+        journal.begun("b", true).unwrap();
+        journal.touched("b", "m").unwrap();
+        journal.done(7, sums(1)).unwrap();
+        journal.checkpoint("b", "c\n\"ä").unwrap();
+        journal.upload("b", "k", "id").unwrap();
+        journal.done(8, sums(2)).unwrap();
+        let problem = Problem { key: "x".to_owned(), problem: "gone".to_owned(), ..Problem::default() };
+        journal.failed("b", &problem).unwrap();
+    }
+
+    #[test]
+    fn the_next_run_knows_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        written(&path);
+        let (_journal, past) = Journal::open(&path, "one").unwrap();
+        let bucket = &past["b"];
+        assert!(bucket.fresh && !bucket.ended);
+        assert_eq!((bucket.after.as_deref(), bucket.touched.as_deref()), (Some("c\n\"ä"), Some("m")));
+        assert_eq!(bucket.done, HashSet::from([8]), "what lies behind a checkpoint need not be known");
+        assert_eq!((bucket.sums.keys, bucket.sums.versions, bucket.sums.bytes), (2, 3, 30));
+        assert_eq!((bucket.failed[0].key.as_str(), &bucket.uploads[0].1), ("x", &"id".to_owned()));
+    }
+
+    #[test]
+    fn a_torn_end_is_cut_off_and_anything_else_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        written(&path);
+        let whole = std::fs::read(&path).unwrap();
+        let lines = whole.iter().filter(|byte| **byte == b'\n').count();
+        for cut in 1..20 {
+            std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            let (journal, _) = Journal::open(&path, "one").unwrap();
+            journal.done(9, sums(1)).unwrap();
+            drop(journal);
+            let (_journal, past) = Journal::open(&path, "one").unwrap();
+            assert!(past["b"].done.contains(&9) && past["b"].failed.is_empty(), "{cut}");
+        }
+        assert!(lines > 7);
+        let mut damaged = whole.clone();
+        damaged[60] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(matches!(Journal::open(&path, "one"), Err(JournalError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_journal_is_of_one_migration_and_one_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let (journal, _) = Journal::open(&path, "one").unwrap();
+        assert!(matches!(Journal::open(&path, "one"), Err(JournalError::InUse { .. })));
+        drop(journal);
+        assert!(matches!(Journal::open(&path, "other"), Err(JournalError::Other { .. })));
+        let (journal, _) = Journal::open(&path, "one").unwrap();
+        journal.begun("b", true).unwrap();
+        journal.ended("b").unwrap();
+        drop(journal);
+        let (_journal, past) = Journal::open(&path, "one").unwrap();
+        assert!(past.is_empty(), "what is done is begun anew");
     }
 }

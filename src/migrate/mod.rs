@@ -23,8 +23,6 @@ mod listing;
 mod parts;
 mod progress;
 mod report;
-#[cfg(test)]
-mod tests;
 mod verify;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};

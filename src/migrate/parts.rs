@@ -43,7 +43,9 @@ impl Source<'_> {
         match self.asked(count).await {
             Ok(Some(sizes)) => Ok(Some(sizes)),
             Ok(None) => self.guessed(count).await,
-            Err(error) if error.status().is_some_and(|status| (400..500).contains(&status)) => self.guessed(count).await,
+            Err(error) if error.status().is_some_and(|status| (400..500).contains(&status)) => {
+                self.guessed(count).await
+            }
             Err(error) => Err(error),
         }
     }

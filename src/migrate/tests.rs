@@ -1,1 +1,0 @@
-//! See tests/api/migrate.rs for migrations between servers.
