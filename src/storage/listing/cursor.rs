@@ -79,7 +79,8 @@ impl Cursor {
 
     async fn fill(&mut self, wanted: usize) -> StorageResult<()> {
         if self.used + self.skipped > 0 {
-            self.batch = if self.skipped < self.used { (self.batch * 2).min(MOST) } else { (self.batch / 4).max(LEAST) };
+            self.batch =
+                if self.skipped < self.used { (self.batch * 2).min(MOST) } else { (self.batch / 4).max(LEAST) };
             (self.used, self.skipped) = (0, 0);
         }
         let limit = self.batch.min(wanted.max(1));
