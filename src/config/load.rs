@@ -116,6 +116,7 @@ impl Config {
             outbound: file.outbound,
             access_logs: file.own.access_logs,
             inventory: file.own.inventory,
+            migration: file.own.migration,
             limits: file.own.limits,
             kms: file.own.kms,
             require_tls_for_sse_c: file.own.require_tls_for_sse_c,

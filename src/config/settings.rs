@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::{
-    authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations, outbound::Outbound,
+    authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations, migration::Migration,
+    outbound::Outbound,
 };
 use crate::types::{Dialect, version_id::VersionIdEncoding};
 
@@ -305,6 +306,8 @@ pub struct Config {
     pub access_logs: AccessLogDelivery,
     /// `cloudserver.inventory`.
     pub inventory: InventoryReports,
+    /// `cloudserver.migration`: the server that this one takes over from.
+    pub migration: Migration,
     /// `cloudserver.limits`.
     pub limits: Limits,
     /// `cloudserver.kms`: who keeps the keys of encrypted objects.

@@ -157,6 +157,7 @@ impl Copying<'_> {
         }
         if self.if_absent {
             headers::set(&mut made, "if-none-match", "*");
+            headers::set(&mut made, headers::UNLESS_DELETED, "true");
         }
         Ok(made)
     }
@@ -252,6 +253,7 @@ impl Copying<'_> {
         let (bucket, key) = (self.place.to.as_str(), self.key());
         let id = match to.create_multipart_upload(bucket, key, headers).await {
             Ok(id) => id,
+            Err(error) if self.if_absent && error.status() == Some(412) => return Err(CopyError::Taken),
             Err(error) => {
                 let Some(fewer) = without(headers, &error) else { return Err(CopyError::Target(error)) };
                 to.create_multipart_upload(bucket, key, &fewer).await.map_err(CopyError::Target)?
@@ -281,6 +283,9 @@ impl Copying<'_> {
             Ok::<_, CopyError>((number, tag))
         });
         let listed: Vec<(u32, String)> = sent.buffered(PARTS).try_collect().await?;
+        if self.if_absent && to.head_object(bucket, key, None).await.is_ok() {
+            return Err(CopyError::Taken);
+        }
         match to.complete_multipart_upload(bucket, key, id, &listed).await {
             Ok(stored) => Ok(stored),
             // The answer may have been lost: what is there tells.

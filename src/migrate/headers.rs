@@ -20,7 +20,10 @@ const MODE: &str = "x-amz-object-lock-mode";
 const UNTIL: &str = "x-amz-object-lock-retain-until-date";
 const HOLD: &str = "x-amz-object-lock-legal-hold";
 /// Asks a cloudserver whose bucket's owner may set dates to keep this one.
-pub(crate) const KEEP_DATE: &str = "x-cloudserver-last-modified";
+const KEEP_DATE: &str = "x-cloudserver-last-modified";
+
+/// Asks a cloudserver that serves already not to bring back what was deleted there.
+pub(super) const UNLESS_DELETED: &str = "x-cloudserver-unless-deleted";
 
 /// What is to be asked of the target besides what the source says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,6 +49,7 @@ mod restore;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 mod versions;
 mod write;
 
@@ -69,6 +70,7 @@ pub use rename::{Rename, RenameCheck, RenameToken};
 pub use report::{Holdings, ReportedBucket, StorageReport};
 pub use restore::{Restore, Restored, RetrievalTier};
 pub use settings::{SettingKind, SettingPage};
+pub use tombstones::Tombstones;
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +114,7 @@ struct Inner {
     readers: read::Readers,
     garbage: garbage::Signals,
     lock_clock: lock::LockClock,
+    tombstones: ArcSwap<Tombstones>,
 }
 
 impl fmt::Debug for Storage {
@@ -145,6 +148,7 @@ impl Storage {
                 readers: read::Readers::default(),
                 garbage: garbage::Signals::default(),
                 lock_clock: lock::LockClock::default(),
+                tombstones: ArcSwap::default(),
             }),
         }
     }
