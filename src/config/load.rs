@@ -20,6 +20,7 @@ use super::{
     later,
     launch::Launch,
     listen,
+    modules::{Modules, Wishes},
     locations::{DEFAULT_LOCATION, Durability, Locations, Setting},
     settings::{Config, ListenOrigin, LogSettings, RecordLog, SslGenerate, TlsFiles},
     sources::{Sources, read_named},
@@ -68,6 +69,7 @@ impl Config {
         let (listen, listen_origin) = places.listen(&file, loopback_only)?;
         let (admin_listen, _) = listen::choose(file.metrics_listen_on, file.metrics_port, loopback_only);
         let ssl_generate = places.ssl_generate();
+        let modules = places.modules(&file)?;
         let tls =
             if ssl_generate.is_some() { None } else { tls_files(&sources.config.label, root, file.cert_file_paths)? };
         let or_root = |named: Option<&PathBuf>, name: &str| named.cloned().unwrap_or_else(|| root.join(name));
@@ -116,6 +118,7 @@ impl Config {
             access_logs: file.own.access_logs,
             inventory: file.own.inventory,
             limits: file.own.limits,
+            modules,
             kms: file.own.kms,
             require_tls_for_sse_c: file.own.require_tls_for_sse_c,
             global_encryption: file.global_encryption,
@@ -155,6 +158,18 @@ impl Places<'_, '_> {
             addresses.dedup();
         }
         Ok((addresses, origin))
+    }
+
+    fn modules(self, file: &ConfigFile) -> Result<Modules, ConfigError> {
+        let listen_addr = self.variables.listen_addr.as_deref().map(listen_addr).transpose()?;
+        Ok(Modules::decide(Wishes {
+            argument: self.launch.options.role,
+            variables: &self.variables.modules,
+            listen_addr: listen_addr.map(|address| address.ip()),
+            file: file.modules.clone(),
+            own_role: file.own.role,
+            own_token: file.own.module_token.clone(),
+        }))
     }
 
     fn ssl_generate(self) -> Option<SslGenerate> {
