@@ -22,6 +22,7 @@ use super::{
     limits::Limits,
     listen,
     modules::{ModuleFile, Role},
+    outbound::Outbound,
     settings::{AccessLogDelivery, Compat, InventoryReports, LogFormat, LogLevel, RecordLog, TrustedProxies},
 };
 use crate::types::Dialect;
@@ -67,6 +68,8 @@ pub(super) struct ConfigFile {
     pub(super) notification_targets: Vec<String>,
     /// Modules of this server.
     pub(super) modules: ModuleFile,
+    /// `outboundProxy`, `externalBackends` and their variables.
+    pub(super) outbound: Outbound,
     /// `cloudserver`: this server's own settings.
     pub(super) own: Own,
 }
@@ -142,6 +145,7 @@ impl ConfigFile {
             location_metrics: later::has_location_metrics(&fields),
             global_encryption: later::global_encryption(&mut fields)?,
             modules: ModuleFile::read(&mut fields)?,
+            outbound: Outbound::read(&mut fields, environment)?,
             own: Own::read(fields.section("cloudserver")?, environment, warnings)?,
             replication_sites: later::names(&fields, "replicationEndpoints", "site"),
             notification_targets: later::names(&fields, "bucketNotificationDestinations", "resource"),
