@@ -51,7 +51,9 @@ impl Config {
         later::warn_of_variables(&launch.environment, &mut warnings);
         extra_replication(launch, &mut warnings)?;
         let production = launch.options.production || variables.production || file.own.production;
-        refuse_shared_credentials(production, &accounts)?;
+        let role = launch.options.role.or(variables.modules.role()).or(file.own.role).unwrap_or_default();
+        // A module has no accounts to misuse.
+        refuse_shared_credentials(production && role.is_front(), &accounts)?;
         let places = Places { launch, sources: &sources, variables: &variables };
         Self::assemble(places, file, production, (accounts, locations), warnings)
     }
@@ -67,9 +69,9 @@ impl Config {
         let (options, root) = (&launch.options, &sources.root);
         let loopback_only = !launch.container && accounts.uses_well_known_credentials();
         let (listen, listen_origin) = places.listen(&file, loopback_only)?;
+        let modules = places.modules(&file)?;
         let (admin_listen, _) = listen::choose(file.metrics_listen_on, file.metrics_port, loopback_only);
         let ssl_generate = places.ssl_generate();
-        let modules = places.modules(&file)?;
         let tls =
             if ssl_generate.is_some() { None } else { tls_files(&sources.config.label, root, file.cert_file_paths)? };
         let or_root = |named: Option<&PathBuf>, name: &str| named.cloned().unwrap_or_else(|| root.join(name));

@@ -56,6 +56,13 @@ impl Role {
     }
 }
 
+impl Role {
+    /// Whether the process serves S3.
+    pub const fn is_front(self) -> bool {
+        matches!(self, Self::All | Self::Front)
+    }
+}
+
 impl FromStr for Role {
     type Err = UnknownWord;
 
@@ -196,6 +203,13 @@ impl ModuleVariables {
             metadata_host: text("METADATA_HOST"),
             token: text("CLOUDSERVER_MODULE_TOKEN").map(SecretString::from),
         })
+    }
+}
+
+impl ModuleVariables {
+    /// `CLOUDSERVER_ROLE`.
+    pub(super) fn role(&self) -> Option<Role> {
+        self.role
     }
 }
 

@@ -279,7 +279,8 @@ async fn a_dropped_put_keeps_nothing(backend: &dyn DataBackend) {
         let endless = counted.chain(stream::pending()).boxed();
         let mut put = backend.put(endless, PutHint::default());
         let rounds = future::poll_fn(|cx| {
-            assert!(put.poll_unpin(cx).is_pending(), "an endless body never ends");
+            let polled = put.poll_unpin(cx);
+            assert!(polled.is_pending(), "an endless body never ends: {polled:?}");
             if taken.load(Ordering::SeqCst) == size { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         });
         tokio::time::timeout(Duration::from_secs(20), rounds).await.expect("the body is taken");

@@ -207,7 +207,7 @@ pub fn write_rows(rows: impl IntoIterator<Item = Row>) -> Bytes {
     let mut all = BytesMut::new();
     for row in rows {
         // A `BytesMut` grows as it must.
-        drop(row.encode_length_delimited(&mut all));
+        let _ = row.encode_length_delimited(&mut all);
     }
     all.freeze()
 }

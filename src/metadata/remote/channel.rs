@@ -52,7 +52,6 @@ pub(super) struct Refusal {
 }
 
 /// What became of an attempt.
-#[derive(Debug)]
 pub(super) enum Attempt {
     /// 200 and its like.
     Done(ByteStream),

@@ -14,13 +14,22 @@ const MOST_VIEWS: usize = 1024;
 const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 
 /// Open views by name.
-#[derive(Debug, Default)]
-pub(super) struct Views(Mutex<HashMap<String, Open>>);
+#[derive(Debug)]
+pub(super) struct Views {
+    open: Mutex<HashMap<String, Open>>,
+    silence: Duration,
+}
 
 #[derive(Debug)]
 struct Open {
     view: Arc<dyn MetadataView>,
     used: Instant,
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self { open: Mutex::default(), silence: LONGEST_SILENCE }
+    }
 }
 
 impl Views {
@@ -30,8 +39,8 @@ impl Views {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| unavailable(error.to_string()))?;
         let name = hex::encode(random);
-        let mut views = self.0.lock();
-        views.retain(|_, open| open.used.elapsed() < LONGEST_SILENCE);
+        let mut views = self.open.lock();
+        views.retain(|_, open| open.used.elapsed() < self.silence);
         if views.len() >= MOST_VIEWS {
             return Err(unavailable("too many views are open".to_owned()));
         }
@@ -40,20 +49,20 @@ impl Views {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Arc<dyn MetadataView>> {
-        let mut views = self.0.lock();
+        let mut views = self.open.lock();
         let open = views.get_mut(name)?;
         open.used = Instant::now();
         Some(Arc::clone(&open.view))
     }
 
     pub(super) fn close(&self, name: &str) {
-        let closed = self.0.lock().remove(name);
+        let closed = self.open.lock().remove(name);
         // Outside of the lock: a store may have to clear up behind its view.
         drop(closed);
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.lock().len()
+        self.open.lock().len()
     }
 }
 
@@ -62,20 +71,20 @@ mod tests {
     use super::*;
     use crate::metadata::{MemoryStore, MetadataStore};
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn views_end_when_closed_or_forgotten() {
-        let (store, views) = (MemoryStore::new(), Views::default());
+        let (store, views) = (MemoryStore::new(), Views { silence: Duration::from_millis(50), ..Views::default() });
         let open = async || views.open(store.snapshot().await.unwrap()).unwrap();
         let (one, two) = (open().await, open().await);
         views.close(&one);
         assert!(views.get(&one).is_none() && views.get(&two).is_some());
-        tokio::time::advance(LONGEST_SILENCE / 2).await;
-        assert!(views.get(&two).is_some());
-        tokio::time::advance(LONGEST_SILENCE / 2).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(views.get(&two).is_some(), "nobody looked for it meanwhile");
         let three = open().await;
-        assert!(views.get(&two).is_some(), "it was used half of the time ago");
-        tokio::time::advance(LONGEST_SILENCE).await;
+        assert!(views.get(&two).is_some(), "it was used just now");
+        tokio::time::sleep(Duration::from_millis(100)).await;
         open().await;
         assert!(views.get(&two).is_none() && views.get(&three).is_none());
+        assert_eq!(views.count(), 1);
     }
 }
