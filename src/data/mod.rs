@@ -13,10 +13,11 @@ pub mod file;
 pub mod memory;
 mod name;
 mod native;
+pub mod remote;
 
 use std::{fmt, ops::Range};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture};
 use thiserror::Error;
 
 pub use aws_s3::{AwsS3Backend, AwsS3Options};
@@ -25,6 +26,7 @@ pub use faulty::FaultyBackend;
 pub use file::{FileBackend, FileDurability, FileOptions};
 pub use memory::MemoryBackend;
 pub use native::{NativeObject, NativeSource, NativeStore, PartToken, Staged};
+pub use remote::RemoteBackend;
 
 use crate::types::{BodyError, ByteStream};
 
@@ -118,6 +120,8 @@ pub struct Capabilities {
     pub durable: bool,
     /// Checks its own blocks on every read.
     pub verified_reads: bool,
+    /// Can list what it holds; without it there are no audits.
+    pub listing: bool,
 }
 
 /// A place for immutable blobs, named by the backend.
@@ -140,7 +144,13 @@ pub trait DataBackend: fmt::Debug + Send + Sync {
     /// Removes a blob. Idempotent: deleting what is gone succeeds. Readers keep the bytes to their end.
     fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>>;
 
-    /// At most `limit` blob names after `after`, in the backend's own stable order; for audits.
+    /// Bytes of a blob, where the backend can tell without reading it.
+    fn size<'a>(&'a self, _blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
+        Box::pin(future::ready(Ok(None)))
+    }
+
+    /// At most `limit` blob names after `after`, in the backend's own stable order; for audits, and only where
+    /// [`Capabilities::listing`] says so.
     fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>>;
 
     /// Whether the backend works now.

@@ -6,11 +6,15 @@ mod error;
 mod external;
 mod health;
 mod keys;
+mod modules;
 mod outbound;
 mod process;
 mod reload;
 mod stores;
+#[cfg(test)]
+mod tests;
 
 pub use assemble::Server;
 pub use error::StartError;
+pub use modules::ModuleServer;
 pub use process::run;
