@@ -11,10 +11,11 @@ use super::{
     buckets::Bucket,
     change::{Change, signed, upload_id},
     keys,
+    native::{check_versionable, native_object},
     objects::{ATTEMPTS, Publication},
     records::{ChecksumRecord, JournalOp, Layout, LayoutRow, ObjectRecord, Record, Segment},
     versions::Head,
-    write::Stored,
+    write::{Goal, Stored},
 };
 use crate::{
     location::Location,
@@ -69,7 +70,9 @@ impl Storage {
         if self.encryption_for(&bucket, &attributes.encryption).await?.is_some() {
             return Err(StorageError::AppendEncrypted);
         }
-        let mut stored = self.receive(&location, body, None).await?;
+        check_versionable(&bucket, &location)?;
+        let native = native_object(&bucket, &key, &attributes);
+        let mut stored = self.receive(&location, body, None, Goal::Object(&native)).await?;
         let mut fresh = attributes.into_record(&location);
         fresh.size = stored.digests.size;
         ETag::from_md5(stored.digests.md5).as_str().clone_into(&mut fresh.etag);

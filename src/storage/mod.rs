@@ -17,6 +17,7 @@ use crate::{
     kms::Kms,
     location::{Location, LocationTable},
     metadata::MetadataStore,
+    tasks::Tasks,
 };
 
 mod access_lines;
@@ -37,6 +38,7 @@ pub mod listing;
 pub mod lock;
 mod locks;
 mod multipart;
+mod native;
 mod objects;
 mod quota;
 mod read;
@@ -108,6 +110,9 @@ struct Inner {
     locks: locks::KeyLocks,
     readers: read::Readers,
     garbage: garbage::Signals,
+    notes: native::Notes,
+    /// Publications under way: they go on when their clients go away.
+    publications: Tasks,
     lock_clock: lock::LockClock,
 }
 
@@ -141,6 +146,8 @@ impl Storage {
                 locks: locks::KeyLocks::default(),
                 readers: read::Readers::default(),
                 garbage: garbage::Signals::default(),
+                notes: native::Notes::default(),
+                publications: Tasks::default(),
                 lock_clock: lock::LockClock::default(),
             }),
         }

@@ -64,6 +64,9 @@ impl Storage {
     pub async fn rename_object(&self, rename: &Rename) -> StorageResult<()> {
         let Rename { bucket, source, destination, .. } = rename;
         let _guards = self.inner.locks.lock_both(bucket.id, source, destination).await;
+        for key in [source, destination] {
+            self.settle(bucket.id, key).await?;
+        }
         for _ in 0..ATTEMPTS {
             match self.try_rename(rename).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}

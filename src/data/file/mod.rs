@@ -306,6 +306,6 @@ impl DataBackend for FileBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: true }
+        Capabilities { durable: true, verified_reads: true, versioned_buckets: true }
     }
 }

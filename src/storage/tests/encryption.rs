@@ -299,7 +299,7 @@ async fn tampering_with_files_is_refused_beneath_their_checksums() {
     let files = Location { name: "files".into(), backend, strict: true, legacy_aws_behavior: false, is_cold: false };
     let here = Location {
         name: "here".into(),
-        backend: Arc::<crate::data::MemoryBackend>::clone(&world.backend),
+        backend: world.backend.backend(),
         ..files.clone()
     };
     let table = LocationTable::new([here, files]);

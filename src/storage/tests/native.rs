@@ -1,0 +1,1 @@
+//! Stores that keep each object under a name of its own.
