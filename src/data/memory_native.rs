@@ -221,7 +221,11 @@ impl MemoryNative {
     }
 
     /// Runs a step as it was ordered.
-    async fn step<T>(&self, step: Step, work: impl Future<Output = Result<T, DataError>> + Send) -> Result<T, DataError> {
+    async fn step<T>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<T, DataError>> + Send,
+    ) -> Result<T, DataError> {
         let fault = {
             let mut state = self.state.lock();
             state.seen.push(step);
@@ -440,9 +444,8 @@ impl DataBackend for MemoryNative {
         let work = async move {
             let bytes = self.state.lock().version(blob)?.bytes.clone();
             let mut rest = slice_of(&bytes, &range)?;
-            let slices = std::iter::from_fn(move || {
-                (!rest.is_empty()).then(|| Ok(rest.split_to(rest.len().min(SLICE))))
-            });
+            let slices =
+                std::iter::from_fn(move || (!rest.is_empty()).then(|| Ok(rest.split_to(rest.len().min(SLICE)))));
             Ok(stream::iter(slices).boxed())
         };
         self.step(Step::Get, work).boxed()

@@ -164,6 +164,19 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Frees the bytes of a version that goes on as `now`, with bytes elsewhere; annotations and lock go with it.
+    pub(super) fn free_bytes(&mut self, was: &ObjectRecord, now: &ObjectRecord) {
+        self.usage.bytes += signed(now.stored_bytes()) - signed(was.stored_bytes());
+        if was.layout.is_some() && was.upload_id != now.upload_id {
+            self.free_upload(&was.upload_id);
+        }
+        if was.segments.len() > 1 || (was.layout.is_some() && !was.segments.is_empty()) {
+            self.free_parts(was);
+        } else {
+            was.segments.iter().for_each(|segment| self.free_segment(segment));
+        }
+    }
+
     /// Frees a run of bytes.
     pub(super) fn free_segment(&mut self, segment: &Segment) {
         if !segment.body.is_empty() {
@@ -193,7 +206,7 @@ impl<'a> Change<'a> {
     /// Leaves what a store has of an upload to the garbage worker.
     pub(super) fn free_staged(&mut self, location: &str, handle: &str) {
         let (location, handle) = (location.to_owned(), handle.to_owned());
-        self.note(Garbage { location, handle, ..Garbage::of(GarbageKind::Staged) });
+        self.note(Garbage { handle, location, ..Garbage::of(GarbageKind::Staged) });
     }
 
     /// Has the garbage worker tell a store of the tags that the version will have by then.

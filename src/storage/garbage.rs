@@ -12,9 +12,7 @@ use tokio::sync::Notify;
 
 use super::{
     Storage, StorageError, StorageResult, change, keys,
-    records::{
-        AnnotationRecord, Garbage, GarbageKind, LayoutRow, PartRecord, Pending, Record, Segment, UploadRecord,
-    },
+    records::{AnnotationRecord, Garbage, GarbageKind, LayoutRow, PartRecord, Pending, Record, Segment, UploadRecord},
 };
 use crate::{
     data::BlobId,
@@ -31,6 +29,8 @@ const CONCURRENCY: usize = 8;
 const IDLE: Duration = Duration::from_secs(30);
 /// After a pass that failed, or met readers.
 const RETRY: Duration = Duration::from_millis(500);
+/// At most, after several passes that failed.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// The journal is cut when it is longer than it should be by one part in so many.
 const JOURNAL_SLACK: u64 = 10;
 
@@ -59,6 +59,12 @@ pub struct GarbageReport {
     pub in_use: usize,
     /// Notes left because a backend could not remove what they name.
     pub failed: usize,
+}
+
+/// The pause after one more pass that failed: longer each time.
+fn after(failures: &mut u32) -> Duration {
+    *failures = failures.saturating_add(1);
+    RETRY.saturating_mul(1 << (*failures - 1).min(8)).min(LONGEST_RETRY)
 }
 
 impl Signals {
@@ -101,16 +107,20 @@ impl Storage {
 
     /// Works until the server stops.
     pub async fn run_garbage(&self, mut stop: StopSignal) {
+        let mut failures = 0;
         while !stop.is_stopping() {
             if let Err(e) = self.keep_lock_time().await {
                 tracing::warn!(error = %e, "the time that locks count from is not kept");
             }
             let pause = match self.collect_garbage().await {
-                Ok(report) if report.in_use + report.failed == 0 => IDLE,
-                Ok(_) => RETRY,
+                Ok(report) if report.failed == 0 => {
+                    failures = 0;
+                    if report.in_use == 0 { IDLE } else { RETRY }
+                }
+                Ok(_) => after(&mut failures),
                 Err(e) => {
                     tracing::warn!(error = %e, "garbage stays for now");
-                    RETRY
+                    after(&mut failures)
                 }
             };
             tokio::select! {
@@ -232,7 +242,7 @@ impl Storage {
         }
         let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
         for Pending { location, handle, .. } in staged {
-            let garbage = Garbage { location, handle, ..Garbage::of(GarbageKind::Staged) };
+            let garbage = Garbage { handle, location, ..Garbage::of(GarbageKind::Staged) };
             batch.append(GARBAGE, garbage.to_bytes());
         }
         Ok(self.inner.metadata.commit(batch).await?)

@@ -177,8 +177,8 @@ impl Storage {
         record.segments = stored.segments();
         if let Some(staged) = stored.take_staged() {
             let annotations = stored.annotations.take();
-            let change = Published { record, condition, op };
-            return self.publish_staged(Publishing { bucket, key, change, staged, annotations, completion: None }).await;
+            let job = Publishing::new((bucket, key), Published { record, condition, op }, staged);
+            return self.publish_staged(Publishing { annotations, ..job }).await;
         }
         let publication = Publication { condition: &condition, op, stored: Some(&mut stored), completion: None };
         self.publish(&bucket, &key, record, publication).await

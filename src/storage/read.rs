@@ -222,7 +222,12 @@ impl Storage {
         walk.into_stream().await
     }
 
-    async fn layout_row(&self, bucket: BucketId, upload_id: &Bytes, row: u32) -> StorageResult<Vec<Segment>> {
+    pub(super) async fn layout_row(
+        &self,
+        bucket: BucketId,
+        upload_id: &Bytes,
+        row: u32,
+    ) -> StorageResult<Vec<Segment>> {
         let id = change::upload_id(upload_id).ok_or(StorageError::Broken("a layout has an upload id"))?;
         let stored = self.inner.metadata.get(Namespace::of(Table::Parts, bucket), &keys::layout_row(id, row)).await?;
         let stored = stored.ok_or(StorageError::Broken("a layout has all its rows"))?;

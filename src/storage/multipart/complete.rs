@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use super::{
     CompleteRequest, Counter,
@@ -145,7 +146,7 @@ impl Storage {
         if open.is_none_or(|upload| !upload.handle.is_empty()) {
             let (storage, bucket, key, request) = (self.clone(), Arc::clone(bucket), key.clone(), request.clone());
             let work = async move { storage.complete_staged(&bucket, &key, id, request).await };
-            return self.detached(work).await;
+            return self.detached(work.boxed()).await;
         }
         let _guard = self.inner.locks.lock(bucket.id, key).await;
         self.settle(bucket.id, key).await?;
@@ -192,8 +193,8 @@ impl Storage {
             let change =
                 Published { record: object, condition: request.condition.clone(), op: JournalOp::UploadCompleted };
             let completion = Some(Completing { completion, upload, listed: request.parts.clone() });
-            let (bucket, key) = (Arc::clone(bucket), key.clone());
-            let mut job = Publishing { bucket, key, change, staged, annotations: None, completion };
+            let job = Publishing::new((Arc::clone(bucket), key.clone()), change, staged);
+            let mut job = Publishing { completion, ..job };
             match self.try_publish_staged(&mut job).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
                 other => return other,

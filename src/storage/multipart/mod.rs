@@ -30,6 +30,7 @@ mod parts;
 mod plan;
 
 pub(super) use complete::Completion;
+pub(super) use plan::lay_out_in_one;
 pub use plan::{AnnouncedChecksum, CompleteRequest, ListedPart, PartChecksums};
 
 /// An upload to be opened.

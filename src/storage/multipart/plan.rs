@@ -150,6 +150,19 @@ pub(super) fn plan(
     Ok(Plan { object, rows, dropped, tokens, stored, smallest })
 }
 
+/// Makes segments those of one blob that is to be named later: into the record, or into rows of their own.
+pub(in crate::storage) fn lay_out_in_one(
+    object: &mut ObjectRecord,
+    mut segments: Vec<Segment>,
+    location: String,
+) -> Vec<LayoutRow> {
+    let (_, stored) = join(&mut segments);
+    object.layout = None;
+    let rows = lay_out(object, segments);
+    name_later(object, location, stored);
+    rows
+}
+
 /// Makes the parts neighbours in one blob. Gives their numbers and what they are called where they are put together,
 /// and the bytes of the blob.
 fn join(segments: &mut [Segment]) -> (Vec<(u32, String)>, u64) {
@@ -160,6 +173,8 @@ fn join(segments: &mut [Segment]) -> (Vec<(u32, String)>, u64) {
         segment.offset = offset;
         segment.shared = true;
         segment.location.clear();
+        segment.blob.clear();
+        segment.body.clear();
         offset += stored_size(segment);
     }
     (tokens, offset)
@@ -285,5 +300,6 @@ fn lay_out(object: &mut ObjectRecord, segments: Vec<Segment>) -> Vec<LayoutRow> 
         rows.push(LayoutRow { segments: row.to_vec() });
     }
     object.layout = Some(layout);
+    object.segments.clear();
     rows
 }

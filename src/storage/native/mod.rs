@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::{
     Attributes, Storage, StorageError, StorageResult,
     buckets::Bucket,
-    records::{ContentHeaders, ObjectRecord, Pending},
+    records::{ContentHeaders, ObjectRecord, Pending, Segment},
 };
 use crate::{
     data::{NativeObject, NativeStore, Staged},
@@ -25,8 +25,11 @@ use crate::{
     types::ObjectKey,
 };
 
+mod append;
 mod mirror;
+mod moved;
 mod publish;
+mod rename;
 mod settle;
 
 pub(super) use publish::{Completing, Published, Publishing, staged_upload};
@@ -179,5 +182,14 @@ impl Storage {
         let first = record.segments.first().filter(|first| !first.blob.is_empty())?;
         let location = self.location(&first.location).ok()?;
         location.backend.native().map(|_| first.location.as_str())
+    }
+
+    /// The segment that stands for all bytes of a version, where they are one blob in such a store.
+    pub(super) fn named_blob<'a>(&self, record: &'a ObjectRecord) -> Option<&'a Segment> {
+        self.native_place(record)?;
+        match (record.segments.as_slice(), &record.layout) {
+            ([only], None) => Some(only),
+            _ => record.shared_blob(),
+        }
     }
 }

@@ -3,31 +3,30 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::{Notes, StagedBlob, UnderWay, check_versionable, native};
+use super::{Notes, StagedBlob, UnderWay, check_versionable, moved::Moved, native};
 use crate::{
-    data::{DataError, PartsFault, Staged},
+    data::{DataError, NativeStore, PartsFault, Staged},
     metadata::{Batch, Condition, MetadataError, Namespace, Table},
     storage::{
         Storage, StorageError, StorageResult, WriteCondition,
         annotations::CopiedAnnotations,
         buckets::Bucket,
-        change::Demand,
+        change::{Demand, upload_id},
         keys,
         multipart::{Completion, ListedPart},
         objects::ATTEMPTS,
-        records::{JournalOp, ObjectRecord, Pending, Record, UploadRecord},
+        records::{JournalOp, LayoutRow, ObjectRecord, Pending, Record, UploadRecord},
         versions::Head,
     },
     types::ObjectKey,
 };
 
-/// A store has so long to publish. Who asks after that is told that nobody knows yet.
-const PUBLISH_LIMIT: Duration = Duration::from_secs(120);
-/// As [`PUBLISH_LIMIT`], where it has to put parts together.
-const COMPLETE_LIMIT: Duration = Duration::from_secs(600);
+/// How much longer a store may take to publish where it has to put parts together.
+const COMPLETE: u32 = 5;
 
 pub(super) const PENDING: Namespace = Namespace::global(Table::Pending);
 
@@ -40,6 +39,21 @@ pub(in crate::storage) struct Publishing {
     pub(in crate::storage) staged: StagedBlob,
     pub(in crate::storage) annotations: Option<Arc<CopiedAnnotations>>,
     pub(in crate::storage) completion: Option<Completing>,
+    /// Where it is an object that was there already, with a new key or with more behind it.
+    pub(in crate::storage) moved: Option<Moved>,
+    /// Rows of its layout that are not stored yet.
+    pub(in crate::storage) rows: Vec<LayoutRow>,
+}
+
+impl Publishing {
+    /// An object with these staged bytes.
+    pub(in crate::storage) fn new(
+        (bucket, key): (Arc<Bucket>, ObjectKey),
+        change: Published,
+        staged: StagedBlob,
+    ) -> Self {
+        Self { bucket, key, change, staged, annotations: None, completion: None, moved: None, rows: Vec::new() }
+    }
 }
 
 /// What it will be.
@@ -73,7 +87,7 @@ impl Storage {
     /// Goes on with `work` whether or not the caller stays.
     pub(in crate::storage) async fn detached<T: Send + 'static>(
         &self,
-        work: impl Future<Output = StorageResult<T>> + Send + 'static,
+        work: BoxFuture<'static, StorageResult<T>>,
     ) -> StorageResult<T> {
         let (tell, outcome) = oneshot::channel();
         let work = async move {
@@ -106,7 +120,7 @@ impl Storage {
             }
             Err(StorageError::Contention)
         };
-        self.detached(work).await
+        self.detached(work.boxed()).await
     }
 
     /// One attempt of [`Storage::publish_staged`], by whoever holds the key's lock. After a conflict nothing happened.
@@ -117,26 +131,42 @@ impl Storage {
         check_versionable(&bucket, &location)?;
         let row = keys::publication(bucket.id, &job.key);
         let (batch, note) = self.plan_note(&bucket, job, &row).await?;
+        match self.publish_noted((&bucket, store), (&row, &note, batch), job).await? {
+            Ok(record) => Ok(record),
+            Err(refusal) => Err(refused(&refusal, job)),
+        }
+    }
+
+    /// Writes the note, publishes, and commits what it says; `Err` within where the store certainly has not published.
+    pub(super) async fn publish_noted(
+        &self,
+        (bucket, store): (&Bucket, &dyn NativeStore),
+        (row, note, batch): (&Bytes, &Pending, Batch),
+        job: &mut Publishing,
+    ) -> StorageResult<Result<ObjectRecord, DataError>> {
         let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
-        let _under_way = UnderWay::begin(self, &row);
+        let _under_way = UnderWay::begin(self, row);
         if let Err(e) = self.inner.metadata.commit(batch).await {
             if matches!(e, MetadataError::Conflict(_) | MetadataError::Busy) {
-                self.inner.notes.remove(&row);
+                self.inner.notes.remove(row);
             }
-            return Err(if bounded { self.full_or_gone(&bucket, e).await } else { e.into() });
+            return Err(if bounded { self.full_or_gone(bucket, e).await } else { e.into() });
         }
         job.staged.settled = true;
         if let Some(copied) = &job.annotations {
             copied.settle(true);
         }
         let staged = &job.staged.staged;
-        let limit = if staged.parts.is_empty() { PUBLISH_LIMIT } else { COMPLETE_LIMIT };
+        let limit = self.inner.settings.publish_limit * if staged.parts.is_empty() { 1 } else { COMPLETE };
         let published = tokio::time::timeout(limit, store.publish(staged)).await;
         match published.unwrap_or_else(|_| Err(DataError::Unavailable("no answer in time".to_owned()))) {
-            Ok(written) => self.roll_forward(&row, &note, written).await?.ok_or(StorageError::Contention),
+            Ok(written) => match self.roll_forward(row, note, written).await? {
+                Some(record) => Ok(Ok(record)),
+                None => Err(self.bucket(&bucket.name).await.err().unwrap_or(StorageError::Contention)),
+            },
             Err(refusal @ (DataError::NotFound(_) | DataError::Parts(_))) => {
-                self.give_up(&row, &note, store).await?;
-                Err(refused(refusal, job))
+                self.give_up(row, note, store).await?;
+                Ok(Err(refusal))
             }
             Err(unknown) => Err(unknown.into()),
         }
@@ -145,7 +175,10 @@ impl Storage {
     /// The batch that notes the publication, under all conditions of the write.
     async fn plan_note(&self, bucket: &Bucket, job: &mut Publishing, row: &Bytes) -> StorageResult<(Batch, Pending)> {
         let Published { record, condition, op } = &mut job.change;
-        let (mut change, head) = self.plan_publication(bucket, &job.key, record, condition).await?;
+        let (mut change, head) = match &job.moved {
+            None => self.plan_publication(bucket, &job.key, record, condition).await?,
+            Some(moved) => self.plan_moved(bucket, &job.key, moved, record).await?,
+        };
         if let Some(Completing { completion, .. }) = &job.completion {
             change.demand(Demand::All);
             completion.require(&mut change, &job.key);
@@ -162,7 +195,7 @@ impl Storage {
             op: (*op).into(),
             upload: job.completion.as_ref().map(|it| it.upload.clone()),
             completed_list: job.completion.as_ref().map(|it| it.completion.list()).unwrap_or_default(),
-            ..Pending::default()
+            ..job.moved.as_ref().map(Moved::note).unwrap_or_default()
         };
         let mut batch = Batch { conditions: change.finish().0.conditions, ..Batch::default() };
         batch.require(PENDING, row.clone(), Condition::Absent).put(PENDING, row.clone(), note.to_bytes());
@@ -172,12 +205,18 @@ impl Storage {
         if let Some(Completing { completion, .. }) = &job.completion {
             completion.close(&mut batch, bucket.id, &job.key);
         }
+        if let Some(id) = upload_id(&job.change.record.upload_id) {
+            let parts = Namespace::of(Table::Parts, bucket.id);
+            for (number, row) in (0..).zip(&job.rows) {
+                batch.put(parts, keys::layout_row(id, number), row.to_bytes());
+            }
+        }
         Ok((batch, note))
     }
 }
 
 /// What the client is told where the store certainly has not published.
-fn refused(refusal: DataError, job: &Publishing) -> StorageError {
+fn refused(refusal: &DataError, job: &Publishing) -> StorageError {
     let Some(Completing { completion, listed, .. }) = &job.completion else {
         return DataError::Unavailable("the store has lost what was staged".to_owned()).into();
     };

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{native, publish::{PENDING, seen}};
+use super::{
+    native,
+    publish::{PENDING, seen},
+};
 use crate::{
     data::{DataError, NativeStore, Written},
     metadata::{Batch, MetadataError, Namespace, Table},
@@ -31,7 +34,7 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 const GARBAGE: Namespace = Namespace::global(Table::Garbage);
 
 /// Why a commit that ends a publication was refused.
-enum Refusal {
+pub(super) enum Refusal {
     /// The version may not be written any more.
     Late,
     /// Something else.
@@ -180,6 +183,9 @@ impl Storage {
         note: &Pending,
         record: &mut ObjectRecord,
     ) -> Result<(), Refusal> {
+        if !note.moved_from.is_empty() {
+            return self.commit_moved(bucket, (row, stored), note, record).await;
+        }
         let key = noted_key(note).map_err(Refusal::Error)?;
         let head = self.head(bucket, &key).await.map_err(Refusal::Error)?;
         if seen(&head) != note.seen {
@@ -228,8 +234,9 @@ impl Storage {
         };
         leave(Garbage { segments: vec![blob], ..Garbage::of(GarbageKind::Segments) });
         if let Some(record) = &note.record {
-            let upload = if note.upload.is_some() { record.upload_id.clone() } else { Bytes::new() };
-            for upload_id in [upload, record.annotation_id.clone()].into_iter().filter(|id| !id.is_empty()) {
+            let has_rows = note.upload.is_some() || has_own_rows(note, record);
+            let upload = if has_rows { record.upload_id.clone() } else { Bytes::new() };
+            for upload_id in [upload, own_annotations(note)].into_iter().filter(|id| !id.is_empty()) {
                 leave(Garbage { upload_id, ..Garbage::of(GarbageKind::Upload) });
             }
         }
@@ -252,18 +259,22 @@ impl Storage {
             return Ok(());
         };
         let mut batch = Batch::new();
-        if let (Some(bucket), Some(upload), Some(record)) = (reopened, &note.upload, &note.record) {
+        let record = note.record.as_ref().ok_or(StorageError::Broken("a note has the version to be"))?;
+        let id = upload_id(&record.upload_id);
+        if let (Some(bucket), Some(upload), Some(id)) = (reopened, &note.upload, id) {
             let mut change = Change::new(bucket);
-            let id = upload_id(&record.upload_id).ok_or(StorageError::Broken("a completed upload has an id"))?;
-            let (uploads, parts) = (change.ns(Table::Uploads), change.ns(Table::Parts));
+            let uploads = change.ns(Table::Uploads);
             change.batch.put(uploads, keys::upload(&noted_key(note)?, id), upload.to_bytes());
-            let rows = record.layout.as_ref().map_or(0, |layout| layout.row_starts.len());
-            for number in 0..u32::try_from(rows).unwrap_or(u32::MAX) {
-                change.batch.delete(parts, keys::layout_row(id, number));
-            }
             batch = change.finish().0;
         }
-        let annotations = note.record.as_ref().map(|record| record.annotation_id.clone()).unwrap_or_default();
+        let rows = record.layout.as_ref().map_or(0, |layout| layout.row_starts.len());
+        if let Some(id) = id.filter(|_| has_own_rows(note, record)) {
+            let parts = Namespace::of(Table::Parts, BucketId::new(note.bucket));
+            for number in 0..u32::try_from(rows).unwrap_or(u32::MAX) {
+                batch.delete(parts, keys::layout_row(id, number));
+            }
+        }
+        let annotations = own_annotations(note);
         if !annotations.is_empty() {
             let garbage = Garbage { bucket: note.bucket, upload_id: annotations, ..Garbage::of(GarbageKind::Upload) };
             batch.append(GARBAGE, garbage.to_bytes());
@@ -307,7 +318,17 @@ fn settled_elsewhere(e: MetadataError) -> StorageError {
     }
 }
 
-fn noted_key(note: &Pending) -> StorageResult<ObjectKey> {
-    ObjectKey::new(note.key.as_str()).map_err(|_| StorageError::Broken("a note names a key"))
+/// The annotations that came with the version; empty where there are none, or where they go on with what was.
+fn own_annotations(note: &Pending) -> Bytes {
+    let is_new = note.moved_from.is_empty();
+    note.record.as_ref().filter(|_| is_new).map(|record| record.annotation_id.clone()).unwrap_or_default()
 }
 
+/// Whether the rows of the layout came with the note. Those of a rename are the object's as it was.
+fn has_own_rows(note: &Pending, record: &ObjectRecord) -> bool {
+    record.layout.is_some() && (note.moved_from.is_empty() || note.moved_from == note.key)
+}
+
+pub(super) fn noted_key(note: &Pending) -> StorageResult<ObjectKey> {
+    ObjectKey::new(note.key.as_str()).map_err(|_| StorageError::Broken("a note names a key"))
+}

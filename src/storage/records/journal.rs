@@ -140,15 +140,16 @@ pub struct Pending {
     /// Where an upload is completed: its row as it was, to be put back if it comes to nothing.
     #[prost(message, optional, tag = "16")]
     pub upload: Option<UploadRecord>,
-    /// Where this is a rename: the version id, as in keys, of what gets another key.
+    /// Where this is an object that was there already, with a new key or with more behind it: its version id, as in
+    /// keys.
     #[prost(bytes = "bytes", tag = "17")]
-    pub renamed_version: Bytes,
-    /// Digest of the list of its parts.
+    pub moved_version: Bytes,
+    /// Digest of the list of its parts; of a rename, what its client's token stands for (16 bytes) and a digest.
     #[prost(bytes = "bytes", tag = "18")]
     pub completed_list: Bytes,
-    /// Where this is a rename: the key that there was.
+    /// The key that it had; empty where it is new.
     #[prost(string, tag = "19")]
-    pub renamed_from: String,
+    pub moved_from: String,
 }
 
 impl Garbage {

@@ -286,6 +286,7 @@ fn group_of(bytes: &Bytes) -> [u8; 7] {
 
 impl Segment {
     /// The segment with the blob that it shares with `first` named.
+    #[must_use]
     pub fn named_by(self, first: Option<&Self>) -> Self {
         match first {
             Some(first) if self.shared => {

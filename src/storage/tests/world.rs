@@ -275,6 +275,7 @@ fn settings() -> Settings {
         inline_threshold: INLINE as u64,
         min_part_size: MIN_PART as u64,
         journal_max_entries: 1000,
+        publish_limit: Duration::from_millis(150),
         ..Settings::default()
     }
 }
