@@ -66,8 +66,8 @@ pub(crate) async fn enable_versions(client: &S3Client, bucket: &str) {
 pub(crate) fn client(address: SocketAddr, retry: Retry) -> S3Client {
     let options = ClientOptions {
         connect: Duration::from_secs(2),
-        idle: Duration::from_secs(2),
-        first_byte: Duration::from_secs(3),
+        idle: Duration::from_millis(1500),
+        first_byte: Duration::from_millis(1500),
         ..ClientOptions::default()
     };
     let endpoint = Endpoint {
@@ -89,7 +89,7 @@ pub(crate) fn backend(address: SocketAddr, bucket: &str, keeps: Keeps) -> Arc<dy
         attempts: 4,
         first_pause: Duration::from_millis(5),
         longest_pause: Duration::from_millis(50),
-        deadline: Duration::from_secs(5),
+        deadline: Duration::from_secs(4),
     };
     let options = AwsS3Options {
         bucket: bucket.to_owned(),
