@@ -59,42 +59,62 @@ const KEYS: Rule = rule(
 impl Migration {
     pub(super) fn read(mut fields: Fields, warnings: &mut Vec<String>) -> Result<Self, ConfigError> {
         let keep_dates = fields.take("keepDates", SWITCH)?.unwrap_or(false);
-        let source = match fields.take::<String>("endpoint", ENDPOINT)? {
+        let endpoint = fields.take::<String>("endpoint", ENDPOINT)?;
+        let credentials = OldCredentials::read(&mut fields)?;
+        let region = fields.take("region", TEXT)?.unwrap_or_else(|| "us-east-1".to_owned());
+        let path_style = fields.take("pathStyle", SWITCH)?.unwrap_or(true);
+        let buckets = fields.take("buckets", BUCKETS)?;
+        let source = match endpoint {
             None => None,
-            Some(endpoint) => Some(OldServer::read(&endpoint, &mut fields)?),
+            Some(endpoint) => {
+                let (https, authority) = place(&endpoint).ok_or_else(|| fields.refuse("endpoint", ENDPOINT))?;
+                let credentials = credentials.ok_or_else(|| fields.refuse("accessKey", KEYS))?;
+                Some(OldServer { https, authority, region, path_style, buckets, credentials })
+            }
         };
         fields.finish(warnings);
         Ok(Self { source, keep_dates })
     }
 }
 
-impl OldServer {
-    fn read(endpoint: &str, fields: &mut Fields) -> Result<Self, ConfigError> {
-        let uri: http::Uri = endpoint.parse().map_err(|_| fields.refuse("endpoint", ENDPOINT))?;
-        let https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(fields.refuse("endpoint", ENDPOINT)),
-        };
-        let authority = uri.authority().map(ToString::to_string).filter(|authority| !authority.contains('@'));
-        let authority = authority.filter(|_| matches!(uri.path(), "" | "/"));
-        let authority = authority.ok_or_else(|| fields.refuse("endpoint", ENDPOINT))?;
+impl OldCredentials {
+    fn read(fields: &mut Fields) -> Result<Option<Self>, ConfigError> {
         let key = fields.take::<String>("accessKey", TEXT)?;
         let secret = fields.take::<String>("secretKey", TEXT)?;
         let file = fields.take::<PathBuf>("credentialsFile", TEXT)?;
         let profile = fields.take::<String>("credentialsProfile", TEXT)?;
-        let credentials = match (key, secret, file) {
-            (Some(key), Some(secret), None) => OldCredentials::Keys(key, secret.into()),
-            (None, None, Some(file)) => OldCredentials::Profile(file, profile.unwrap_or_else(|| "default".to_owned())),
-            _ => return Err(fields.refuse("accessKey", KEYS)),
-        };
-        Ok(Self {
-            https,
-            authority,
-            region: fields.take("region", TEXT)?.unwrap_or_else(|| "us-east-1".to_owned()),
-            path_style: fields.take("pathStyle", SWITCH)?.unwrap_or(true),
-            buckets: fields.take("buckets", BUCKETS)?,
-            credentials,
-        })
+        match (key, secret, file) {
+            (Some(key), Some(secret), None) => Ok(Some(Self::Keys(key, secret.into()))),
+            (None, None, Some(file)) => Ok(Some(Self::Profile(file, profile.unwrap_or_else(|| "default".to_owned())))),
+            (None, None, None) => Ok(None),
+            _ => Err(fields.refuse("accessKey", KEYS)),
+        }
+    }
+}
+
+/// Whether an endpoint is reached over TLS, and its host and port.
+fn place(endpoint: &str) -> Option<(bool, String)> {
+    let uri: http::Uri = endpoint.parse().ok()?;
+    let https = match uri.scheme_str()? {
+        "https" => true,
+        "http" => false,
+        _ => return None,
+    };
+    let authority = uri.authority()?.to_string();
+    let is_bare = !authority.contains('@') && matches!(uri.path(), "" | "/") && uri.query().is_none();
+    is_bare.then_some((https, authority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_host_and_nothing_else() {
+        assert_eq!(place("http://old:9000"), Some((false, "old:9000".to_owned())));
+        assert_eq!(place("https://old.example.com/"), Some((true, "old.example.com".to_owned())));
+        for wrong in ["old:9000", "ftp://old", "http://old/path", "http://me:secret@old", "http://old/?a", ""] {
+            assert_eq!(place(wrong), None, "{wrong}");
+        }
     }
 }

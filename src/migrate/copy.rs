@@ -138,9 +138,18 @@ impl Copying<'_> {
         let now = options.from.now();
         let wanted = Wanted { lock: self.place.lock, dates: options.keep_dates, now };
         let mut made = headers::forward(answer, wanted);
-        if text_of(answer, "x-amz-tagging-count").is_some_and(|count| count != "0") {
+        let has_tags = match text_of(answer, "x-amz-tagging-count") {
+            Some(count) => count != "0",
+            None => !headers::tells_of_tags(answer),
+        };
+        if has_tags {
             let tags = options.from.object_tags(&self.place.from, self.key(), self.version()).await;
-            headers::set(&mut made, "x-amz-tagging", &headers::tagging(&tags.map_err(CopyError::Source)?));
+            let tags = match tags {
+                // A store that has no tags at all.
+                Err(error) if error.status().is_some_and(|status| matches!(status, 404 | 405 | 501)) => Vec::new(),
+                tags => tags.map_err(CopyError::Source)?,
+            };
+            headers::set(&mut made, "x-amz-tagging", &headers::tagging(&tags));
         }
         if options.acls {
             match acl::read(&options.from, &self.place.from, Some((self.key(), self.version()))).await {

@@ -88,6 +88,12 @@ pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
+/// Whether a store is known to count the tags of an object in its answer: others are asked for them each time.
+pub(super) fn tells_of_tags(answer: &HeaderMap) -> bool {
+    const KNOWN: [&str; 3] = ["AmazonS3", "MinIO", "S3 Server"];
+    text_of(answer, "server").is_some_and(|server| KNOWN.iter().any(|known| server.starts_with(known)))
+}
+
 /// Tags as a header has them.
 pub(super) fn tagging(tags: &[(String, String)]) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
