@@ -115,6 +115,7 @@ impl Config {
             notification_targets: file.notification_targets,
             access_logs: file.own.access_logs,
             inventory: file.own.inventory,
+            health: file.own.health,
             limits: file.own.limits,
             kms: file.own.kms,
             require_tls_for_sse_c: file.own.require_tls_for_sse_c,

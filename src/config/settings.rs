@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromS
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use super::{authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations};
+use super::{
+    authdata::Accounts, health::LocationWatch, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations,
+};
 use crate::types::{Dialect, version_id::VersionIdEncoding};
 
 /// Where data goes.
@@ -301,6 +303,8 @@ pub struct Config {
     pub access_logs: AccessLogDelivery,
     /// `cloudserver.inventory`.
     pub inventory: InventoryReports,
+    /// `cloudserver.health`: how locations elsewhere are watched.
+    pub health: LocationWatch,
     /// `cloudserver.limits`.
     pub limits: Limits,
     /// `cloudserver.kms`: who keeps the keys of encrypted objects.

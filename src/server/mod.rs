@@ -6,6 +6,7 @@ mod error;
 mod external;
 mod health;
 mod keys;
+mod locations;
 mod process;
 mod reload;
 mod stores;

@@ -100,7 +100,7 @@ impl Signals {
     async fn wait(&mut self, server: &Server) {
         loop {
             tokio::select! {
-                _ = self.hangup.recv() => server.reload(),
+                _ = self.hangup.recv() => server.reload().await,
                 () = Self::any(&mut self.terminate, &mut self.interrupt, &mut self.quit) => return,
             }
         }

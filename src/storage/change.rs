@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{
     buckets::Bucket,
     keys,
+    location_usage::LocationDeltas,
     lock::Removable,
     records::{Garbage, GarbageKind, JournalEntry, JournalOp, ObjectRecord, Record, Segment},
 };
@@ -46,6 +47,8 @@ pub(super) struct Change<'a> {
     pub(super) bucket: &'a Bucket,
     pub(super) batch: Batch,
     pub(super) usage: UsageDelta,
+    /// What comes to the counters of locations: it always goes with the bucket's.
+    pub(super) locations: LocationDeltas,
     freed: Vec<Segment>,
     leaves_garbage: bool,
     /// Whether the first condition is the bucket's life: its limits can be checked there.
@@ -90,6 +93,7 @@ impl<'a> Change<'a> {
             bucket,
             batch,
             usage: UsageDelta::default(),
+            locations: LocationDeltas::default(),
             freed: Vec::new(),
             leaves_garbage: false,
             guarded: false,
@@ -131,8 +135,21 @@ impl<'a> Change<'a> {
     pub(super) fn count(&mut self, record: &ObjectRecord) {
         if !record.delete_marker {
             self.usage.versions += 1;
-            self.usage.bytes += signed(record.stored_bytes());
+            self.locations.versions(&record.location, 1);
+            self.grow(&record.location, signed(record.stored_bytes()));
         }
+    }
+
+    /// Counts bytes that a version at this location gets, or loses.
+    pub(super) fn grow(&mut self, location: &str, bytes: i64) {
+        self.usage.bytes += bytes;
+        self.locations.bytes(location, bytes);
+    }
+
+    /// Counts bytes that the parts of an upload to this location get, or lose.
+    pub(super) fn grow_upload(&mut self, location: &str, bytes: i64) {
+        self.usage.upload_bytes += bytes;
+        self.locations.upload_bytes(location, bytes);
     }
 
     /// Frees the data of a version that is gone, and uncounts it.
@@ -142,7 +159,8 @@ impl<'a> Change<'a> {
             return;
         }
         self.usage.versions -= 1;
-        self.usage.bytes -= signed(record.stored_bytes());
+        self.locations.versions(&record.location, -1);
+        self.grow(&record.location, -signed(record.stored_bytes()));
         if !record.annotation_id.is_empty() {
             self.free_upload(&record.annotation_id);
         }
@@ -200,6 +218,11 @@ impl<'a> Change<'a> {
         self.batch.append(Namespace::global(Table::Journal), entry.to_bytes());
     }
 
+    /// Bytes that come to locations, where limits are to be kept.
+    pub(super) fn growing_locations(&self) -> Vec<(String, i64)> {
+        if self.guarded { self.locations.growing() } else { Vec::new() }
+    }
+
     /// What the bucket must have room for. The limits are in the counters' own row, so no write misses a new one, and
     /// a bucket without limits pays nothing.
     fn growth(&self) -> Vec<Growth> {
@@ -224,6 +247,7 @@ impl<'a> Change<'a> {
             let ns = self.ns(Table::Usage);
             self.batch.add(ns, keys::USAGE, vec![objects, versions, bytes, upload_bytes]);
         }
+        self.locations.write(self.bucket.id, &mut self.batch);
         let freed = std::mem::take(&mut self.freed);
         if !freed.is_empty() {
             self.garbage(GarbageKind::Segments, freed, Bytes::new());

@@ -76,6 +76,7 @@ impl Storage {
     /// Removes what writes under way at a crash left behind. Called once, before the first request; the work does
     /// not grow with the number of objects.
     pub async fn recover(&self) -> StorageResult<usize> {
+        self.count_locations().await?;
         let mut removed = 0;
         loop {
             let page =

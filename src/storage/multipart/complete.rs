@@ -54,7 +54,7 @@ impl Completion {
             change.batch.put(parts, keys::layout_row(self.id, number), row.to_bytes());
         }
         self.dropped.iter().for_each(|segment| change.free_segment(segment));
-        change.usage.upload_bytes -= self.counter.bytes;
+        change.grow_upload(&object.location, -self.counter.bytes);
 
         let tombstone = UploadRecord {
             key: key.as_str().to_owned(),

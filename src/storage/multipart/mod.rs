@@ -167,14 +167,14 @@ impl Storage {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
         for _ in 0..ATTEMPTS {
             let bucket = self.same_bucket(bucket).await?;
-            self.upload(&bucket, key, id).await?;
+            let upload = self.upload(&bucket, key, id).await?;
             let counter = self.upload_counter(bucket.id, id).await?;
             let mut change = Change::new(&bucket);
             require_open(&mut change, key, id);
             counter.require(&mut change, id);
             let ns = change.ns(Table::Uploads);
             change.batch.delete(ns, keys::upload(key, id));
-            change.usage.upload_bytes -= counter.bytes;
+            change.grow_upload(upload.location(), -counter.bytes);
             change.free_upload(&Bytes::copy_from_slice(id.as_bytes()));
             match self.commit(change, None).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}

@@ -8,6 +8,7 @@ mod encryption;
 mod extensions;
 mod listing;
 mod listing_cost;
+mod locations;
 mod lock;
 mod multipart;
 mod probe;
