@@ -92,13 +92,22 @@ impl Storage {
 
     /// Works until the server stops.
     pub async fn run_garbage(&self, mut stop: StopSignal) {
+        let mut retry = RETRY;
         while !stop.is_stopping() {
             if let Err(e) = self.keep_lock_time().await {
                 tracing::warn!(error = %e, "the time that locks count from is not kept");
             }
             let pause = match self.collect_garbage().await {
-                Ok(report) if report.in_use + report.failed == 0 => IDLE,
-                Ok(_) => RETRY,
+                Ok(report) if report.in_use + report.failed == 0 => {
+                    retry = RETRY;
+                    IDLE
+                }
+                // Readers end soon. A location that is away is asked again and again, ever more rarely.
+                Ok(report) if report.failed == 0 => RETRY,
+                Ok(_) => {
+                    retry = (retry * 2).min(IDLE);
+                    retry
+                }
                 Err(e) => {
                     tracing::warn!(error = %e, "garbage stays for now");
                     RETRY
@@ -200,8 +209,17 @@ impl Storage {
             blob: pending.blob.clone(),
             ..Segment::default()
         });
-        self.remove_blobs(segments.collect()).await?;
+        // What a location does not remove now is noted: it must cost neither a start nor the garbage of others.
+        let stay = self.try_remove_blobs(segments.collect()).await.into_iter().map(|(segment, error)| {
+            tracing::debug!(%error, "a blob stays for now");
+            segment
+        });
         let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
+        for segment in stay {
+            let segments = vec![segment];
+            let note = Garbage { kind: GarbageKind::Segments.into(), segments, ..Garbage::default() };
+            batch.append(GARBAGE, note.to_bytes());
+        }
         for Pending { location, blob, .. } in &pending {
             batch.delete(PENDING, keys::pending(location, blob));
         }
@@ -265,12 +283,22 @@ impl Storage {
     }
 
     async fn remove_blobs(&self, blobs: Vec<Segment>) -> StorageResult<()> {
+        self.try_remove_blobs(blobs).await.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Removes what can be removed now, and gives the rest.
+    async fn try_remove_blobs(&self, blobs: Vec<Segment>) -> Vec<(Segment, StorageError)> {
         let removals = stream::iter(blobs).map(|segment| async move {
-            let location = self.location(&segment.location)?;
-            location.backend.delete(&BlobId::new(segment.blob)).await.map_err(StorageError::from)
+            let removed = match self.location(&segment.location) {
+                Ok(location) => {
+                    let blob = BlobId::new(segment.blob.as_str());
+                    location.backend.delete(&blob).await.map_err(StorageError::from)
+                }
+                Err(error) => Err(error),
+            };
+            removed.err().map(|error| (segment, error))
         });
-        let results: Vec<StorageResult<()>> = removals.buffer_unordered(CONCURRENCY).collect().await;
-        results.into_iter().collect()
+        removals.buffer_unordered(CONCURRENCY).filter_map(std::future::ready).collect().await
     }
 
     /// Cuts the journal's oldest entries. Sequence numbers are dense, so the newest tells how many there are.

@@ -18,7 +18,7 @@ use super::{
     buckets::Bucket,
     change::{Change, signed},
     keys,
-    records::{BucketRecord, ObjectRecord, Record, UploadRecord, Versioning},
+    records::{BucketRecord, ObjectRecord, PartRecord, Record, UploadRecord, Versioning},
 };
 use crate::{
     location::{Location, LocationTable},
@@ -273,6 +273,21 @@ impl Storage {
             let here = replaced.filter(|record| *record.location == *location.name);
             freed = here.map_or(0, ObjectRecord::stored_bytes);
         }
+        self.check_location_early(location, length, freed).await
+    }
+
+    /// As [`Storage::check_location_early`], for a part: an earlier one of its number leaves its bytes.
+    pub(super) async fn check_location_of_part(
+        &self,
+        bucket: &Bucket,
+        (id, number): (UploadId, u16),
+        (location, length): (&Location, Option<u64>),
+    ) -> StorageResult<()> {
+        if location.size_limit.is_none() || length.is_none() {
+            return Ok(());
+        }
+        let old = self.inner.metadata.get(Namespace::of(Table::Parts, bucket.id), &keys::part(id, number)).await?;
+        let freed = old.as_ref().map(PartRecord::from_bytes).transpose()?.map_or(0, |old| old.size());
         self.check_location_early(location, length, freed).await
     }
 

@@ -236,7 +236,11 @@ mod tests {
     fn a_good_trial_closes_it_but_only_a_good_call_shortens_the_next_pause() {
         let (breaker, now) = (breaker(), Instant::now());
         let late = now + 60 * SECOND;
-        let open = |at: Instant| (0..3).for_each(|_| drop(call(&breaker, true, at)));
+        let open = |at: Instant| {
+            for _ in 0..3 {
+                call(&breaker, true, at);
+            }
+        };
         open(now);
         assert_eq!(breaker.admit(late), Admission::Try);
         breaker.tried(true, late);

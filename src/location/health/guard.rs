@@ -70,7 +70,11 @@ fn received(bytes: ByteStream, pass: Pass, limit: Duration) -> ByteStream {
     let next = move |state: Option<(ByteStream, Pass)>| async move {
         let (mut bytes, pass) = state?;
         let item = match timeout(limit, bytes.next()).await {
-            Ok(item) => item?,
+            Ok(Some(item)) => item,
+            Ok(None) => {
+                pass.delivered(None);
+                return None;
+            }
             Err(_) => Err(BodyError::Unreadable(silent(limit).to_string())),
         };
         match item {
@@ -79,7 +83,7 @@ fn received(bytes: ByteStream, pass: Pass, limit: Duration) -> ByteStream {
                 Some((Ok(chunk), Some((bytes, pass))))
             }
             Err(error) => {
-                pass.broke_off(&DataError::Unavailable(error.to_string()));
+                pass.delivered(Some(&DataError::Unavailable(error.to_string())));
                 Some((Err(error), None))
             }
         }
@@ -101,8 +105,16 @@ impl DataBackend for Guarded {
             let mut pass = self.health.admit("get").await?;
             let limit = self.answer();
             let outcome = timeout(limit, self.inner.get(blob, range)).await.unwrap_or_else(|_| Err(silent(limit)));
-            pass.end(outcome.as_ref().err());
-            outcome.map(|bytes| received(bytes, pass, limit))
+            match outcome {
+                Ok(bytes) => {
+                    pass.answered();
+                    Ok(received(bytes, pass, limit))
+                }
+                Err(fault) => {
+                    pass.end(Some(&fault));
+                    Err(fault)
+                }
+            }
         }
         .boxed()
     }

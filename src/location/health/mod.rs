@@ -271,9 +271,15 @@ impl Pass {
         self.health.figures.called(self.operation, outcome, self.began.elapsed());
     }
 
-    /// Bytes that were to follow the call's answer did not come.
-    fn broke_off(&self, fault: &DataError) {
-        self.health.record(self.era, Some(fault));
+    /// The call was answered, and bytes are to follow: [`Pass::delivered`] tells whether it went well.
+    fn answered(&mut self) {
+        self.is_over = true;
+        self.health.figures.called(self.operation, LocationOutcome::Ok, self.began.elapsed());
+    }
+
+    /// The bytes behind an answer came to their end, or did not.
+    fn delivered(&self, fault: Option<&DataError>) {
+        self.health.record(self.era, fault);
     }
 }
 

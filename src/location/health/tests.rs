@@ -298,8 +298,8 @@ async fn bytes_that_stop_coming_end_in_an_error_in_time() {
     let (moody, guarded, health) = moody();
     let blob = put(&guarded).await.unwrap().blob;
     moody.set(HANGS_IN_STREAM);
-    for _ in 0..20 {
-        let Ok(mut bytes) = guarded.get(&blob, 0..5).await else { break };
+    for _ in 0..3 {
+        let mut bytes = guarded.get(&blob, 0..5).await.unwrap();
         assert_eq!(bytes.next().await.unwrap().unwrap(), "bytes");
         let end = timeout(Duration::from_secs(1), bytes.next()).await.unwrap();
         assert!(matches!(end, Some(Err(BodyError::Unreadable(_)))));

@@ -56,7 +56,7 @@ impl Storage {
         let object = upload.object.as_ref().ok_or(StorageError::Broken("an open upload has an object to be"))?;
         let location = self.location(&object.location)?;
         self.check_part_early(bucket, (id, number), body.length).await?;
-        self.check_location_early(&location, body.length, 0).await?;
+        self.check_location_of_part(bucket, (id, number), (&location, body.length)).await?;
         let unlocked = self.unlock(bucket.id, object, customer).await?;
         let mut stored = self.receive(&location, body, unlocked.as_ref()).await?;
         let part = self.part_of((&upload, number), &stored, unlocked.as_ref())?;

@@ -9,7 +9,10 @@ use super::{
     world::{World, listing_of},
 };
 use crate::{
-    data::DataBackend,
+    data::{
+        DataBackend, MemoryBackend,
+        faulty::{Call, Fault, FaultyBackend},
+    },
     location::{Location, LocationTable},
     metadata::{Batch, Direction, Namespace, Table},
     storage::{Bucket, LocationUsage, Orphaned, StorageError, WriteCondition, keys, records::Versioning},
@@ -18,7 +21,7 @@ use crate::{
 
 /// The world with these locations over its one backend, and the limits of them.
 async fn limited(world: &World, locations: &[(&str, Option<u64>)]) {
-    let backend: Arc<dyn DataBackend> = Arc::<crate::data::MemoryBackend>::clone(&world.backend);
+    let backend: Arc<dyn DataBackend> = Arc::<MemoryBackend>::clone(&world.backend);
     let location = |(name, size_limit): &(&str, Option<u64>)| Location {
         size_limit: *size_limit,
         ..Location::new(name, Arc::clone(&backend))
@@ -178,4 +181,30 @@ async fn locations_in_use_that_nobody_configures_are_found() {
     let found = world.storage.orphaned_locations(&world.storage.locations()).await.unwrap();
     let here = Orphaned { name: "here".to_owned(), usage: LocationUsage::default(), buckets: 1 };
     assert_eq!(found, [here, Orphaned { name: "there".to_owned(), usage, buckets: 0 }]);
+}
+
+#[tokio::test]
+async fn a_location_that_is_away_costs_neither_the_start_nor_the_garbage_of_others() {
+    let mut world = World::new();
+    let away = Arc::new(FaultyBackend::new(Arc::<MemoryBackend>::clone(&world.backend)));
+    let backend: Arc<dyn DataBackend> = Arc::<FaultyBackend>::clone(&away);
+    let near = Location::new("here", Arc::<MemoryBackend>::clone(&world.backend));
+    world.storage.set_locations(LocationTable::new([near, Location::new("away", backend)]));
+    let bucket = world.bucket("bucket", Versioning::Unversioned).await;
+    to(&mut world, "away");
+    away.break_next(Call::Put, Fault::LostReply);
+    let lost = world.put_if(&bucket, "lost", b"longer than what is inline", WriteCondition::Always).await;
+    assert!(matches!(lost, Err(StorageError::Data(_))));
+    // The process ends, and its successor finds the location away: first at the start, then at the first pass.
+    let again = world.restarted();
+    away.break_next(Call::Delete, Fault::Unavailable);
+    away.break_next(Call::Delete, Fault::Unavailable);
+    again.storage.set_locations((*world.storage.locations()).clone());
+    assert_eq!(again.storage.recover().await.unwrap(), 1);
+    again.put(&bucket, "near", b"longer than what is inline").await;
+    again.delete(&bucket, "near", None).await.unwrap();
+    let report = again.storage.collect_garbage().await.unwrap();
+    assert_eq!((report.done, report.failed), (1, 1));
+    again.drain().await;
+    audit(&again, &[&bucket], &[]).await;
 }

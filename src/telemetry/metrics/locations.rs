@@ -180,3 +180,44 @@ impl LocationFigures {
         Place { location: self.location.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text;
+
+    use super::*;
+
+    #[test]
+    fn each_location_has_its_figures() {
+        let metrics = LocationMetrics::default();
+        let far = metrics.of("far");
+        far.set_up(false);
+        far.set_breaker(2);
+        far.called("put", LocationOutcome::Ok, Duration::from_millis(30));
+        far.refused("put");
+        far.sent(100);
+        far.received(7);
+        metrics.show_held("far", (3, 4096), Some(1 << 30));
+        metrics.show_held("near", (1, 1), Some(5));
+        metrics.show_held("near", (1, 1), None);
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut shown = String::new();
+        text::encode(&mut shown, &registry).unwrap();
+        for line in [
+            "location_up{location=\"far\"} 0",
+            "location_breaker{location=\"far\"} 2",
+            "location_calls_total{location=\"far\",operation=\"put\",outcome=\"ok\"} 1",
+            "location_calls_total{location=\"far\",operation=\"put\",outcome=\"refused\"} 1",
+            "location_call_seconds_bucket{le=\"0.1\",location=\"far\",operation=\"put\"} 1",
+            "location_transferred_bytes_total{location=\"far\",direction=\"sent\"} 100",
+            "location_transferred_bytes_total{location=\"far\",direction=\"received\"} 7",
+            "location_held_bytes{location=\"far\"} 4096",
+            "location_versions{location=\"far\"} 3",
+            "location_limit_bytes{location=\"far\"} 1073741824",
+        ] {
+            assert!(shown.lines().any(|got| got == line), "{line} is not in\n{shown}");
+        }
+        assert!(!shown.contains("location_limit_bytes{location=\"near\"}"), "a limit that is gone is not shown");
+    }
+}
