@@ -165,8 +165,12 @@ pub struct Location {
 impl Location {
     /// [`Location::size_limit_gb`] in bytes. A gigabyte is 2^30 of them, as in the original.
     pub fn size_limit_bytes(&self) -> Option<u64> {
-        const GB: f64 = (1_u64 << 30) as f64;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "limits are above 0; the cast saturates")]
+        const GB: f64 = 1_073_741_824.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "limits are above 0; the cast saturates"
+        )]
         self.size_limit_gb.map(|limit| (limit * GB) as u64)
     }
 }
@@ -335,11 +339,7 @@ impl Entry<'_> {
         Ok(flag.unwrap_or(false))
     }
 
-    fn size_limit(
-        self,
-        fields: &mut Fields,
-        metered: bool,
-    ) -> Result<Option<f64>, ConfigError> {
+    fn size_limit(self, fields: &mut Fields, metered: bool) -> Result<Option<f64>, ConfigError> {
         const RULE: Rule = rule("must be a number (of gigabytes) or null", "write a number above 0, or remove the key");
         let limit: Option<f64> = self.take(fields, "sizeLimitGB", RULE)?;
         let Some(limit) = limit else { return Ok(None) };

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::{
     authdata::Accounts, health::LocationWatch, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations,
+    outbound::Outbound,
 };
 use crate::types::{Dialect, version_id::VersionIdEncoding};
 
@@ -299,6 +300,8 @@ pub struct Config {
     pub replication_sites: Vec<String>,
     /// `bucketNotificationDestinations`: the targets that notification configurations may name. Default none.
     pub notification_targets: Vec<String>,
+    /// How this server reaches others: proxies, and connections to external locations.
+    pub outbound: Outbound,
     /// `cloudserver.accessLogs`.
     pub access_logs: AccessLogDelivery,
     /// `cloudserver.inventory`.

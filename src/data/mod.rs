@@ -4,6 +4,7 @@
 //! visible to anybody until the metadata commit that names the blob.
 
 mod announced;
+pub mod aws_s3;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
@@ -18,6 +19,7 @@ use std::{fmt, ops::Range};
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
+pub use aws_s3::{AwsS3Backend, AwsS3Options};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
 pub use file::{FileBackend, FileDurability, FileOptions};

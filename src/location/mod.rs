@@ -10,6 +10,7 @@ pub mod health;
 pub use choose::{Choice, LocationFault, choose};
 
 /// A name of `locationConfig.json` and the backend behind it.
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent setting of the original or of ours")]
 #[derive(Clone, Debug)]
 pub struct Location {
     /// The name, saved with every blob.

@@ -264,10 +264,9 @@ impl Context {
     /// `InvalidLocationConstraint` for a location that is not configured, with the original's words.
     pub fn check_read_location(&self) -> S3Result<()> {
         match self.head.header(LOCATION_OF_READ).filter(|name| !name.is_empty()) {
-            Some(name) if self.storage.locations().get(name).is_none() => Err(S3Error::new(
-                S3Code::InvalidLocationConstraint,
-                "Invalid location constraint specified in header",
-            )),
+            Some(name) if self.storage.locations().get(name).is_none() => {
+                Err(S3Error::new(S3Code::InvalidLocationConstraint, "Invalid location constraint specified in header"))
+            }
             _ => Ok(()),
         }
     }

@@ -344,9 +344,9 @@ impl From<StorageError> for S3Error {
             ),
             // Configuring it again helps: clients may come back.
             StorageError::UnknownLocation(_) => Self::from(S3Code::ServiceUnavailable).because(e),
-            StorageError::Vanished
-            | StorageError::Broken(_)
-            | StorageError::Record(_) => Self::from(S3Code::InternalError).because(e),
+            StorageError::Vanished | StorageError::Broken(_) | StorageError::Record(_) => {
+                Self::from(S3Code::InternalError).because(e)
+            }
         }
     }
 }

@@ -9,7 +9,8 @@ use super::{
     accounts::Numbers,
     health::ServerHealth,
     keys::open_kms,
-    locations::{show_locations, settle, tell_of_orphans},
+    locations::{settle, show_locations, tell_of_orphans},
+    outbound,
     reload::{Reloader, snapshot},
     stores::{Backends, check_pair, open_metadata},
 };
@@ -71,6 +72,7 @@ impl Server {
     /// # Errors
     /// [`StartError`], whose first line says what to do.
     pub async fn start(config: Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
+        outbound::check(&config)?;
         let metrics = Arc::new(Metrics::default());
         let backends = Backends::open(&config, metrics.locations.clone())?;
         let metadata = open_metadata(&config)?;

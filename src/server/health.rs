@@ -25,11 +25,9 @@ pub(super) struct ServerHealth {
 impl ServerHealth {
     /// Locations that hold something and are not configured.
     async fn orphans(&self, table: &LocationTable) -> Vec<ComponentHealth> {
-        let usage = match tokio::time::timeout(PATIENCE, self.storage.usage_of_locations()).await {
-            Ok(Ok(usage)) => usage,
-            // The metadata's own component tells.
-            Ok(Err(_)) | Err(_) => return Vec::new(),
-        };
+        let asked = tokio::time::timeout(PATIENCE, self.storage.usage_of_locations()).await;
+        // Where the metadata does not answer, its own component tells.
+        let Ok(Ok(usage)) = asked else { return Vec::new() };
         let orphans =
             usage.into_iter().filter(|(name, held)| table.get(name).is_none() && *held != LocationUsage::default());
         let component = |(name, held): (String, LocationUsage)| {

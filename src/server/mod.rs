@@ -7,6 +7,7 @@ mod external;
 mod health;
 mod keys;
 mod locations;
+mod outbound;
 mod process;
 mod reload;
 mod stores;

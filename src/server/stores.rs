@@ -78,11 +78,7 @@ impl Backends {
         Ok(LocationTable::new(table))
     }
 
-    fn backend(
-        &self,
-        config: &Config,
-        location: &Arc<config::Location>,
-    ) -> Result<Option<Guarded>, StartError> {
+    fn backend(&self, config: &Config, location: &Arc<config::Location>) -> Result<Option<Guarded>, StartError> {
         let memory = || Some((Arc::<MemoryBackend>::clone(&self.memory) as Arc<dyn DataBackend>, None));
         let Some(file) = &self.file else { return Ok(memory()) };
         match (location.kind, self.kind) {

@@ -17,10 +17,13 @@ use crate::types::{BucketId, BucketName, ObjectKey};
 /// Maps among which locks are divided, so that their own locks are hardly ever met.
 const SHARDS: u64 = 64;
 
+/// Locks by hash.
+type Shard = Mutex<HashMap<u64, Arc<Turn<()>>>>;
+
 /// The locks in use. Those who use one are told apart by 64 bits of a seeded hash: no client can aim at another's.
 #[derive(Debug)]
 pub(super) struct KeyLocks {
-    shards: Vec<Mutex<HashMap<u64, Arc<Turn<()>>>>>,
+    shards: Vec<Shard>,
     hasher: RandomState,
 }
 
@@ -79,7 +82,7 @@ impl KeyLocks {
         Some(KeyGuard { _turn: turn, _place: place })
     }
 
-    fn shard(&self, hash: u64) -> Option<&Mutex<HashMap<u64, Arc<Turn<()>>>>> {
+    fn shard(&self, hash: u64) -> Option<&Shard> {
         self.shards.get(usize::try_from(hash % SHARDS).ok()?)
     }
 }

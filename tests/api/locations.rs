@@ -69,7 +69,8 @@ async fn an_object_goes_where_its_metadata_says_else_where_its_bucket_is() {
     let shown = bart.head("/bkt/said").expect(200).await;
     assert_eq!(shown.header(HEADER), Some("us-west-1"));
     let reply = refused(&world, bart.put("/bkt/x", "4").header(HEADER, "atlantis"), 400, "InvalidArgument").await;
-    let words = "Object Location Error - Your object location \"atlantis\"is not  in your location config - Please update.";
+    let words =
+        "Object Location Error - Your object location \"atlantis\"is not  in your location config - Please update.";
     assert_eq!(reply.tag("Message").unwrap().replace("&quot;", "\""), words);
     let upload = bart.post("/bkt/x?uploads", "").header(HEADER, "atlantis");
     refused(&world, upload, 400, "InvalidArgument").await;
@@ -138,7 +139,8 @@ async fn the_host_decides_about_buckets_that_say_nothing() {
         let status = if code == "NotImplemented" { 501 } else { 400 };
         async move { refused(world, put, status, code).await.tag("Message").unwrap() }
     };
-    let unknown = "value of the location you are attempting to set - atlantis - is not listed in the locationConstraint config";
+    let unknown =
+        "value of the location you are attempting to set - atlantis - is not listed in the locationConstraint config";
     assert_eq!(message(at("atlantis"), "InvalidLocationConstraint").await, unknown);
     assert_eq!(message(at("atlantis:ingest"), "InvalidLocationConstraint").await, unknown);
     let cold = message(at("location-dmf-v1"), "InvalidLocationConstraint").await;
@@ -256,12 +258,16 @@ async fn a_location_that_is_gone_costs_its_own_objects_only() {
     bart.get("/bkt/large").refused(503, "ServiceUnavailable").await;
     bart.head("/bkt/large").expect(200).await;
     let reply = refused(&world, bart.put("/bkt/new", "x"), 400, "InvalidArgument").await;
-    let words = "Bucket Location Error - Your bucket location \"eu-west-1\" is not in your location config - Please update.";
+    let words =
+        "Bucket Location Error - Your bucket location \"eu-west-1\" is not in your location config - Please update.";
     assert_eq!(reply.tag("Message").unwrap().replace("&quot;", "\""), words);
     assert_eq!(bart.get("/other/key").expect(200).await.text(), "bytes");
     let (status, text) = ready(&world).await;
     assert_eq!(status, 200, "{text}");
-    assert!(text.contains(r#""eu-west-1":{"error":"is not configured, and holds 1 versions","external":true}"#), "{text}");
+    assert!(
+        text.contains(r#""eu-west-1":{"error":"is not configured, and holds 1 versions","external":true}"#),
+        "{text}"
+    );
     relocate(&world, |locations| locations.extend(gone)).await;
     assert_eq!(bart.get("/bkt/large").expect(200).await.text().len(), 100_000);
 }

@@ -77,8 +77,7 @@ struct Inner {
 
 impl Breaker {
     pub(super) fn new(settings: BreakerSettings) -> Self {
-        let inner =
-            Inner { state: BreakerState::Closed, era: 0, row: 0, recent: 0, known: 0, pauses: 0, until: None };
+        let inner = Inner { state: BreakerState::Closed, era: 0, row: 0, recent: 0, known: 0, pauses: 0, until: None };
         Self { settings, inner: Mutex::new(inner) }
     }
 

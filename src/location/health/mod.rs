@@ -55,9 +55,9 @@ impl Default for HealthSettings {
             breaker: BreakerSettings {
                 failures: 5,
                 pause: Duration::from_secs(1),
-                longest_pause: Duration::from_secs(60),
+                longest_pause: Duration::from_mins(1),
             },
-            probe: Duration::from_secs(60),
+            probe: Duration::from_mins(1),
             answer: Duration::from_secs(30),
             calls: 1024,
         }

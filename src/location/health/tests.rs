@@ -200,10 +200,7 @@ fn settings() -> HealthSettings {
     }
 }
 
-fn guard_with(
-    backend: Arc<dyn DataBackend>,
-    settings: HealthSettings,
-) -> (Arc<dyn DataBackend>, Arc<LocationHealth>) {
+fn guard_with(backend: Arc<dyn DataBackend>, settings: HealthSettings) -> (Arc<dyn DataBackend>, Arc<LocationHealth>) {
     LocationHealth::guard(("far", ("OK", None)), backend, settings, LocationMetrics::default().of("far"))
 }
 
