@@ -198,6 +198,7 @@ impl From<DataError> for S3Error {
                 S3Code::InternalError
             }
             DataError::Unavailable(_) | DataError::NoSpace => S3Code::ServiceUnavailable,
+            DataError::Parts(_) => S3Code::InvalidPart,
         };
         Self::from(code).because(e)
     }
@@ -344,6 +345,11 @@ impl From<StorageError> for S3Error {
             ),
             // Configuring it again helps: clients may come back.
             StorageError::UnknownLocation(_) => Self::from(S3Code::ServiceUnavailable).because(e),
+            StorageError::NotVersionable => Self::new(
+                S3Code::NotImplemented,
+                "We do not currently support putting a versioned object to a location-constraint of type Azure or GCP.",
+            ),
+            StorageError::LocationLost(_) => Self::from(S3Code::LocationNotFound).because(e),
             StorageError::Vanished | StorageError::Broken(_) | StorageError::Record(_) => {
                 Self::from(S3Code::InternalError).because(e)
             }

@@ -207,6 +207,12 @@ pub enum StorageError {
     /// The location has no room for it.
     #[error("location {0} is full")]
     LocationFull(String),
+    /// The location keeps no versions, and the bucket does.
+    #[error("the location keeps no versions")]
+    NotVersionable,
+    /// The store at a location does not have what its record names; holds the location.
+    #[error("what is to be at location {0} is not there")]
+    LocationLost(String),
     /// A location named by a record is not configured.
     #[error("location {0} is not configured")]
     UnknownLocation(String),

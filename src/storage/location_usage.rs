@@ -2,7 +2,7 @@
 //!
 //! | row | counters |
 //! |---|---|
-//! | System, `location/` ‖ name | versions, bytes of versions, bytes of parts of open uploads, most bytes (0: any) |
+//! | System, `location/` ‖ name | versions, bytes of versions, bytes of parts of open uploads, most bytes (0: any), bytes of what is being published |
 //! | Usage of a bucket, `uploads/` ‖ name | bytes of parts of its open uploads |
 //!
 //! A version counts where its record says it is, with its annotations, whatever became of single segments. The limit is
@@ -18,7 +18,7 @@ use super::{
     buckets::Bucket,
     change::{Change, signed},
     keys,
-    records::{BucketRecord, ObjectRecord, PartRecord, Record, UploadRecord, Versioning},
+    records::{BucketRecord, ObjectRecord, PartRecord, Pending, Record, UploadRecord, Versioning},
 };
 use crate::{
     location::{Location, LocationTable},
@@ -41,6 +41,7 @@ mod places {
     pub(super) const BYTES: usize = 1;
     pub(super) const UPLOADS: usize = 2;
     pub(super) const MAX_BYTES: usize = 3;
+    pub(super) const RESERVED: usize = 4;
 }
 
 /// What a location holds.
@@ -52,6 +53,8 @@ pub struct LocationUsage {
     pub bytes: i64,
     /// Bytes of the parts of open uploads.
     pub upload_bytes: i64,
+    /// Bytes that are being published: they have room, and belong to no version yet.
+    pub reserved: i64,
 }
 
 /// A location that is in use and not configured.
@@ -80,17 +83,23 @@ pub(super) struct LocationConditions(Vec<(usize, String)>);
 impl LocationUsage {
     /// Bytes that count against a limit.
     pub fn stored_bytes(&self) -> i64 {
-        self.bytes.saturating_add(self.upload_bytes)
+        self.bytes.saturating_add(self.upload_bytes).saturating_add(self.reserved)
     }
 
     fn read(stored: &[u8]) -> StorageResult<Self> {
         let mut counters = counters::decode(stored)?.into_iter();
         let mut next = || counters.next().unwrap_or_default();
-        Ok(Self { versions: next(), bytes: next(), upload_bytes: next() })
+        let (versions, bytes, upload_bytes, _limit) = (next(), next(), next(), next());
+        Ok(Self { versions, bytes, upload_bytes, reserved: next() })
     }
 
     fn deltas(self) -> Vec<i64> {
-        vec![self.versions, self.bytes, self.upload_bytes]
+        let Self { versions, bytes, upload_bytes, reserved } = self;
+        if reserved == 0 {
+            vec![versions, bytes, upload_bytes]
+        } else {
+            vec![versions, bytes, upload_bytes, 0, reserved]
+        }
     }
 }
 
@@ -144,23 +153,49 @@ impl LocationDeltas {
 
 impl BoundedGrowth {
     /// Makes the limits conditions of a batch, behind all others: who lost a race must not be told of a full location.
-    pub(super) fn require(self, batch: &mut Batch) -> LocationConditions {
-        let mut conditions = LocationConditions::default();
+    pub(super) fn require(self, batch: &mut Batch) {
         for (location, by) in self.0 {
-            let growth = Growth { places: &[places::BYTES, places::UPLOADS], bound: places::MAX_BYTES, by };
+            let counted: &[usize] = &[places::BYTES, places::UPLOADS, places::RESERVED];
+            let growth = Growth { places: counted.into(), bound: places::MAX_BYTES, by };
             batch.require(SYSTEM, keys::location(&location), Condition::Room(vec![growth]));
-            conditions.0.push((batch.conditions.len() - 1, location));
         }
-        conditions
     }
 }
 
 impl LocationConditions {
+    /// Those of a batch.
+    pub(super) fn of(batch: &Batch) -> Self {
+        let conditions = batch.conditions.iter().enumerate();
+        let location = |(index, (ns, key, condition)): (usize, &(Namespace, Bytes, Condition))| {
+            let name = key.strip_prefix(keys::LOCATION.as_bytes()).filter(|_| *ns == SYSTEM)?;
+            let is_room = matches!(condition, Condition::Room(_));
+            is_room.then(|| (index, String::from_utf8_lossy(name).into_owned()))
+        };
+        Self(conditions.filter_map(location).collect())
+    }
+
     /// The location whose limit refused a batch, if that is what did.
     pub(super) fn full(&self, refusal: &MetadataError) -> Option<StorageError> {
         let MetadataError::Conflict(failed) = refusal else { return None };
         let found = self.0.iter().find(|(index, _)| index == failed);
         found.map(|(_, location)| StorageError::LocationFull(location.clone()))
+    }
+}
+
+/// Holds room at a location for what is being published, until [`release`].
+pub(super) fn reserve(batch: &mut Batch, note: &Pending) {
+    reserved(batch, note, signed(note.reserved));
+}
+
+/// Gives up the room for what was being published: it is a version now, or nothing.
+pub(super) fn release(batch: &mut Batch, note: &Pending) {
+    reserved(batch, note, -signed(note.reserved));
+}
+
+fn reserved(batch: &mut Batch, note: &Pending, by: i64) {
+    if by != 0 {
+        let usage = LocationUsage { reserved: by, ..LocationUsage::default() };
+        batch.add(SYSTEM, keys::location(&note.location), usage.deltas());
     }
 }
 
@@ -333,7 +368,8 @@ impl Storage {
             let stored = self.inner.metadata.get(SYSTEM, &row).await?;
             let known = counters::decode(stored.as_deref().unwrap_or_default())?;
             let limit = known.get(places::MAX_BYTES).copied().unwrap_or_default();
-            batch.put(SYSTEM, row, counters::encode(&[usage.versions, usage.bytes, usage.upload_bytes, limit]));
+            let counted = [usage.versions, usage.bytes, usage.upload_bytes, limit];
+            batch.put(SYSTEM, row, counters::encode(&counted));
         }
         batch.put(SYSTEM, COUNTED, Bytes::from_static(b"1"));
         Ok(self.inner.metadata.commit(batch).await?)

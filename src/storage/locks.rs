@@ -56,6 +56,12 @@ impl KeyLocks {
         self.turn(self.hasher.hash_one((bucket, key))).await
     }
 
+    /// The lock, if nobody holds it now.
+    pub(super) fn try_lock(&self, bucket: BucketId, key: &ObjectKey) -> Option<KeyGuard<'_>> {
+        let (lock, place) = self.place(self.hasher.hash_one((bucket, key)))?;
+        Some(KeyGuard { _turn: lock.try_lock_owned().ok()?, _place: place })
+    }
+
     /// As [`KeyLocks::lock`], for two keys. Everybody takes locks in the same order.
     pub(super) async fn lock_both(
         &self,
@@ -75,11 +81,15 @@ impl KeyLocks {
     }
 
     async fn turn(&self, hash: u64) -> Option<KeyGuard<'_>> {
+        let (lock, place) = self.place(hash)?;
+        Some(KeyGuard { _turn: lock.lock_owned().await, _place: place })
+    }
+
+    /// A lock, and a place in its queue, which is left by its drop even if the caller goes away while it waits.
+    fn place(&self, hash: u64) -> Option<(Arc<Turn<()>>, Place<'_>)> {
         let lock = Arc::clone(self.shard(hash)?.lock().entry(hash).or_default());
-        // From here on the place is left by its drop, even if the caller goes away while it waits.
         let place = Place { locks: self, hash, lock: Some(Arc::clone(&lock)) };
-        let turn = lock.lock_owned().await;
-        Some(KeyGuard { _turn: turn, _place: place })
+        Some((lock, place))
     }
 
     fn shard(&self, hash: u64) -> Option<&Shard> {
@@ -148,7 +158,10 @@ mod tests {
         assert_eq!(held(&locks), 0, "the waiter went away");
         let both = locks.lock_both(bucket, &key, &key).await;
         assert!(both[0].is_some() && both[1].is_none());
+        assert!(locks.try_lock(bucket, &key).is_none());
         drop(both);
+        assert_eq!(held(&locks), 0);
+        assert!(locks.try_lock(bucket, &key).is_some());
         assert_eq!(held(&locks), 0);
     }
 }

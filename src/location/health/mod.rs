@@ -305,6 +305,7 @@ fn is_failure(fault: &DataError) -> bool {
         | DataError::Corrupt { .. }
         | DataError::OutOfRange(_)
         | DataError::NoSpace
+        | DataError::Parts(_)
         | DataError::Body(_) => false,
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     data::{
-        DataBackend, MemoryBackend,
+        DataBackend,
         faulty::{Call, Fault, FaultyBackend},
     },
     location::{Location, LocationTable},
@@ -21,7 +21,7 @@ use crate::{
 
 /// The world with these locations over its one backend, and the limits of them.
 async fn limited(world: &World, locations: &[(&str, Option<u64>)]) {
-    let backend: Arc<dyn DataBackend> = Arc::<MemoryBackend>::clone(&world.backend);
+    let backend = world.backend.backend();
     let location = |(name, size_limit): &(&str, Option<u64>)| Location {
         size_limit: *size_limit,
         ..Location::new(name, Arc::clone(&backend))
@@ -128,7 +128,7 @@ async fn parts_count_where_their_upload_began_and_go_with_it_or_with_their_bucke
     assert_eq!((held(&world, "here").await, held(&world, "there").await), (100, 500));
     world.complete(&bucket, "completed", completed, &listing_of(&[&[b'x'; 30]])).await.unwrap();
     world.abort(&bucket, "aborted", aborted).await.unwrap();
-    let usage = LocationUsage { versions: 1, bytes: 30, upload_bytes: 40 };
+    let usage = LocationUsage { versions: 1, bytes: 30, upload_bytes: 40, reserved: 0 };
     assert_eq!(world.storage.usage_of_location("here").await.unwrap(), usage);
     world.drain().await;
     audit(&world, &[&bucket], &[]).await;
@@ -186,9 +186,9 @@ async fn locations_in_use_that_nobody_configures_are_found() {
 #[tokio::test]
 async fn a_location_that_is_away_costs_neither_the_start_nor_the_garbage_of_others() {
     let mut world = World::new();
-    let away = Arc::new(FaultyBackend::new(Arc::<MemoryBackend>::clone(&world.backend)));
+    let away = Arc::new(FaultyBackend::new(world.backend.backend()));
     let backend: Arc<dyn DataBackend> = Arc::<FaultyBackend>::clone(&away);
-    let near = Location::new("here", Arc::<MemoryBackend>::clone(&world.backend));
+    let near = Location::new("here", world.backend.backend());
     world.storage.set_locations(LocationTable::new([near, Location::new("away", backend)]));
     let bucket = world.bucket("bucket", Versioning::Unversioned).await;
     to(&mut world, "away");

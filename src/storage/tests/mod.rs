@@ -1,5 +1,10 @@
 //! The engine over stores in memory.
 
+use crate::data::memory_native::Mode;
+
+/// What the tests write to: blobs.
+const MODE: Option<Mode> = None;
+
 mod audit;
 mod concurrency;
 mod conditions;
@@ -11,6 +16,8 @@ mod listing_cost;
 mod locations;
 mod lock;
 mod multipart;
+mod native;
+mod over_versions;
 mod probe;
 mod readers;
 mod restore;
