@@ -21,6 +21,7 @@ mod failpoints;
 mod history;
 mod kill;
 mod locations;
+mod modules;
 mod reload;
 mod shutdown;
 mod soak;
