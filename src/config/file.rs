@@ -17,6 +17,7 @@ use super::{
     env::Environment,
     error::{ConfigError, Rule, rule},
     fields::Fields,
+    health::LocationWatch,
     kms::KmsSettings,
     later,
     limits::Limits,
@@ -105,6 +106,8 @@ pub(super) struct Own {
     pub(super) access_logs: AccessLogDelivery,
     /// `inventory`.
     pub(super) inventory: InventoryReports,
+    /// `health`.
+    pub(super) health: LocationWatch,
     /// `limits`.
     pub(super) limits: Limits,
     /// `kms`.
@@ -171,6 +174,7 @@ impl Own {
             compat: compat(fields.section("compat")?, warnings)?,
             access_logs: access_logs(fields.section("accessLogs")?, warnings)?,
             inventory: inventory(fields.section("inventory")?, warnings)?,
+            health: LocationWatch::read(fields.section("health")?, warnings)?,
             limits: Limits::read(fields.section("limits")?, warnings)?,
             kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,
             require_tls_for_sse_c: fields.take("requireTlsForSseC", SWITCH)?.unwrap_or(false),
