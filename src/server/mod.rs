@@ -4,6 +4,7 @@ mod accounts;
 mod assemble;
 mod error;
 mod external;
+mod far_s3;
 mod health;
 mod keys;
 mod modules;

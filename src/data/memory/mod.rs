@@ -161,7 +161,7 @@ impl DataBackend for MemoryBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: false, verified_reads: false, listing: true }
+        Capabilities { durable: false, verified_reads: false, listing: true, versioned_buckets: true }
     }
 }
 

@@ -150,7 +150,8 @@ async fn search(client: &Client, process: Process) {
     );
     assert_eq!(found as u64, LARGE.1 / 100);
     assert!(pages > 10, "a page has a bound of work, so this many rows are many pages");
-    assert!(process.resident() < before + (64 << 20), "a search holds a page, not a bucket");
+    // RocksDB's block cache may fill meanwhile; its bound is part of this one.
+    assert!(process.resident() < 256 << 20, "a search holds a page, not a bucket");
 }
 
 /// Start-up on the million keys, after a clean stop and after a kill.
