@@ -53,7 +53,7 @@ pub(super) async fn get(far: &Arc<Far>, blob: &BlobId, range: Range<u64>) -> Res
 /// No bytes of an object that must be there nevertheless.
 async fn nothing(far: &Far, blob: &BlobId, name: &FarBlob, range: Range<u64>) -> Result<ByteStream, DataError> {
     let head = far.client.head_object(far.bucket(), &name.key, name.version.as_deref()).await;
-    let head = head.map_err(|error| far.fault_of(blob, error))?;
+    let head = head.map_err(|error| far.fault_of(blob, &error))?;
     is_it(blob, name, &head.headers)?;
     match size_of(&head.headers) {
         Some(size) if range.end <= size => Ok(body::once(Bytes::new())),
@@ -87,7 +87,7 @@ async fn open(far: &Far, blob: &BlobId, name: &FarBlob, range: Range<u64>) -> Re
     let reply = match far.client.get_object(far.bucket(), &name.key, get).await {
         Ok(reply) => reply,
         Err(error) if error.status() == Some(416) => return Err(DataError::OutOfRange(range)),
-        Err(error) => return Err(far.fault_of(blob, error)),
+        Err(error) => return Err(far.fault_of(blob, &error)),
     };
     is_it(blob, name, &reply.headers)?;
     let opaque = is_opaque(&reply.headers);
