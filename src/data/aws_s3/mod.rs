@@ -276,6 +276,10 @@ impl DataBackend for AwsS3Backend {
         read::get(&self.far, blob, range).boxed()
     }
 
+    fn size<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
+        read::size(&self.far, blob).boxed()
+    }
+
     fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
         self.far.delete(blob).boxed()
     }
@@ -293,7 +297,12 @@ impl DataBackend for AwsS3Backend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false, listing: true }
+        Capabilities {
+            durable: true,
+            verified_reads: false,
+            listing: true,
+            versioned_buckets: self.far.keeps_versions(),
+        }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {

@@ -15,7 +15,7 @@ use super::{
     undo::Undo,
 };
 use crate::{
-    data::{BlobId, DataError, NativeObject, NativeSource, NativeStore, PartToken, Staged, Written},
+    data::{BlobId, DataError, NativeObject, NativeSource, NativeStore, PartToken, PartsFault, Staged, Written},
     s3client::{CopySource, S3ClientError, Stored},
     types::ByteStream,
 };
@@ -43,6 +43,9 @@ impl Far {
                 Ok(stored) => return self.published(&handle, staged, stored).await,
                 Err(error) => error,
             };
+            if let Some(fault) = parts_fault(&error) {
+                return Err(DataError::Parts(fault));
+            }
             let gone = error.code() == Some("NoSuchUpload");
             if !gone && !error.is_open() {
                 return Err(self.fault(&error));
@@ -175,6 +178,15 @@ impl Far {
         Ok(deleted
             .version
             .map(|version| FarBlob { key, version: Some(version), write: String::new(), etag: String::new() }.id()))
+    }
+}
+
+/// What the far side has against the parts of an upload (S3 reference, `CompleteMultipartUpload`).
+fn parts_fault(error: &S3ClientError) -> Option<PartsFault> {
+    match error.code()? {
+        "InvalidPart" | "InvalidPartOrder" => Some(PartsFault::Missing),
+        "EntityTooSmall" => Some(PartsFault::TooSmall),
+        _ => None,
     }
 }
 
