@@ -11,6 +11,8 @@ pub mod config;
 pub mod tasks;
 pub mod telemetry;
 
+pub mod lease;
+
 pub mod data;
 pub mod metadata;
 

@@ -26,6 +26,7 @@ const ROWS: &[&[&str]] = &[
     &["storage"],
     &["auth", "location", "kms"],
     &["metadata", "data"],
+    &["lease"],
     &["config", "telemetry", "tasks", "clock"],
     &["types"],
 ];

@@ -3,18 +3,21 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    ops::RangeInclusive,
     path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Launch, LogFormat, LogLevel, Options};
+use crate::config::{Config, Launch, LeaseSettings, LogFormat, LogLevel, Options};
 
+mod health;
 mod keys;
 mod report;
 mod table;
 
+pub use health::health;
 pub use keys::{KeysCommand, keys};
 pub use report::report;
 
@@ -49,6 +52,15 @@ pub enum Command {
     /// Look after the master keys that encrypt objects
     #[command(subcommand)]
     Kms(KeysCommand),
+    /// Ask the server that runs here with the same configuration how it is, and end with 0 if it is well
+    ///
+    /// Without --ready: does the process work? With it: does it serve, with all its parts? For health checks of
+    /// containers, which then need no other program.
+    Health {
+        /// Ask whether it serves, not only whether the process works
+        #[arg(long)]
+        ready: bool,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -77,7 +89,13 @@ struct Common {
     /// Refuse to start with the shipped, publicly known credentials
     #[arg(long, global = true)]
     production: bool,
+    /// Wait for folders that another server owns, and take them over once it is gone or has been silent so long (3 to 3600)
+    #[arg(long, value_name = "SECONDS", global = true, value_parser = clap::value_parser!(u32).range(LEASE_TIMES))]
+    take_over_after: Option<u32>,
 }
+
+/// As `cloudserver.lease.seconds`.
+const LEASE_TIMES: RangeInclusive<i64> = LeaseSettings::SHORTEST as i64..=LeaseSettings::LONGEST as i64;
 
 const SHORT_HELP: &str = "`cloudserver --help` shows examples and environment variables.";
 
@@ -93,6 +111,10 @@ Examples:
       serve two addresses
   cloudserver check-config --config new/config.json
       see what a configuration amounts to before it is used
+  cloudserver health --ready
+      end with 0 if the server that runs here serves, else with 1
+  cloudserver --take-over-after 15
+      on folders that two machines see: wait for the other, take over when it fails
   cloudserver kms rotate
       encrypt new objects under a new version of the master key
 
@@ -132,8 +154,9 @@ impl Arguments {
 
     /// What the arguments say about the configuration.
     pub fn into_options(self) -> Options {
-        let Common { config, port, listen, data, metadata, log_level, log_format, production } = self.common;
-        Options { config, port, listen, data, metadata, log_level, log_format, production }
+        let Common { config, port, listen, data, metadata, log_level, log_format, production, take_over_after } =
+            self.common;
+        Options { config, port, listen, data, metadata, log_level, log_format, production, take_over_after }
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     fields::Fields,
     kms::KmsSettings,
     later,
+    lease::LeaseSettings,
     limits::Limits,
     listen,
     settings::{AccessLogDelivery, Compat, InventoryReports, LogFormat, LogLevel, RecordLog, TrustedProxies},
@@ -105,6 +106,8 @@ pub(super) struct Own {
     pub(super) kms: KmsSettings,
     /// `requireTlsForSseC`: false.
     pub(super) require_tls_for_sse_c: bool,
+    /// `lease`.
+    pub(super) lease: LeaseSettings,
 }
 
 impl ConfigFile {
@@ -162,6 +165,7 @@ impl Own {
             limits: Limits::read(fields.section("limits")?, warnings)?,
             kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,
             require_tls_for_sse_c: fields.take("requireTlsForSseC", SWITCH)?.unwrap_or(false),
+            lease: LeaseSettings::read(fields.section("lease")?, warnings)?,
         };
         fields.finish(warnings);
         Ok(own)

@@ -116,6 +116,7 @@ impl Config {
             access_logs: file.own.access_logs,
             inventory: file.own.inventory,
             limits: file.own.limits,
+            lease: file.own.lease.or_argument(options.take_over_after),
             kms: file.own.kms,
             require_tls_for_sse_c: file.own.require_tls_for_sse_c,
             global_encryption: file.global_encryption,

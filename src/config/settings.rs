@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromS
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use super::{authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations};
+use super::{authdata::Accounts, kms::KmsSettings, launch::Launch, lease::LeaseSettings, limits::Limits, locations::Locations};
 use crate::types::{Dialect, version_id::VersionIdEncoding};
 
 /// Where data goes.
@@ -303,6 +303,8 @@ pub struct Config {
     pub inventory: InventoryReports,
     /// `cloudserver.limits`.
     pub limits: Limits,
+    /// `cloudserver.lease`: how the folders are owned.
+    pub lease: LeaseSettings,
     /// `cloudserver.kms`: who keeps the keys of encrypted objects.
     pub kms: KmsSettings,
     /// `cloudserver.requireTlsForSseC`: whether clients' keys are taken over TLS only. Default false.

@@ -8,6 +8,7 @@ mod announced;
 pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faulty;
+mod fenced;
 pub mod file;
 pub mod memory;
 mod name;
@@ -20,6 +21,7 @@ use thiserror::Error;
 
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
+pub use fenced::FencedBackend;
 pub use file::{FileBackend, FileDurability, FileOptions};
 pub use memory::MemoryBackend;
 pub use native::{NativeObject, NativeSource, NativeStore, PartToken, Staged};

@@ -8,10 +8,12 @@ pub mod conformance;
 pub mod counters;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faulty;
+mod fenced;
 pub mod memory;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
 
+pub use fenced::FencedStore;
 pub use memory::MemoryStore;
 
 #[cfg(feature = "rocksdb")]

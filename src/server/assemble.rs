@@ -21,6 +21,7 @@ use crate::{
     config::{Config, ListenOrigin, shared_credentials},
     http::{Drain, Limits, Listener, Service, serve},
     inventory::{Inventories, InventorySettings},
+    lease::Lease,
     logging::{AccessLogs, LogSettings},
     s3::{
         body::{Intake, Pace},
@@ -53,10 +54,11 @@ pub struct Server {
 }
 
 /// What both listeners share.
-struct Front {
-    metrics: Arc<Metrics>,
-    readiness: Readiness,
-    tasks: Tasks,
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) readiness: Readiness,
+    pub(super) tasks: Tasks,
     #[cfg(feature = "tls")]
     tls: Option<Arc<Tls>>,
 }
@@ -67,8 +69,20 @@ impl Server {
     /// # Errors
     /// [`StartError`], whose first line says what to do.
     pub async fn start(config: Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
-        let backends = Backends::open(&config)?;
-        let metadata = open_metadata(&config)?;
+        Self::start_owner(config, None, access_log).await
+    }
+
+    /// As [`Server::start`], over folders that are owned by a lease.
+    ///
+    /// # Errors
+    /// [`StartError`], whose first line says what to do.
+    pub async fn start_owner(
+        config: Config,
+        lease: Option<Arc<Lease>>,
+        access_log: Option<AccessLog>,
+    ) -> Result<Self, StartError> {
+        let backends = Backends::open(&config, lease.as_ref())?;
+        let metadata = open_metadata(&config, lease.as_ref())?;
         check_pair(&config, metadata.as_ref(), &backends).await?;
         let kms = open_kms(&config, metadata.as_ref()).await?;
         let clock = Arc::new(SystemClock);
@@ -84,17 +98,7 @@ impl Server {
         if removed > 0 {
             tracing::info!(removed, "removed what unfinished writes had left behind");
         }
-        let front = Front {
-            metrics: Arc::new(Metrics::default()),
-            readiness: Readiness::default(),
-            tasks: Tasks::default(),
-            #[cfg(feature = "tls")]
-            tls: load_tls(&config)?,
-        };
-        #[cfg(not(feature = "tls"))]
-        if config.tls.is_some() || config.ssl_generate.is_some() {
-            return Err(StartError::NoTls);
-        }
+        let front = Front::new(&config)?;
         Self::serve(config, backends, storage, front, access_log)
     }
 
@@ -184,7 +188,22 @@ impl Server {
 }
 
 impl Front {
-    fn listen(
+    /// What the configuration says of it.
+    pub(super) fn new(config: &Config) -> Result<Self, StartError> {
+        #[cfg(not(feature = "tls"))]
+        if config.tls.is_some() || config.ssl_generate.is_some() {
+            return Err(StartError::NoTls);
+        }
+        Ok(Self {
+            metrics: Arc::new(Metrics::default()),
+            readiness: Readiness::default(),
+            tasks: Tasks::default(),
+            #[cfg(feature = "tls")]
+            tls: load_tls(config)?,
+        })
+    }
+
+    pub(super) fn listen(
         &self,
         listeners: Vec<Listener>,
         handler: Arc<dyn crate::s3::Handler>,
@@ -232,7 +251,7 @@ fn intake(config: &Config) -> Intake {
     Intake::new(pace, std::thread::available_parallelism().map_or(2, usize::from))
 }
 
-fn limits(config: &Config) -> Limits {
+pub(super) fn limits(config: &Config) -> Limits {
     let limits = &config.limits;
     Limits {
         connections: limits.connections,
@@ -249,7 +268,10 @@ fn limits(config: &Config) -> Limits {
 }
 
 /// Binds every address. Of the two loopback addresses a machine without IPv6 has one only.
-fn bind(addresses: &[SocketAddr], origin: ListenOrigin) -> Result<(Vec<Listener>, Vec<SocketAddr>), StartError> {
+pub(super) fn bind(
+    addresses: &[SocketAddr],
+    origin: ListenOrigin,
+) -> Result<(Vec<Listener>, Vec<SocketAddr>), StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
         let everywhere = address.is_ipv6() && address.ip().is_unspecified();

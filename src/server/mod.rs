@@ -6,8 +6,11 @@ mod error;
 mod external;
 mod health;
 mod keys;
+mod notify;
+mod ownership;
 mod process;
 mod reload;
+mod standby;
 mod stores;
 
 pub use assemble::Server;

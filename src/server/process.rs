@@ -7,7 +7,7 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Server, StartError};
+use super::{Server, StartError, notify::Notify, ownership};
 use crate::{
     clock::{Clock, SystemClock},
     config::{self, Config, LogFormat},
@@ -52,7 +52,16 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
     let warnings = config::all_warnings(&config);
     let facts = config::facts(&config);
     let grace = config.shutdown_grace;
-    let server = Server::start(config, Some(logs.access_log())).await?;
+    let notify = Notify::to(config.launch.environment.get("NOTIFY_SOCKET"));
+    let lease = tokio::select! {
+        lease = ownership::own(&config, &notify) => lease?,
+        () = signals.stop() => {
+            tracing::info!("stopped while waiting for the folders");
+            logs.flush();
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let server = Server::start_owner(config, lease.clone(), Some(logs.access_log())).await?;
     if std::io::stdout().is_terminal() {
         drop(writeln!(stderr(), "{banner}"));
     } else {
@@ -64,16 +73,21 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
         }
     }
     tracing::info!(s3 = ?server.s3_addresses(), admin = ?server.admin_addresses(), "serving");
+    notify.ready();
     signals.wait(&server).await;
     tracing::info!("stopping: requests under way are finished");
+    notify.stopping();
     let cut = tokio::select! {
         cut = server.stop(grace) => cut,
-        () = signals.second() => {
+        () = signals.stop() => {
             tracing::warn!("told again: stopping at once");
             logs.flush();
             return Ok(ExitCode::FAILURE);
         }
     };
+    if let Some(lease) = lease {
+        ownership::release(lease).await;
+    }
     tracing::info!(cut, "stopped");
     logs.flush();
     Ok(ExitCode::SUCCESS)
@@ -106,7 +120,8 @@ impl Signals {
         }
     }
 
-    async fn second(&mut self) {
+    /// Returns at the next signal that means "stop".
+    async fn stop(&mut self) {
         Self::any(&mut self.terminate, &mut self.interrupt, &mut self.quit).await;
     }
 

@@ -7,9 +7,10 @@ use parking_lot::Mutex;
 use super::{StartError, external};
 use crate::{
     config::{self, Config, DataKind, Durability, LocationKind, Locations, MetadataKind},
-    data::{DataBackend, FileBackend, FileDurability, FileOptions, MemoryBackend},
+    data::{DataBackend, FencedBackend, FileBackend, FileDurability, FileOptions, MemoryBackend},
     location::{Location, LocationTable},
-    metadata::{Batch, MemoryStore, MetadataStore, Namespace, Table},
+    lease::Lease,
+    metadata::{Batch, FencedStore, MemoryStore, MetadataStore, Namespace, Table},
 };
 
 /// The key under which metadata remembers its data directory.
@@ -34,21 +35,22 @@ struct External {
 
 #[derive(Clone, Debug)]
 struct FileBackends {
-    strict: Arc<FileBackend>,
-    relaxed: Arc<FileBackend>,
+    id: String,
+    strict: Arc<dyn DataBackend>,
+    relaxed: Arc<dyn DataBackend>,
 }
 
 impl Backends {
     /// Opens the data directory, unless all data stays in memory.
-    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+    pub(super) fn open(config: &Config, lease: Option<&Arc<Lease>>) -> Result<Self, StartError> {
         let memory = Arc::new(MemoryBackend::default());
-        let file = if config.data == DataKind::Memory { None } else { Some(open_files(config)?) };
+        let file = if config.data == DataKind::Memory { None } else { Some(open_files(config, lease)?) };
         Ok(Self { memory, file, kind: config.data, external: Arc::default() })
     }
 
     /// The identity of the data directory.
     pub(super) fn directory_id(&self) -> Option<&str> {
-        self.file.as_ref().map(|file| file.strict.directory_id())
+        self.file.as_ref().map(|file| file.id.as_str())
     }
 
     /// The locations that this release can serve; the configuration has warned about the others.
@@ -77,8 +79,8 @@ impl Backends {
             (LocationKind::Mem, DataKind::Multiple) => Ok(Some(Arc::<MemoryBackend>::clone(&self.memory))),
             // With data in files, every location goes there, as in the original.
             (LocationKind::File, _) | (_, DataKind::File) => Ok(Some(match location.durability {
-                Durability::Strict => Arc::<FileBackend>::clone(&file.strict),
-                Durability::Relaxed => Arc::<FileBackend>::clone(&file.relaxed),
+                Durability::Strict => Arc::clone(&file.strict),
+                Durability::Relaxed => Arc::clone(&file.relaxed),
             })),
             _ => self.external(config, location),
         }
@@ -100,20 +102,34 @@ impl Backends {
     }
 }
 
-fn open_files(config: &Config) -> Result<FileBackends, StartError> {
+fn open_files(config: &Config, lease: Option<&Arc<Lease>>) -> Result<FileBackends, StartError> {
     let path = &config.data_path;
     let opened = FileBackend::open(path, FileOptions::default());
     let strict = opened.map_err(|source| StartError::Data { path: path.clone(), source })?;
-    let relaxed = Arc::new(strict.with_durability(FileDurability::Relaxed));
-    Ok(FileBackends { strict: Arc::new(strict), relaxed })
+    let relaxed = strict.with_durability(FileDurability::Relaxed);
+    let fenced = |backend: FileBackend| -> Arc<dyn DataBackend> {
+        let backend = Arc::new(backend);
+        match lease {
+            Some(lease) => Arc::new(FencedBackend::new(backend, Arc::clone(lease))),
+            None => backend,
+        }
+    };
+    Ok(FileBackends { id: strict.directory_id().to_owned(), strict: fenced(strict), relaxed: fenced(relaxed) })
 }
 
 /// Opens the metadata store.
-pub(super) fn open_metadata(config: &Config) -> Result<Arc<dyn MetadataStore>, StartError> {
-    match config.metadata {
-        MetadataKind::Memory => Ok(Arc::new(MemoryStore::default())),
-        MetadataKind::RocksDb => open_rocksdb(config),
-    }
+pub(super) fn open_metadata(
+    config: &Config,
+    lease: Option<&Arc<Lease>>,
+) -> Result<Arc<dyn MetadataStore>, StartError> {
+    let store = match config.metadata {
+        MetadataKind::Memory => return Ok(Arc::new(MemoryStore::default())),
+        MetadataKind::RocksDb => open_rocksdb(config)?,
+    };
+    Ok(match lease {
+        Some(lease) => Arc::new(FencedStore::new(store, Arc::clone(lease))),
+        None => store,
+    })
 }
 
 #[cfg(feature = "rocksdb")]

@@ -25,3 +25,4 @@ mod shutdown;
 mod soak;
 mod start;
 mod support;
+mod takeover;
