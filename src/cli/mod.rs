@@ -89,7 +89,7 @@ struct Common {
     /// Refuse to start with the shipped, publicly known credentials
     #[arg(long, global = true)]
     production: bool,
-    /// Wait for folders that another server owns, and take them over once it is gone or has been silent so long (3 to 3600)
+    /// Wait for folders that another server owns, and take them over once it is gone or has been silent so long (5 to 3600)
     #[arg(long, value_name = "SECONDS", global = true, value_parser = clap::value_parser!(u32).range(LEASE_TIMES))]
     take_over_after: Option<u32>,
 }
@@ -143,6 +143,7 @@ Environment variables (arguments win over them, they win over files):
   ALLOW_PUBLIC_READ_BUCKETS
                           buckets that anybody may read, comma-separated
   PRODUCTION              true: as --production
+  CLOUDSERVER_CONTAINER   1: a container's ports are published on purpose, shared keys or not
 A file /run/secrets/s3-credentials with such assignments is read first.
 ";
 

@@ -54,7 +54,7 @@ fn wrong_arguments_are_refused_with_what_would_do() {
         (["--log-format", "xml"], "auto, json, pretty"),
         (["--listen", "localhost"], "--listen <IP:PORT>"),
         (["--port", "65536"], "65535"),
-        (["--take-over-after", "2"], "3..=3600"),
+        (["--take-over-after", "4"], "5..=3600"),
     ] {
         let error = parse(&words).unwrap_err().to_string();
         assert!(error.contains(hint), "{hint:?} is not in {error}");

@@ -35,7 +35,7 @@ impl LeaseMode {
 pub struct LeaseSettings {
     /// `enabled`: `auto` (the default), `on` or `off`.
     pub mode: LeaseMode,
-    /// `seconds`: how long an owner that is silent keeps the folders, 3 to 3600. Default 15 seconds.
+    /// `seconds`: how long an owner that is silent keeps the folders, 5 to 3600. Default 15 seconds.
     pub time: Duration,
 }
 
@@ -46,11 +46,11 @@ impl Default for LeaseSettings {
 }
 
 const ENABLED: Rule = rule("lease.enabled must be one of auto, on, off", "remove it for auto");
-const SECONDS: Rule = rule("lease.seconds must be an integer from 3 to 3600", "remove it for 15");
+const SECONDS: Rule = rule("lease.seconds must be an integer from 5 to 3600", "remove it for 15");
 
 impl LeaseSettings {
     /// The shortest time: renewals need some of it even on a slow file server.
-    pub const SHORTEST: u32 = 3;
+    pub const SHORTEST: u32 = 5;
     /// The longest time.
     pub const LONGEST: u32 = 3600;
 

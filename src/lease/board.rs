@@ -44,6 +44,8 @@ pub(super) struct FileBoard {
     /// The folder itself, and the file of the own claim.
     dir: File,
     own: Mutex<Option<File>>,
+    /// Whether others see what is written only once it is on the file server.
+    shared: bool,
 }
 
 /// Digits of an epoch in a file's name.
@@ -52,10 +54,13 @@ const DIGITS: usize = 20;
 const READ_TRIES: usize = 5;
 
 impl FileBoard {
-    /// The board in a folder, which is made if it is not there.
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+    /// The board in a folder, which is made if it is not there; `shared` if it is on a file server.
+    ///
+    /// On a file system of this machine others see at once what is written, and nobody is left after a power cut for
+    /// whom it would have to be on the device: a busy one must not cost the lease.
+    pub(super) fn open(folder: &Path, shared: bool) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        Ok(Self { folder: folder.to_owned(), dir: File::open(folder)?, own: Mutex::default() })
+        Ok(Self { folder: folder.to_owned(), dir: File::open(folder)?, own: Mutex::default(), shared })
     }
 
     fn path(&self, epoch: u64) -> PathBuf {
@@ -65,6 +70,10 @@ impl FileBoard {
     /// Has a network file system forget what it remembers of the folder: the next look asks the file server.
     fn refresh(&self) -> io::Result<()> {
         look(&self.dir, "").map(drop)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if self.shared { file.sync_all() } else { Ok(()) }
     }
 
     fn epochs(&self) -> io::Result<Vec<u64>> {
@@ -120,7 +129,7 @@ impl Board for FileBoard {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all_at(&record.to_bytes()?, 0)?;
-        file.sync_all()?;
+        self.sync(&file)?;
         let name = self.path(epoch);
         let linked = fs::hard_link(&draft, &name);
         let won = match linked {
@@ -132,7 +141,7 @@ impl Board for FileBoard {
             Err(error) => return Err(error),
         };
         fs::remove_file(&draft)?;
-        self.dir.sync_all()?;
+        self.sync(&self.dir)?;
         if won {
             *self.own.lock() = Some(file);
         }
@@ -143,7 +152,7 @@ impl Board for FileBoard {
         let own = self.own.lock();
         let file = own.as_ref().ok_or(ErrorKind::NotFound)?;
         file.write_all_at(&record.to_bytes()?, 0)?;
-        file.sync_all()
+        self.sync(file)
     }
 
     fn is_superseded(&self, epoch: u64) -> io::Result<bool> {

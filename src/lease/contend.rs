@@ -66,7 +66,7 @@ impl Contender {
     /// [`LeaseError`] where the folder cannot be made or looked at.
     pub fn new(options: LeaseOptions, clock: Arc<dyn Uptime>) -> Result<Self, LeaseError> {
         let open = || {
-            FileBoard::open(&options.folder.join(FOLDER))?;
+            std::fs::create_dir_all(&options.folder)?;
             is_shared(&options.folder)
         };
         let local = !open().map_err(|source| fault(&options.folder, source))?;
@@ -85,7 +85,7 @@ impl Contender {
     }
 
     fn try_step(&mut self, on_lost: impl FnOnce(Lost) + Send + 'static) -> io::Result<Step> {
-        let board = FileBoard::open(&self.options.folder.join(FOLDER))?;
+        let board = FileBoard::open(&self.options.folder.join(FOLDER), !self.local)?;
         let locked = self.is_locked()?;
         let sight = self.sight(board.newest()?, locked);
         match self.watch.judge(self.clock.now(), &sight) {

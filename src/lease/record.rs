@@ -115,9 +115,14 @@ fn namespace() -> String {
 }
 
 /// When a process began: field 22 of its `stat`, counted behind the name, which may hold anything.
+///
+/// One that has ended and is only waited for by its parent is [`io::ErrorKind::NotFound`]: its files are closed.
 fn start_of(pid: u32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(')').ok_or(io::ErrorKind::InvalidData)?;
+    if fields.trim_start().starts_with(['Z', 'X']) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let start = fields.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok());
     start.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

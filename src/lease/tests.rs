@@ -12,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use proptest::prelude::{Strategy, any, prop, prop_assert, prop_oneof, proptest};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 
 use super::{
     Contender, Lease, LeaseOptions, Lost, Step, Uptime,
@@ -160,7 +160,7 @@ fn a_frozen_process_of_this_machine_is_ended_before_anything_is_taken() {
 #[test]
 fn claims_on_disk_are_won_once_and_written_by_their_maker_only() {
     let folder = tempfile::tempdir().unwrap();
-    let [a, b] = [(); 2].map(|()| FileBoard::open(folder.path()).unwrap());
+    let [a, b] = [true, false].map(|shared| FileBoard::open(folder.path(), shared).unwrap());
     assert_eq!(a.newest().unwrap(), None);
     assert!(a.claim(1, &record("a", 3)).unwrap());
     assert!(!b.claim(1, &record("b", 3)).unwrap());
@@ -182,13 +182,13 @@ fn claims_on_disk_are_won_once_and_written_by_their_maker_only() {
 #[test]
 fn a_claim_whose_answer_was_lost_is_won_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let board = FileBoard::open(folder.path()).unwrap();
+    let board = FileBoard::open(folder.path(), true).unwrap();
     assert!(board.claim(1, &record("a", 3)).unwrap());
     assert!(board.claim(1, &record("a", 3)).unwrap(), "the same maker asks again");
 }
 
 fn options(folder: &std::path::Path) -> LeaseOptions {
-    LeaseOptions { folder: folder.to_owned(), locks: vec![folder.join("LOCK")], time: seconds(3) }
+    LeaseOptions { folder: folder.to_owned(), locks: vec![folder.join("LOCK")], time: seconds(6) }
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn an_owner_that_cannot_renew_is_told_by_its_own_clock() {
     let mut contender = Contender::new(options(folder.path()), Arc::<ManualUptime>::clone(&clock)).unwrap();
     let (told, hears) = mpsc::channel();
     let Step::Owned(lease) = contender.step(move |lost| told.send(lost).unwrap()).unwrap() else { panic!("nobody") };
-    clock.set(1_999);
+    clock.set(3_999);
     assert_eq!(lease.check(), Ok(()));
     clock.set(5_000);
     assert_eq!(lease.check(), Err(Lost::Overdue));
@@ -418,6 +418,8 @@ impl World {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
     #[test]
     fn there_are_never_two_owners_while_clocks_agree_within_a_tenth(
         rates in prop::collection::vec(900_u64..=1100, PROCESSES),

@@ -40,7 +40,7 @@ pub(super) async fn own(config: &Config, notify: &Notify) -> Result<Option<Arc<L
     let clock: Arc<dyn Uptime> = Arc::new(SystemUptime);
     let mut contender = blocking(move || Contender::new(options, clock)).await?;
     let mut standby = None;
-    let mut told: Option<Duration> = None;
+    let mut told: Option<(String, Duration)> = None;
     loop {
         let step = blocking(move || {
             let step = contender.step(end_process)?;
@@ -59,10 +59,12 @@ pub(super) async fn own(config: &Config, notify: &Notify) -> Result<Option<Arc<L
             Step::Waiting(why) => why,
         };
         let now = SystemUptime.now();
-        if told.is_none_or(|told| now.saturating_sub(told) >= REMIND) {
+        let gist = gist(&why);
+        let known = told.as_ref().is_some_and(|(before, at)| *before == gist && now.saturating_sub(*at) < REMIND);
+        if !known {
             tracing::warn!("waiting: {why}");
             notify.status(&why);
-            told = Some(now);
+            told = Some((gist, now));
         }
         let serving = match standby {
             Some(serving) => serving,
@@ -72,6 +74,11 @@ pub(super) async fn own(config: &Config, notify: &Notify) -> Result<Option<Arc<L
         standby = Some(serving);
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// A reason without its figures, which grow while it stays the same.
+fn gist(why: &str) -> String {
+    why.chars().filter(|char| !char.is_ascii_digit()).collect()
 }
 
 async fn blocking<T: Send + 'static>(
