@@ -26,9 +26,9 @@ const ROWS: &[&[&str]] = &[
     &["storage"],
     &["auth", "location", "kms"],
     &["metadata", "data"],
-    &["lease"],
-    &["config", "telemetry", "tasks", "clock"],
-    &["types"],
+    &["s3client", "lease"],
+    &["config", "telemetry", "tasks", "clock", "outbound"],
+    &["types", "xml"],
 ];
 
 /// Lines of a file outside tests and data tables.

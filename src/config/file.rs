@@ -22,6 +22,7 @@ use super::{
     lease::LeaseSettings,
     limits::Limits,
     listen,
+    outbound::Outbound,
     settings::{AccessLogDelivery, Compat, InventoryReports, LogFormat, LogLevel, RecordLog, TrustedProxies},
 };
 use crate::types::Dialect;
@@ -65,6 +66,8 @@ pub(super) struct ConfigFile {
     pub(super) replication_sites: Vec<String>,
     /// Names in `bucketNotificationDestinations`.
     pub(super) notification_targets: Vec<String>,
+    /// `outboundProxy`, `externalBackends` and their variables.
+    pub(super) outbound: Outbound,
     /// `cloudserver`: this server's own settings.
     pub(super) own: Own,
 }
@@ -137,6 +140,7 @@ impl ConfigFile {
             multi_object_delete_concurrency: delete_concurrency(&mut fields),
             location_metrics: later::has_location_metrics(&fields),
             global_encryption: later::global_encryption(&mut fields)?,
+            outbound: Outbound::read(&mut fields, environment)?,
             own: Own::read(fields.section("cloudserver")?, environment, warnings)?,
             replication_sites: later::names(&fields, "replicationEndpoints", "site"),
             notification_targets: later::names(&fields, "bucketNotificationDestinations", "resource"),

@@ -22,6 +22,7 @@ mod listen;
 mod load;
 mod location_details;
 mod locations;
+mod outbound;
 mod reload;
 mod settings;
 mod sources;
@@ -35,6 +36,7 @@ pub use launch::{Launch, Options};
 pub use lease::{LeaseMode, LeaseSettings};
 pub use limits::{Limits, MinRate};
 pub use locations::{DEFAULT_LOCATION, Details, Durability, Location, LocationKind, Locations};
+pub use outbound::{HttpAgent, Outbound};
 pub use reload::{Reloadable, Reloaded};
 pub use settings::{
     AccessLogDelivery, Compat, Config, DataKind, InventoryReports, ListenOrigin, LogFormat, LogLevel, LogSettings,

@@ -9,6 +9,7 @@ use super::{
     accounts::Numbers,
     health::ServerHealth,
     keys::open_kms,
+    outbound,
     reload::{Reloader, snapshot},
     stores::{Backends, check_pair, open_metadata},
 };
@@ -81,6 +82,7 @@ impl Server {
         lease: Option<Arc<Lease>>,
         access_log: Option<AccessLog>,
     ) -> Result<Self, StartError> {
+        outbound::check(&config)?;
         let backends = Backends::open(&config, lease.as_ref())?;
         let metadata = open_metadata(&config, lease.as_ref())?;
         check_pair(&config, metadata.as_ref(), &backends).await?;

@@ -7,6 +7,7 @@ mod external;
 mod health;
 mod keys;
 mod notify;
+mod outbound;
 mod ownership;
 mod process;
 mod reload;
