@@ -75,9 +75,7 @@ impl LeaseSettings {
     /// With `--take-over-after`, which switches the lease on.
     #[must_use]
     pub(super) fn or_argument(self, take_over_after: Option<u32>) -> Self {
-        take_over_after.map_or(self, |seconds| Self {
-            mode: LeaseMode::On,
-            time: Duration::from_secs(u64::from(seconds)),
-        })
+        take_over_after
+            .map_or(self, |seconds| Self { mode: LeaseMode::On, time: Duration::from_secs(u64::from(seconds)) })
     }
 }

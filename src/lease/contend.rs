@@ -123,8 +123,7 @@ impl Contender {
             return Ok(Step::Waiting("another server took the folders a moment ago".to_owned()));
         }
         board.tidy(epoch)?;
-        let lease =
-            Lease::of(Box::new(board), Arc::clone(&self.clock), (epoch, record), begin, self.lock.take());
+        let lease = Lease::of(Box::new(board), Arc::clone(&self.clock), (epoch, record), begin, self.lock.take());
         if lease.check().is_err() {
             return Ok(Step::Waiting("taking the folders took too long".to_owned()));
         }

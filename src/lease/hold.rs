@@ -65,7 +65,10 @@ const OVERDUE: u8 = 2;
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("epoch", &self.inner.epoch).field("board", &self.inner.board).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("epoch", &self.inner.epoch)
+            .field("board", &self.inner.board)
+            .finish_non_exhaustive()
     }
 }
 
@@ -155,7 +158,6 @@ impl Lease {
         wake.notify_all();
         result
     }
-
 }
 
 #[cfg(test)]

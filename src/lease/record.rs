@@ -1,9 +1,6 @@
 //! What a claim says, and what can be found out about who made it.
 
-use std::{
-    fs, io,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 

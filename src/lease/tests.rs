@@ -54,9 +54,7 @@ impl Board for MemoryBoard {
     fn newest(&self) -> io::Result<Option<Claim>> {
         let claims = self.claims.lock();
         let newest = claims.last_key_value().map(|(epoch, record)| (*epoch, record.clone()));
-        newest
-            .map(|(epoch, record)| Ok(Claim { epoch, content: record.to_bytes()?, record: Some(record) }))
-            .transpose()
+        newest.map(|(epoch, record)| Ok(Claim { epoch, content: record.to_bytes()?, record: Some(record) })).transpose()
     }
 
     fn claim(&self, epoch: u64, record: &Record) -> io::Result<bool> {
@@ -283,7 +281,11 @@ enum State {
     Waiting(Watch),
     /// Decided to take this epoch, and has not done so yet.
     Deciding(u64),
-    Owner { lease: Lease, epoch: u64, written: Option<usize> },
+    Owner {
+        lease: Lease,
+        epoch: u64,
+        written: Option<usize>,
+    },
 }
 
 #[derive(Debug)]

@@ -50,9 +50,8 @@ impl Watch {
         let Some(claim) = &sight.newest else {
             return if sight.locked { Verdict::Wait(Duration::ZERO) } else { Verdict::Take(1) };
         };
-        let seen = self.seen.as_ref().is_some_and(|(epoch, content)| {
-            *epoch == claim.epoch && *content == claim.content
-        });
+        let seen =
+            self.seen.as_ref().is_some_and(|(epoch, content)| *epoch == claim.epoch && *content == claim.content);
         if !seen {
             self.seen = Some((claim.epoch, claim.content.clone()));
             self.since = now;

@@ -86,7 +86,9 @@ impl MetadataStore for FencedStore {
             let committed = self.inner.commit(batch).await;
             // A refusal is an answer, too: it is about a state that must still be the last one.
             let confirmed = self.lease.confirm().await;
-            confirmed.map_err(|error| MetadataError::Unavailable(format!("the lease cannot be read: {error}")))?.map_err(lost)?;
+            confirmed
+                .map_err(|error| MetadataError::Unavailable(format!("the lease cannot be read: {error}")))?
+                .map_err(lost)?;
             committed
         })
     }

@@ -18,8 +18,8 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(300);
 /// Between lines of the log while nothing changes.
 const REMIND: Duration = Duration::from_secs(15);
-/// For the log to be written when the process ends itself.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+/// For the log to be written when the process ends itself; not long, as its threads go on meanwhile.
+const LAST_WORDS: Duration = Duration::from_millis(20);
 
 /// Locks of the stores, which see to it that no two processes of one machine use a folder.
 const METADATA_LOCK: &str = "cloudserver.lock";
@@ -117,9 +117,9 @@ fn wanted(config: &Config) -> Result<Option<LeaseOptions>, StartError> {
 /// A network file system whose locks are this machine's alone leaves the lease by itself.
 fn warn_of_local_locks(folder: &Path) {
     let Some(options) = mount_options(folder) else { return };
-    let local = options.split(',').find(|option| {
-        matches!(*option, "nolock" | "local_lock=all" | "local_lock=flock" | "local_lock=posix")
-    });
+    let local = options
+        .split(',')
+        .find(|option| matches!(*option, "nolock" | "local_lock=all" | "local_lock=flock" | "local_lock=posix"));
     if let Some(option) = local {
         tracing::warn!(
             option,

@@ -8,8 +8,8 @@ use super::{StartError, external};
 use crate::{
     config::{self, Config, DataKind, Durability, LocationKind, Locations, MetadataKind},
     data::{DataBackend, FencedBackend, FileBackend, FileDurability, FileOptions, MemoryBackend},
-    location::{Location, LocationTable},
     lease::Lease,
+    location::{Location, LocationTable},
     metadata::{Batch, FencedStore, MemoryStore, MetadataStore, Namespace, Table},
 };
 
@@ -118,10 +118,7 @@ fn open_files(config: &Config, lease: Option<&Arc<Lease>>) -> Result<FileBackend
 }
 
 /// Opens the metadata store.
-pub(super) fn open_metadata(
-    config: &Config,
-    lease: Option<&Arc<Lease>>,
-) -> Result<Arc<dyn MetadataStore>, StartError> {
+pub(super) fn open_metadata(config: &Config, lease: Option<&Arc<Lease>>) -> Result<Arc<dyn MetadataStore>, StartError> {
     let store = match config.metadata {
         MetadataKind::Memory => return Ok(Arc::new(MemoryStore::default())),
         MetadataKind::RocksDb => open_rocksdb(config)?,

@@ -44,6 +44,8 @@ def container_port(text) -> int:
 @pytest.mark.parametrize("file", STACKS, ids=lambda file: file.name)
 def test_stacks_name_variables_folders_and_ports_of_the_binary(file, manual):
     stack = yaml.safe_load(file.read_text())
+    if "modules" in file.name and "CLOUDSERVER_ROLE" not in manual:
+        pytest.skip("this build has no roles")
     assert stack["services"]
     for name, service in stack["services"].items():
         check_variables(service.get("environment", {}), manual)
