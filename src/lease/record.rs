@@ -115,13 +115,13 @@ fn namespace() -> String {
 ///
 /// One that has ended and is only waited for by its parent is [`io::ErrorKind::NotFound`]: its files are closed.
 fn start_of(pid: u32) -> io::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(')').ok_or(io::ErrorKind::InvalidData)?;
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = text.rsplit_once(')').ok_or(io::ErrorKind::InvalidData)?;
     if fields.trim_start().starts_with(['Z', 'X']) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let start = fields.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok());
-    start.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let began = fields.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok());
+    began.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// File systems that several machines mount at a time, by their numbers in `statfs(2)`.
