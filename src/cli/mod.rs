@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Launch, LeaseSettings, LogFormat, LogLevel, Options};
+use crate::config::{Config, Launch, LeaseSettings, LogFormat, LogLevel, Options, Role};
 
 mod health;
 mod keys;
@@ -92,6 +92,9 @@ struct Common {
     /// Wait for folders that another server owns, and take them over once it is gone or has been silent so long (5 to 3600)
     #[arg(long, value_name = "SECONDS", global = true, value_parser = clap::value_parser!(u32).range(LEASE_TIMES))]
     take_over_after: Option<u32>,
+    /// Parts of the server to be: all, front (S3 only), data or metadata
+    #[arg(long, value_name = "ROLE", global = true)]
+    role: Option<Role>,
 }
 
 /// As `cloudserver.lease.seconds`.
@@ -115,6 +118,10 @@ Examples:
       end with 0 if the server that runs here serves, else with 1
   cloudserver --take-over-after 15
       on folders that two machines see: wait for the other, take over when it fails
+  cloudserver serve --role data
+      keep data for the front on another machine; with --role metadata, metadata
+  DATA_HOST=store1 METADATA_HOST=store2 cloudserver
+      serve S3 from these two
   cloudserver kms rotate
       encrypt new objects under a new version of the master key
 
@@ -134,6 +141,11 @@ Environment variables (arguments win over them, they win over files):
   ENDPOINT                host names to be served under, comma-separated
   SSL                     with ENDPOINT: serve TLS with a certificate made for the first of them
   LISTEN_ADDR             IP address to serve on, port 8000
+  CLOUDSERVER_ROLE        all, front, data or metadata: as --role
+  DATA_HOST, METADATA_HOST
+                          data and metadata modules to use, as host or host:port (9991 and 9990)
+  CLOUDSERVER_MODULE_TOKEN
+                          a secret that modules and their front share
   LOG_LEVEL               info, debug or trace
   HEALTHCHECKS_ALLOWFROM  network that may ask for health, such as 10.0.0.0/8
   REPLICATION_GROUP_ID    tail of version ids
@@ -155,9 +167,9 @@ impl Arguments {
 
     /// What the arguments say about the configuration.
     pub fn into_options(self) -> Options {
-        let Common { config, port, listen, data, metadata, log_level, log_format, production, take_over_after } =
+        let Common { config, port, listen, data, metadata, log_level, log_format, production, take_over_after, role } =
             self.common;
-        Options { config, port, listen, data, metadata, log_level, log_format, production, take_over_after }
+        Options { config, port, listen, data, metadata, log_level, log_format, production, take_over_after, role }
     }
 }
 

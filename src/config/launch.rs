@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     env::Environment,
+    modules::Role,
     settings::{LogFormat, LogLevel},
 };
 
@@ -32,6 +33,8 @@ pub struct Options {
     pub production: bool,
     /// `--take-over-after`, in seconds.
     pub take_over_after: Option<u32>,
+    /// `--role`.
+    pub role: Option<Role>,
 }
 
 /// All that a configuration is read from.

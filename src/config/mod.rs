@@ -22,6 +22,7 @@ mod listen;
 mod load;
 mod location_details;
 mod locations;
+mod modules;
 mod outbound;
 mod reload;
 mod settings;
@@ -36,6 +37,7 @@ pub use launch::{Launch, Options};
 pub use lease::{LeaseMode, LeaseSettings};
 pub use limits::{Limits, MinRate};
 pub use locations::{DEFAULT_LOCATION, Details, Durability, Location, LocationKind, Locations};
+pub use modules::{ModuleAddress, Modules, Role};
 pub use outbound::{HttpAgent, Outbound};
 pub use reload::{Reloadable, Reloaded};
 pub use settings::{

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::{
     authdata::Accounts, kms::KmsSettings, launch::Launch, lease::LeaseSettings, limits::Limits, locations::Locations,
-    outbound::Outbound,
+    modules::Modules, outbound::Outbound,
 };
 use crate::types::{Dialect, version_id::VersionIdEncoding};
 
@@ -71,6 +71,13 @@ impl LogLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("should be one of {0}")]
 pub struct UnknownWord(&'static str);
+
+impl UnknownWord {
+    /// None of `words`.
+    pub(super) const fn of(words: &'static str) -> Self {
+        Self(words)
+    }
+}
 
 impl FromStr for LogLevel {
     type Err = UnknownWord;
@@ -310,6 +317,8 @@ pub struct Config {
     pub limits: Limits,
     /// `cloudserver.lease`: how the folders are owned.
     pub lease: LeaseSettings,
+    /// Which parts of the server this process is, and where the others are.
+    pub modules: Modules,
     /// `cloudserver.kms`: who keeps the keys of encrypted objects.
     pub kms: KmsSettings,
     /// `cloudserver.requireTlsForSseC`: whether clients' keys are taken over TLS only. Default false.

@@ -60,6 +60,13 @@ impl DataBackend for FencedBackend {
         })
     }
 
+    fn size<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.inner.size(blob).await
+        })
+    }
+
     fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
         Box::pin(async move {
             self.check()?;

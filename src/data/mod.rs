@@ -4,6 +4,7 @@
 //! visible to anybody until the metadata commit that names the blob.
 
 mod announced;
+pub mod aws_s3;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
@@ -11,20 +12,27 @@ pub mod faulty;
 mod fenced;
 pub mod file;
 pub mod memory;
+#[cfg(any(test, feature = "conformance"))]
+pub mod memory_native;
 mod name;
 mod native;
+pub mod remote;
 
 use std::{fmt, ops::Range};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture};
 use thiserror::Error;
 
+pub use aws_s3::{AwsS3Backend, AwsS3Options};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
 pub use fenced::FencedBackend;
 pub use file::{FileBackend, FileDurability, FileOptions};
 pub use memory::MemoryBackend;
+#[cfg(any(test, feature = "conformance"))]
+pub use memory_native::MemoryNative;
 pub use native::{NativeObject, NativeSource, NativeStore, PartToken, Staged};
+pub use remote::RemoteBackend;
 
 use crate::types::{BodyError, ByteStream};
 
@@ -95,9 +103,21 @@ pub enum DataError {
     /// Any other fault of the device.
     #[error("data fault: {0}")]
     Io(#[from] std::io::Error),
+    /// A store that keeps objects under their own names does not put these parts together; nothing was published.
+    #[error("the store refuses the parts of the upload: {0:?}")]
+    Parts(PartsFault),
     /// The incoming body ended in an error; nothing was kept.
     #[error(transparent)]
     Body(#[from] BodyError),
+}
+
+/// What such a store has against the parts of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartsFault {
+    /// One of them is not there, or is not as it was.
+    Missing,
+    /// One of them, not the last, is smaller than the store allows.
+    TooSmall,
 }
 
 /// Space of a backend, in bytes.
@@ -118,6 +138,11 @@ pub struct Capabilities {
     pub durable: bool,
     /// Checks its own blocks on every read.
     pub verified_reads: bool,
+    /// Can list what it holds; without it there are no audits.
+    pub listing: bool,
+    /// Keeps older versions of an object: buckets with versions can be stored here. Only stores that keep each object
+    /// under its own name, without versions, cannot.
+    pub versioned_buckets: bool,
 }
 
 /// A place for immutable blobs, named by the backend.
@@ -140,7 +165,13 @@ pub trait DataBackend: fmt::Debug + Send + Sync {
     /// Removes a blob. Idempotent: deleting what is gone succeeds. Readers keep the bytes to their end.
     fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>>;
 
-    /// At most `limit` blob names after `after`, in the backend's own stable order; for audits.
+    /// Bytes of a blob, where the backend can tell without reading it.
+    fn size<'a>(&'a self, _blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
+        Box::pin(future::ready(Ok(None)))
+    }
+
+    /// At most `limit` blob names after `after`, in the backend's own stable order; for audits, and only where
+    /// [`Capabilities::listing`] says so.
     fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>>;
 
     /// Whether the backend works now.

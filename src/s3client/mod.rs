@@ -21,7 +21,7 @@ mod tests;
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
 
@@ -40,8 +40,8 @@ use crate::{
 const LONGEST_DOCUMENT: usize = 16 << 20;
 /// Longest error document read, in bytes.
 const LONGEST_ERROR: usize = 64 << 10;
-/// Most time to the answer of a call that makes the far side copy or join bytes.
-pub(crate) const LONG_CALL: Duration = Duration::from_mins(10);
+/// Most time to the head of the answer of a call that makes the far side copy or join bytes.
+const LONG_CALL: Duration = Duration::from_mins(3);
 
 /// Whose S3 it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -289,7 +289,8 @@ impl S3Client {
             let next = call.payload.again();
             let payload = std::mem::replace(&mut call.payload, next.unwrap_or_default());
             let stream = matches!(payload, Payload::Stream { .. });
-            let error = match self.attempt(&call, payload).await {
+            let request = sign::signed(&self.endpoint, &self.credentials, self.clock.now(), &call, payload)?;
+            let error = match self.attempt(request, call.patience).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
@@ -321,9 +322,8 @@ impl S3Client {
         Ok(Document { headers, text })
     }
 
-    async fn attempt(&self, call: &Call<'_>, payload: Payload) -> Result<Reply, S3ClientError> {
-        let request = sign::signed(&self.endpoint, &self.credentials, self.clock.now(), call, payload)?;
-        let answer = match call.patience {
+    async fn attempt(&self, request: Request<Payload>, patience: Option<Duration>) -> Result<Reply, S3ClientError> {
+        let answer = match patience {
             Some(patience) => self.http.send_within(request, patience).await?,
             None => self.http.send(request).await?,
         };

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// How long background work may take to end.
-const TASKS_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const TASKS_LIMIT: Duration = Duration::from_secs(10);
 /// The smallest part that `MPU_TESTING` allows.
 const TESTING_PART: u64 = 1;
 /// S3's smallest part.
@@ -84,7 +84,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         outbound::check(&config)?;
         let backends = Backends::open(&config, lease.as_ref())?;
-        let metadata = open_metadata(&config, lease.as_ref())?;
+        let metadata = open_metadata(&config, lease.as_ref()).await?;
         check_pair(&config, metadata.as_ref(), &backends).await?;
         let kms = open_kms(&config, metadata.as_ref()).await?;
         let clock = Arc::new(SystemClock);
@@ -94,6 +94,7 @@ impl Server {
             min_part_size: if config.mpu_testing { TESTING_PART } else { SMALLEST_PART },
             journal_max_entries: config.journal_max_entries,
             encrypt_new_buckets: config.global_encryption,
+            ..Settings::default()
         };
         let storage = Storage::new(metadata, backends.table(&config, &config.locations)?, clock, ids, (kms, settings));
         let removed = storage.recover().await?;
@@ -111,7 +112,11 @@ impl Server {
         front: Front,
         access_log: Option<AccessLog>,
     ) -> Result<Self, StartError> {
-        let health = ServerHealth { storage: storage.clone(), credentials: shared_credentials(&config) };
+        let health = ServerHealth {
+            storage: storage.clone(),
+            credentials: shared_credentials(&config),
+            metadata_module: config.modules.metadata_client.is_some(),
+        };
         let allowed = AllowList::new(config.health_allow_from.iter().copied());
         let probe = Probe::new(Arc::new(health), allowed, front.readiness.clone());
         let set = config.reloadable();
@@ -179,6 +184,9 @@ impl Server {
         let [s3, admin] = &self.drains;
         let cut = s3.finish(limit).await;
         admin.finish(Duration::ZERO).await;
+        if !self.storage.finish_publications(TASKS_LIMIT).await {
+            tracing::warn!("writes to other stores did not end in time: the next start settles them");
+        }
         if !self.tasks.stop(TASKS_LIMIT).await {
             tracing::warn!("background work did not end in time");
         }

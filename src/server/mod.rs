@@ -4,8 +4,10 @@ mod accounts;
 mod assemble;
 mod error;
 mod external;
+mod far_s3;
 mod health;
 mod keys;
+mod modules;
 mod notify;
 mod outbound;
 mod ownership;
@@ -13,7 +15,10 @@ mod process;
 mod reload;
 mod standby;
 mod stores;
+#[cfg(test)]
+mod tests;
 
 pub use assemble::Server;
 pub use error::StartError;
+pub use modules::ModuleServer;
 pub use process::run;

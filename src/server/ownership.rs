@@ -10,7 +10,7 @@ use std::{
 
 use super::{StartError, notify::Notify, standby::Standby};
 use crate::{
-    config::{Config, DataKind, LeaseMode, MetadataKind},
+    config::{Config, DataKind, LeaseMode, MetadataKind, Modules, Role},
     lease::{Contender, Lease, LeaseError, LeaseOptions, Lost, Step, SystemUptime, Uptime, is_shared},
 };
 
@@ -98,8 +98,13 @@ pub(super) async fn release(lease: Arc<Lease>) {
 
 /// What to contend for, if the configuration wants that.
 fn wanted(config: &Config) -> Result<Option<LeaseOptions>, StartError> {
-    let metadata = (config.metadata == MetadataKind::RocksDb).then_some((&config.metadata_path, METADATA_LOCK));
-    let data = (config.data != DataKind::Memory).then_some((&config.data_path, DATA_LOCK));
+    let Modules { role, data_client, metadata_client, .. } = &config.modules;
+    let has_metadata = *role == Role::Metadata || (role.is_front() && metadata_client.is_none());
+    let has_metadata = has_metadata && config.metadata == MetadataKind::RocksDb;
+    let has_data = *role == Role::Data || (role.is_front() && data_client.is_none());
+    let has_data = has_data && config.data != DataKind::Memory;
+    let metadata = has_metadata.then_some((&config.metadata_path, METADATA_LOCK));
+    let data = has_data.then_some((&config.data_path, DATA_LOCK));
     let Some((folder, _)) = metadata.or(data) else { return Ok(None) };
     let needed = match config.lease.mode {
         LeaseMode::Off => false,

@@ -3,15 +3,21 @@
 use std::{
     io::{IsTerminal, Write, stderr},
     process::ExitCode,
+    sync::Arc,
+    time::Duration,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Server, StartError, notify::Notify, ownership};
+use super::{ModuleServer, Server, StartError, notify::Notify, ownership};
 use crate::{
     clock::{Clock, SystemClock},
-    config::{self, Config, LogFormat},
-    telemetry::logs::{self, LogSettings, Logs, Now, level_from_name},
+    config::{self, Config, LogFormat, Role},
+    lease::Lease,
+    telemetry::{
+        AccessLog,
+        logs::{self, LogSettings, Logs, Now, level_from_name},
+    },
 };
 
 /// Most threads that wait for disks; each costs memory only while it works.
@@ -61,7 +67,7 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let server = Server::start_owner(config, lease.clone(), Some(logs.access_log())).await?;
+    let server = Running::start(config, lease.clone(), Some(logs.access_log())).await?;
     if std::io::stdout().is_terminal() {
         drop(writeln!(stderr(), "{banner}"));
     } else {
@@ -72,7 +78,7 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
             tracing::warn!("{warning}");
         }
     }
-    tracing::info!(s3 = ?server.s3_addresses(), admin = ?server.admin_addresses(), "serving");
+    server.tell();
     notify.ready();
     signals.wait(&server).await;
     tracing::info!("stopping: requests under way are finished");
@@ -93,6 +99,52 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What this process is.
+enum Running {
+    Front(Box<Server>),
+    Module(Box<ModuleServer>),
+}
+
+impl Running {
+    async fn start(
+        config: Config,
+        lease: Option<Arc<Lease>>,
+        access_log: Option<AccessLog>,
+    ) -> Result<Self, StartError> {
+        match config.modules.role {
+            Role::All | Role::Front => Ok(Self::Front(Box::new(Server::start_owner(config, lease, access_log).await?))),
+            Role::Data | Role::Metadata => {
+                Ok(Self::Module(Box::new(ModuleServer::start_owner(&config, lease.as_ref(), access_log)?)))
+            }
+        }
+    }
+
+    fn tell(&self) {
+        match self {
+            Self::Front(server) => {
+                tracing::info!(s3 = ?server.s3_addresses(), admin = ?server.admin_addresses(), "serving");
+            }
+            Self::Module(module) => {
+                tracing::info!(module = ?module.addresses(), admin = ?module.admin_addresses(), "serving");
+            }
+        }
+    }
+
+    fn reload(&self) {
+        match self {
+            Self::Front(server) => server.reload(),
+            Self::Module(_) => tracing::info!("a module has nothing to read again"),
+        }
+    }
+
+    async fn stop(self, grace: Duration) -> usize {
+        match self {
+            Self::Front(server) => server.stop(grace).await,
+            Self::Module(module) => module.stop(grace).await,
+        }
+    }
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -111,7 +163,7 @@ impl Signals {
     }
 
     /// Reloads at each hangup; returns at the first signal that means "stop".
-    async fn wait(&mut self, server: &Server) {
+    async fn wait(&mut self, server: &Running) {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => server.reload(),
