@@ -31,18 +31,7 @@ COPY --chown=cloudserver:cloudserver conf /usr/src/app/conf
 
 # The server never runs as root. Only this script does, to hand over bind-mounted folders that Docker made for root;
 # it is skipped with `docker run --user`.
-COPY --chmod=755 <<'EOF' /usr/local/bin/entrypoint
-#!/bin/sh
-set -e
-[ "$(id -u)" = 0 ] || exec cloudserver "$@"
-case "${1:-}" in health | check-config | --help | -h | --version | -V) exec cloudserver "$@" ;; esac
-for folder in "${S3DATAPATH:-/usr/src/app/localData}" "${S3METADATAPATH:-/usr/src/app/localMetadata}"; do
-    mkdir -p "$folder"
-    [ "$(stat -c %u "$folder")" = 1000 ] || chown -R cloudserver:cloudserver "$folder" \
-        || echo "entrypoint: $folder cannot be handed to user 1000; make it writable for that user" >&2
-done
-exec setpriv --reuid=cloudserver --regid=cloudserver --init-groups --no-new-privs cloudserver "$@"
-EOF
+COPY --chmod=755 deploy/docker/entrypoint /usr/local/bin/entrypoint
 
 WORKDIR /usr/src/app
 # Published ports are published on purpose: in a container the shipped accounts do not mean loopback only.

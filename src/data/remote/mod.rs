@@ -443,6 +443,7 @@ impl DataBackend for RemoteBackend {
             durable: kind & EXTENDED == 0 || kind & DURABLE != 0,
             verified_reads: kind & VERIFIED != 0,
             listing: kind & EXTENDED != 0,
+            versioned_buckets: true,
         }
     }
 }
