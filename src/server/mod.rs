@@ -9,9 +9,12 @@ mod health;
 mod keys;
 mod locations;
 mod modules;
+mod notify;
 mod outbound;
+mod ownership;
 mod process;
 mod reload;
+mod standby;
 mod stores;
 #[cfg(test)]
 mod tests;
