@@ -135,15 +135,12 @@ async fn check(world: &World, native: &MemoryNative, bucket: &Arc<Bucket>, expec
     audit(world, &[bucket], &[]).await;
     let seen = native.seen(&format!("{}/{KEY}", bucket.name)).map(|(_, bytes)| bytes);
     let got = world.get(bucket, KEY, None).await;
-    match expected {
-        Some(bytes) => {
-            assert_eq!(got.unwrap(), bytes);
-            assert_eq!(seen.unwrap(), bytes);
-        }
-        None => {
-            assert!(matches!(got, Err(StorageError::NoSuchKey(_))), "{got:?}");
-            assert_eq!(seen, None);
-        }
+    if let Some(bytes) = expected {
+        assert_eq!(got.unwrap(), bytes);
+        assert_eq!(seen.unwrap(), bytes);
+    } else {
+        assert!(matches!(got, Err(StorageError::NoSuchKey(_))), "{got:?}");
+        assert_eq!(seen, None);
     }
 }
 
