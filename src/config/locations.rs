@@ -71,7 +71,7 @@ impl LocationKind {
 
     /// Whether this release can keep data there.
     pub const fn is_implemented(self) -> bool {
-        matches!(self, Self::Mem | Self::File)
+        matches!(self, Self::Mem | Self::File | Self::AwsS3 | Self::Gcp)
     }
 }
 

@@ -293,7 +293,7 @@ impl DataBackend for AwsS3Backend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false }
+        Capabilities { durable: true, verified_reads: false, listing: true }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {
