@@ -146,7 +146,8 @@ async fn check(client: &Client, acknowledged: &BTreeMap<String, usize>) -> usize
     loop {
         let request = Request::new("GET", "/bucket").query("marker", &marker);
         let page = client.send(request).await.unwrap().good("a listing");
-        let keys: Vec<String> = page.text().split("<Key>").skip(1).map(|rest| rest[..rest.find('<').unwrap()].into()).collect();
+        let keys: Vec<String> =
+            page.text().split("<Key>").skip(1).map(|rest| rest[..rest.find('<').unwrap()].into()).collect();
         let Some(last) = keys.last() else { break };
         marker.clone_from(last);
         listed.extend(keys);
