@@ -86,7 +86,10 @@ impl From<DataError> for Fault {
             DataError::Io(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 Self::new(StatusCode::CONFLICT, "EntityAlreadyExists", "this name is in use")
             }
-            DataError::Io(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message),
+            // A module puts no parts together, so the last cannot come.
+            DataError::Io(_) | DataError::Parts(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+            }
             DataError::Body(error) => error.into(),
         }
     }
