@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use super::{
     client::{Call, Client},
+    elsewhere::{Far, move_locations},
     sign::{Key, Scheme, escape_key},
     wire::{Connection, Reply, SOON},
 };
@@ -30,6 +31,8 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     /// The modules behind it, with `TEST_MODULES`, and the front's folder.
     _behind: Option<(Vec<ModuleServer>, TempDir)>,
+    /// Where the objects are, with `TEST_LOCATION`.
+    _far: Far,
 }
 
 /// Canonical ids of the shipped accounts.
@@ -101,9 +104,11 @@ impl World {
         change(&mut config);
         let wanted = std::env::var_os("TEST_MODULES").is_some();
         let behind = (wanted && config.data == DataKind::Memory).then(|| over_modules(&mut config));
+        let in_memory = config.data == DataKind::Memory;
         let server = Server::start(config, None).await.unwrap();
+        let far = if in_memory { Box::pin(move_locations(&server)).await } else { None };
         let address = server.s3_addresses()[0];
-        Self { server, address, _behind: behind }
+        Self { server, address, _behind: behind, _far: far }
     }
 
     pub(crate) fn client(&self, id: &str, secret: &str) -> Client {
