@@ -32,6 +32,7 @@ pub use error::ConfigError;
 pub use kms::{KmsKind, KmsSettings, Token, VaultSettings};
 pub use launch::{Launch, Options};
 pub use limits::{Limits, MinRate};
+pub use location_details::permissions;
 pub use locations::{DEFAULT_LOCATION, Details, Durability, Location, LocationKind, Locations};
 pub use reload::{Reloadable, Reloaded};
 pub use settings::{

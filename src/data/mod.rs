@@ -4,6 +4,7 @@
 //! visible to anybody until the metadata commit that names the blob.
 
 mod announced;
+mod browse;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
@@ -12,17 +13,20 @@ pub mod file;
 pub mod memory;
 mod name;
 mod native;
+pub mod posix;
 
 use std::{fmt, ops::Range};
 
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
+pub use browse::{Browse, Found};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
 pub use file::{FileBackend, FileDurability, FileOptions};
 pub use memory::MemoryBackend;
 pub use native::{NativeObject, NativeSource, NativeStore, PartToken, Staged};
+pub use posix::{PosixBackend, PosixOptions};
 
 use crate::types::{BodyError, ByteStream};
 
@@ -116,6 +120,9 @@ pub struct Capabilities {
     pub durable: bool,
     /// Checks its own blocks on every read.
     pub verified_reads: bool,
+    /// Keeps older versions of an object: buckets with versions can be stored here. Only stores that keep each object
+    /// under its own name, without versions, cannot.
+    pub versioned_buckets: bool,
 }
 
 /// A place for immutable blobs, named by the backend.
@@ -153,6 +160,11 @@ pub trait DataBackend: fmt::Debug + Send + Sync {
     /// The same store, where it keeps each object under a name of its own. The engine then writes by this trait only;
     /// [`DataBackend::put`] makes up a name.
     fn native(&self) -> Option<&dyn NativeStore> {
+        None
+    }
+
+    /// The same store, where others bring, change and remove objects, too.
+    fn browse(&self) -> Option<&dyn Browse> {
         None
     }
 }

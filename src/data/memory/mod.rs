@@ -152,7 +152,7 @@ impl DataBackend for MemoryBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: false, verified_reads: false }
+        Capabilities { durable: false, verified_reads: false, versioned_buckets: true }
     }
 }
 
