@@ -1,15 +1,19 @@
 //! cloudserver: an S3 object store in one binary.
 //!
 //! Layers, lowest first; each imports only from those before it (`tests/architecture.rs` checks):
-//! vocabulary; configuration and the process's own services; the two seams; pure decisions; the engine;
-//! the S3 protocol; the listeners; the assembled server.
+//! vocabulary; configuration and the process's own services; a client for other S3 stores; the two seams; pure
+//! decisions; the engine; the S3 protocol; the listeners; the assembled server.
 
 pub mod types;
+pub mod xml;
 
 pub mod clock;
 pub mod config;
+pub mod outbound;
 pub mod tasks;
 pub mod telemetry;
+
+pub mod s3client;
 
 pub mod data;
 pub mod metadata;

@@ -26,8 +26,9 @@ const ROWS: &[&[&str]] = &[
     &["storage"],
     &["auth", "location", "kms"],
     &["metadata", "data"],
-    &["config", "telemetry", "tasks", "clock"],
-    &["types"],
+    &["s3client"],
+    &["config", "telemetry", "tasks", "clock", "outbound"],
+    &["types", "xml"],
 ];
 
 /// Lines of a file outside tests and data tables.

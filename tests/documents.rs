@@ -15,7 +15,7 @@ struct Marks(&'static str, &'static str);
 const OPERATIONS_PART: Marks =
     Marks("<!-- operations: made from the table in src/s3/table.rs -->\n", "<!-- end of operations -->\n");
 const S3_TESTS_PART: Marks =
-    Marks("<!-- s3-tests: made from tests/compat/s3tests/ledger.tsv -->\n", "<!-- end of s3-tests -->\n");
+    Marks("<!-- s3-tests: made from tests/compat/s3tests/*.tsv -->\n", "<!-- end of s3-tests -->\n");
 const MINT_PART: Marks = Marks("<!-- mint: made from tests/compat/mint/ledger.tsv -->\n", "<!-- end of mint -->\n");
 
 fn target(pattern: &Pattern) -> String {
@@ -46,7 +46,11 @@ fn operations() -> String {
 
 /// How many of ceph/s3-tests pass, and for which reasons how many do not.
 fn s3_tests() -> String {
-    let ledger = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/compat/s3tests/ledger.tsv");
+    format!("Portable tests: {}\nFurther tests: {}", s3_tests_of("ledger.tsv"), s3_tests_of("further.tsv"))
+}
+
+fn s3_tests_of(ledger: &str) -> String {
+    let ledger = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/compat/s3tests").join(ledger);
     let ledger = fs::read_to_string(ledger).unwrap();
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for line in ledger.lines().filter(|line| !line.starts_with('#')) {

@@ -21,6 +21,7 @@ use super::{
     later,
     limits::Limits,
     listen,
+    outbound::Outbound,
     settings::{AccessLogDelivery, Compat, InventoryReports, LogFormat, LogLevel, RecordLog, TrustedProxies},
 };
 use crate::types::Dialect;
@@ -64,6 +65,8 @@ pub(super) struct ConfigFile {
     pub(super) replication_sites: Vec<String>,
     /// Names in `bucketNotificationDestinations`.
     pub(super) notification_targets: Vec<String>,
+    /// `outboundProxy`, `externalBackends` and their variables.
+    pub(super) outbound: Outbound,
     /// `cloudserver`: this server's own settings.
     pub(super) own: Own,
 }
@@ -134,6 +137,7 @@ impl ConfigFile {
             multi_object_delete_concurrency: delete_concurrency(&mut fields),
             location_metrics: later::has_location_metrics(&fields),
             global_encryption: later::global_encryption(&mut fields)?,
+            outbound: Outbound::read(&mut fields, environment)?,
             own: Own::read(fields.section("cloudserver")?, environment, warnings)?,
             replication_sites: later::names(&fields, "replicationEndpoints", "site"),
             notification_targets: later::names(&fields, "bucketNotificationDestinations", "resource"),

@@ -35,7 +35,6 @@ static LATER: &[Later] = &[
     later("localCache", "statistics in Redis", redis),
     later("redis", "statistics in Redis", redis),
     later("mongodb", "MongoDB metadata", object),
-    later("externalBackends", "external locations", external_backends),
     later("bucketNotificationDestinations", "event notifications", destinations),
     later("utapi", "usage metering", utapi),
     later("scuba", "quota by utilisation service", host_and_port),
@@ -97,7 +96,6 @@ pub(super) fn check(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(
         }
     }
     key_managers(fields, warnings)?;
-    outbound_proxy(fields, warnings)?;
     tuning(fields, warnings)
 }
 
@@ -239,34 +237,6 @@ pub(super) fn replication_endpoint(value: &Value) -> Result<(), Rule> {
     }
 }
 
-fn external_backends(value: &Value) -> Result<(), Rule> {
-    object(value)?;
-    for (kind, backend) in value.as_object().into_iter().flatten() {
-        if !["aws_s3", "azure", "gcp"].contains(&kind.as_str()) {
-            return Err(rule("externalBackends has an unknown type", "keep aws_s3, azure and gcp only"));
-        }
-        backend.get("httpAgent").map_or(Ok(()), http_agent)?;
-    }
-    Ok(())
-}
-
-fn http_agent(agent: &Value) -> Result<(), Rule> {
-    let at_least = |key, least| agent.get(key).is_none_or(|value| value.as_u64().is_some_and(|count| count >= least));
-    if agent.get("keepAlive").is_some_and(|value| !value.is_boolean()) {
-        return Err(rule("httpAgent.keepAlive must be a boolean", "write true or false"));
-    }
-    if !at_least("keepAliveMsecs", 1) {
-        return Err(rule("httpAgent.keepAliveMsecs must be a number > 0", "write 1000, or remove it"));
-    }
-    if !at_least("maxFreeSockets", 0) {
-        return Err(rule("httpAgent.maxFreeSockets must be a number >= 0", "write 256, or remove it"));
-    }
-    if !agent.get("maxSockets").is_some_and(Value::is_null) && !at_least("maxSockets", 0) {
-        return Err(rule("httpAgent.maxSockets must be a number >= 0 or null", "write null, or remove it"));
-    }
-    Ok(())
-}
-
 fn destinations(value: &Value) -> Result<(), Rule> {
     let complete = |target: &Value| ["resource", "type", "host"].iter().all(|key| is_text(target.get(key)));
     if value.as_array().is_some_and(|list| list.iter().all(complete)) {
@@ -319,39 +289,15 @@ fn scanned_entries(value: &Value) -> Result<(), Rule> {
     Err(rule("maxScannedLifecycleListingEntries must be greater than 2", "remove it for 10000"))
 }
 
-fn outbound_proxy(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
-    let Some(value) = fields.raw("outboundProxy") else { return Ok(()) };
-    let refuse = |problem: &str, remedy: &str| ConfigError::Proxy {
-        file: fields.file().to_owned(),
-        problem: problem.to_owned(),
-        remedy: remedy.to_owned(),
-    };
-    let url = value.get("url").and_then(Value::as_str).unwrap_or_default();
-    let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else {
-        return Err(refuse("url must begin with http:// or https://", "write \"url\": \"http://host:port\""));
-    };
-    if rest.rsplit_once('@').is_some_and(|(login, _)| !login.contains(':')) {
-        return Err(refuse("auth must be user:password", "write http://user:password@host:port"));
-    }
-    if is_text(value.get("key")) != is_text(value.get("cert")) {
-        return Err(refuse("key and cert must come together", "add the missing one, or remove the other"));
-    }
-    warnings
-        .push(format!("{}: outboundProxy is accepted without effect: external locations come later", fields.file()));
-    Ok(())
-}
-
 /// Variables of later parts; a name that ends in `*` stands for all that begin so.
 static VARIABLES: &[(&str, &str)] = &[
     ("ALLOW_INVALID_META_HEADERS", "header mapping"),
-    ("AWS_S3_HTTPAGENT_*", "external locations"),
     ("BUCKET_DENY_FILTER", "usage metering"),
     ("CRR_METRICS_*", "replication"),
     ("DATA_HOST", "separate data process"),
     ("DEFAULT_BUCKET_KEY_FORMAT", "MongoDB metadata"),
     ("ENABLE_LOCAL_CACHE", "statistics in Redis"),
     ("EXPIRE_ONE_DAY_EARLIER", "lifecycle"),
-    ("GCP_HTTPAGENT_*", "external locations"),
     ("METADATA_HOST", "separate metadata process"),
     ("METADATA_MAX_CACHED_BUCKETS", "remote metadata"),
     ("MONGODB_*", "MongoDB metadata"),

@@ -113,6 +113,7 @@ impl Config {
             journal_max_entries: file.own.journal_max_entries,
             replication_sites: file.replication_sites,
             notification_targets: file.notification_targets,
+            outbound: file.outbound,
             access_logs: file.own.access_logs,
             inventory: file.own.inventory,
             limits: file.own.limits,

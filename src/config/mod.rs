@@ -21,6 +21,7 @@ mod listen;
 mod load;
 mod location_details;
 mod locations;
+mod outbound;
 mod reload;
 mod settings;
 mod sources;
@@ -34,6 +35,7 @@ pub use launch::{Launch, Options};
 pub use limits::{Limits, MinRate};
 pub use location_details::permissions;
 pub use locations::{DEFAULT_LOCATION, Details, Durability, Location, LocationKind, Locations};
+pub use outbound::{HttpAgent, Outbound};
 pub use reload::{Reloadable, Reloaded};
 pub use settings::{
     AccessLogDelivery, Compat, Config, DataKind, InventoryReports, ListenOrigin, LogFormat, LogLevel, LogSettings,

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromS
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use super::{authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations};
+use super::{
+    authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations, outbound::Outbound,
+};
 use crate::types::{Dialect, version_id::VersionIdEncoding};
 
 /// Where data goes.
@@ -297,6 +299,8 @@ pub struct Config {
     pub replication_sites: Vec<String>,
     /// `bucketNotificationDestinations`: the targets that notification configurations may name. Default none.
     pub notification_targets: Vec<String>,
+    /// How this server reaches others: proxies, and connections to external locations.
+    pub outbound: Outbound,
     /// `cloudserver.accessLogs`.
     pub access_logs: AccessLogDelivery,
     /// `cloudserver.inventory`.

@@ -33,7 +33,7 @@ pub mod table;
 pub mod tags;
 pub mod token;
 pub mod website;
-pub mod xml;
+pub use crate::xml;
 
 use std::net::SocketAddr;
 

@@ -22,6 +22,24 @@ use crate::{
     types::{BodyError, Timestamp},
 };
 
+/// What a request of many deletes did to one key: an extension of its response, for it has a line of its own in access
+/// logs.
+#[derive(Clone, Debug)]
+pub(super) struct BatchDelete {
+    /// The key.
+    pub(super) key: String,
+    /// The version that was named, else the marker that was made; empty for none.
+    pub(super) version: String,
+    /// What a request for this key alone would have been answered.
+    pub(super) status: u16,
+    /// The error code; empty for none.
+    pub(super) error: &'static str,
+}
+
+/// All of them, in the order of the document.
+#[derive(Clone, Debug)]
+pub(super) struct BatchDeletes(pub(super) Arc<[BatchDelete]>);
+
 /// A request to a bucket that keeps a log.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -84,11 +102,13 @@ impl Draft {
     /// Lets the answer write the line when it ends.
     pub(super) fn attach(
         self,
-        response: Response<ResponseBody>,
+        mut response: Response<ResponseBody>,
         facts: &AccessFacts,
         id: &RequestId,
     ) -> Response<ResponseBody> {
+        let deletes = response.extensions_mut().remove::<BatchDeletes>();
         let ending = Ending {
+            deletes: deletes.map(|BatchDeletes(deletes)| deletes).unwrap_or_default(),
             turnaround: self.began.elapsed(),
             status: response.status().as_u16(),
             version: response.headers().get("x-amz-version-id").cloned(),
@@ -127,6 +147,7 @@ struct Ending {
     object_size: Option<u64>,
     turnaround: Duration,
     sent: u64,
+    deletes: Arc<[BatchDelete]>,
 }
 
 impl Drop for Ending {
@@ -137,32 +158,36 @@ impl Drop for Ending {
             value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let (referer, agent, host) = (text(&draft.referer), text(&draft.agent), text(&draft.host));
-        draft.logs.push(
-            Arc::clone(&draft.bucket),
-            &AccessLine {
-                owner: draft.bucket.owner.as_str(),
-                bucket: draft.bucket.name.as_str(),
-                time: draft.time,
-                peer: draft.connection.peer.ip(),
-                requester: &draft.requester,
-                request_id: self.id.as_str(),
-                operation: &operation(self.facts.operation, &draft.method, draft.scope),
-                key: &url_encode(self.facts.key.as_deref().unwrap_or_default()),
-                request: &draft.request,
-                status: self.status,
-                error: self.facts.error.unwrap_or_default(),
-                sent: self.sent,
-                object_size: self.object_size,
-                total: draft.began.elapsed(),
-                turnaround: self.turnaround,
-                referer: referer.as_deref(),
-                agent: agent.as_deref(),
-                version: shown.unwrap_or(&draft.version),
-                signature: draft.proof.0,
-                authentication: draft.proof.1,
-                host: host.as_deref(),
-            },
-        );
+        let line = AccessLine {
+            owner: draft.bucket.owner.as_str(),
+            bucket: draft.bucket.name.as_str(),
+            time: draft.time,
+            peer: draft.connection.peer.ip(),
+            requester: &draft.requester,
+            request_id: self.id.as_str(),
+            operation: &operation(self.facts.operation, &draft.method, draft.scope),
+            key: &url_encode(self.facts.key.as_deref().unwrap_or_default()),
+            request: &draft.request,
+            status: self.status,
+            error: self.facts.error.unwrap_or_default(),
+            sent: self.sent,
+            object_size: self.object_size,
+            total: draft.began.elapsed(),
+            turnaround: self.turnaround,
+            referer: referer.as_deref(),
+            agent: agent.as_deref(),
+            version: shown.unwrap_or(&draft.version),
+            signature: draft.proof.0,
+            authentication: draft.proof.1,
+            host: host.as_deref(),
+        };
+        draft.logs.push(Arc::clone(&draft.bucket), &line);
+        for BatchDelete { key, version, status, error } in &*self.deletes {
+            let key = url_encode(key);
+            let operation = "BATCH.DELETE.OBJECT";
+            let one = AccessLine { operation, key: &key, version, status: *status, error, sent: 0, ..line.clone() };
+            draft.logs.push(Arc::clone(&draft.bucket), &one);
+        }
     }
 }
 

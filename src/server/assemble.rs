@@ -9,6 +9,7 @@ use super::{
     accounts::Numbers,
     health::ServerHealth,
     keys::open_kms,
+    outbound,
     reload::{Reloader, snapshot},
     stores::{Backends, check_pair, open_metadata},
 };
@@ -67,6 +68,7 @@ impl Server {
     /// # Errors
     /// [`StartError`], whose first line says what to do.
     pub async fn start(config: Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
+        outbound::check(&config)?;
         let backends = Backends::open(&config)?;
         let metadata = open_metadata(&config)?;
         check_pair(&config, metadata.as_ref(), &backends).await?;

@@ -55,6 +55,17 @@ pub enum StartError {
     /// The external key manager cannot be set up.
     #[error("key manager (cloudserver.kms.vault): {0}")]
     Vault(String),
+    /// A proxy's address cannot be used.
+    #[error("proxy (HTTP_PROXY, HTTPS_PROXY, outboundProxy): {0}")]
+    Proxy(String),
+    /// A location cannot be set up.
+    #[error("location \"{name}\": {problem}")]
+    Location {
+        /// Its name.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// This build has no RocksDB.
     #[error("this build has no RocksDB: set S3METADATA=mem, or build with the feature rocksdb")]
     NoRocksDb,

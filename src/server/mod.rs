@@ -6,6 +6,7 @@ mod error;
 mod external;
 mod health;
 mod keys;
+mod outbound;
 mod process;
 mod reload;
 mod stores;

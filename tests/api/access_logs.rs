@@ -152,6 +152,26 @@ async fn every_request_makes_a_line_of_twenty_six_fields() {
 }
 
 #[tokio::test]
+async fn each_key_of_a_request_of_many_deletes_has_a_line_of_its_own() {
+    let (_world, bart) = world().await;
+    bart.put("/source/one", "1").expect(200).await;
+    bart.put("/source?logging", document("target", "")).digested().expect(200).await;
+    let entries = "<Object><Key>one</Key></Object><Object><Key>two</Key><VersionId>none</VersionId></Object>";
+    bart.post("/source?delete", format!("<Delete>{entries}</Delete>")).digested().expect(200).await;
+    let (_, lines) = lines(&bart, 3).await;
+    let found = |operation: &str| -> Vec<Vec<String>> {
+        let all = lines.iter().map(|line| fields(line));
+        all.filter(|fields| fields[6] == operation).map(|fields| fields[7..11].to_vec()).collect()
+    };
+    assert_eq!(found("REST.POST.MULTI_OBJECT_DELETE").len(), 1);
+    let request = "POST /source?delete HTTP/1.1";
+    assert_eq!(
+        found("BATCH.DELETE.OBJECT"),
+        [["one", request, "204", "-"], ["two", request, "400", "InvalidArgument"]]
+    );
+}
+
+#[tokio::test]
 async fn deliveries_make_no_lines_and_ended_logs_neither() {
     let (world, bart) = world().await;
     // A bucket may log into itself: only requests make lines, deliveries do not.

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::{Install, addresses, json};
 use crate::{
-    config::{AccessLogDelivery, Compat, Config, InventoryReports, Limits, MinRate, TrustedProxies},
+    config::{
+        AccessLogDelivery, Compat, Config, HttpAgent, InventoryReports, Limits, LocationKind, MinRate, TrustedProxies,
+    },
     types::Dialect,
 };
 
@@ -141,6 +145,41 @@ fn broken_outbound_proxies_stop_the_start() {
 }
 
 #[test]
+fn proxies_and_connections_to_others_come_from_the_file_and_the_variables_win() {
+    let settings = json!({
+        "outboundProxy": {"url": "http://user:password@proxy:3128", "caBundle": "/ca.pem"},
+        "externalBackends": {"aws_s3": {"httpAgent": {"keepAlive": false, "keepAliveMsecs": 500, "maxSockets": 7}}},
+    });
+    let text = |proxy: &Option<SecretString>| proxy.as_ref().map(|url| url.expose_secret().to_owned());
+    let config = Install::new().config(&settings).load();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let outbound = &config.outbound;
+    assert_eq!(text(&outbound.http_proxy).as_deref(), Some("http://user:password@proxy:3128"));
+    assert_eq!(text(&outbound.https_proxy), text(&outbound.http_proxy));
+    assert_eq!(outbound.ca_bundle.as_deref(), Some(std::path::Path::new("/ca.pem")));
+    let agent = outbound.agent(LocationKind::AwsS3);
+    assert!(!agent.keep_alive);
+    assert_eq!(agent.max_sockets, Some(7));
+    assert_eq!(agent.keep_alive_probe, std::time::Duration::from_millis(500));
+    assert_eq!(outbound.agent(LocationKind::Gcp), HttpAgent::default());
+    assert!(!format!("{config:?}").contains("password@"), "a password is not shown");
+    let variables = [
+        ("https_proxy", "http://other:1"),
+        ("NO_PROXY", "a,.b"),
+        ("HTTPS_PROXY_CERTIFICATE", "/c.pem"),
+        ("AWS_S3_HTTPAGENT_KEEPALIVE", "true"),
+        ("GCP_HTTPAGENT_KEEPALIVE_MAX_FREE_SOCKETS", "3"),
+    ];
+    let outbound = Install::new().config(&settings).env(&variables).load().outbound;
+    assert_eq!(text(&outbound.http_proxy).as_deref(), Some("http://user:password@proxy:3128"));
+    assert_eq!(text(&outbound.https_proxy).as_deref(), Some("http://other:1"));
+    assert_eq!(outbound.no_proxy, "a,.b");
+    assert!(outbound.agent(LocationKind::AwsS3).keep_alive);
+    assert_eq!(outbound.agent(LocationKind::AwsS3).max_sockets, Some(7));
+    assert_eq!(outbound.agent(LocationKind::Gcp).max_free_sockets, 3);
+}
+
+#[test]
 fn settings_of_later_parts_warn_once_each() {
     let settings = json!({
         "replicationEndpoints": [{"site": "zenko", "servers": ["127.0.0.1:8000"], "default": true}, {"site": "s", "type": "aws_s3"}],
@@ -158,8 +197,6 @@ fn settings_of_later_parts_warn_once_each() {
         "localCache": {"name": "n", "sentinels": "a:1,b:2"},
         "redis": {"host": "localhost", "port": 6379},
         "mongodb": {"replicaSetHosts": "localhost:27017"},
-        "outboundProxy": {"url": "http://user:password@proxy:3128"},
-        "externalBackends": {"aws_s3": {"httpAgent": {"keepAlive": false, "keepAliveMsecs": 1000, "maxFreeSockets": 256, "maxSockets": null}}},
         "bucketNotificationDestinations": [{"resource": "target1", "type": "dummy", "host": "localhost:6000"}],
         "kms": {"userName": "u", "password": "p"},
         "kmip": {"transport": {"tls": {"host": "h", "key": "k", "cert": "c"}}},

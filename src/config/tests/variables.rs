@@ -135,7 +135,6 @@ fn variables_of_later_parts_warn_once_each() {
         ("S3QUOTA", "scuba"),
         ("S3VAULT", "multiple"),
         ("TIME_PROGRESSION_FACTOR", "1"),
-        ("AWS_S3_HTTPAGENT_KEEPALIVE", "true"),
     ];
     let warnings = Install::new().env(&pairs).load().warnings;
     assert_eq!(warnings.len(), pairs.len(), "{warnings:#?}");

@@ -20,7 +20,7 @@ use tokio::{
 use tower::Service;
 
 #[cfg(feature = "tls")]
-use super::trust::Trust;
+use crate::outbound::Trust;
 
 /// Opens connections to the server it was made for.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl Connector {
             return Err("this build has no TLS: build with the feature tls".to_owned());
         }
         #[cfg(feature = "tls")]
-        let trust = if secure { Some(Trust::load(&host, ca_file)?) } else { None };
+        let trust = if secure { Some(Trust::load(ca_file).map_err(|why| format!("{why} (caFile)"))?) } else { None };
         Ok(Self {
             host,
             port,
@@ -65,7 +65,7 @@ impl Connector {
         socket.set_nodelay(true)?;
         #[cfg(feature = "tls")]
         if let Some(trust) = self.trust {
-            return Ok(TokioIo::new(Stream(Box::new(trust.connect(socket).await?))));
+            return Ok(TokioIo::new(Stream(Box::new(trust.connect(&self.host, socket).await?))));
         }
         Ok(TokioIo::new(Stream(Box::new(socket))))
     }

@@ -13,8 +13,6 @@
 mod connect;
 #[cfg(test)]
 mod tests;
-#[cfg(feature = "tls")]
-mod trust;
 
 use std::{fmt, path::PathBuf, time::Duration};
 

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use http::Method;
+use http::{Method, Response};
 
 use crate::{
     s3::{
+        ResponseBody,
         codes::S3Code,
         context::Context,
         error::{S3Error, S3Result},
         head::{self, Head},
         lock_headers::bypass,
-        operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
         ops::delete_object::{action, expected_tag, looks, parse_time, read_action, version_text},
         reply::Document,
         request_body::{Digest, RequestBody},
+        server_log::{BatchDelete, BatchDeletes},
         xml::{read, read::Element, write::XmlWriter},
     },
     storage::{Bucket, DeleteCondition, Deleted},
@@ -45,7 +47,7 @@ impl Operation for DeleteObjects {
     const NAME: &'static str = "DeleteObjects";
     const ACTION: &'static str = "multiObjectDelete";
     const PATTERN: Pattern = Pattern::new(Method::POST, Scope::Bucket, &["delete"]);
-    type Reply = Document;
+    type Reply = DeleteResult;
 
     fn parse(head: &Head) -> S3Result<Self> {
         // Tags are compared entry by entry. A header that nobody obeys would only meet a policy's `s3:if-match`.
@@ -62,7 +64,7 @@ impl Operation for DeleteObjects {
         Vec::new()
     }
 
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Document> {
+    async fn run(self, cx: Context, body: RequestBody) -> S3Result<DeleteResult> {
         let bucket = cx.bucket(&self.name).await?;
         cx.check_expected_owner(&bucket, "x-amz-expected-bucket-owner")?;
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Required).await?;
@@ -80,7 +82,33 @@ impl Operation for DeleteObjects {
                 Err(error) => show_error(&mut xml, entry, error),
             }
         }
-        Ok(Document::new(xml.finish()))
+        let log = results.iter().map(|(_, entry, result)| log_entry(&cx, entry, result)).collect();
+        Ok(DeleteResult { document: Document::new(xml.finish()), log: BatchDeletes(log) })
+    }
+}
+
+/// What became of the entries: for the client, and for the bucket's access log.
+#[derive(Debug)]
+pub struct DeleteResult {
+    document: Document,
+    log: BatchDeletes,
+}
+
+impl Reply for DeleteResult {
+    fn render(self) -> S3Result<Response<ResponseBody>> {
+        let mut response = self.document.render()?;
+        response.extensions_mut().insert(self.log);
+        Ok(response)
+    }
+}
+
+fn log_entry(cx: &Context, entry: &Entry, result: &S3Result<Deleted>) -> BatchDelete {
+    let made = || result.as_ref().ok().and_then(|deleted| version_text(cx, deleted));
+    BatchDelete {
+        key: entry.key.clone(),
+        version: entry.version.clone().or_else(made).unwrap_or_default(),
+        status: result.as_ref().map_or_else(|error| error.code.status().as_u16(), |_| 204),
+        error: result.as_ref().map_or_else(|error| error.code.name(), |_| ""),
     }
 }
 

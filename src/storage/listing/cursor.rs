@@ -11,6 +11,8 @@ use crate::{
 
 /// Fewest pairs of a scan. The second pair behind a jump tells whether the next group is a large one, too.
 const LEAST: usize = 2;
+/// Most pairs of a scan, however long the walk.
+const MOST: usize = 4096;
 
 /// One state for all scans of a walk.
 #[derive(Clone, Debug)]
@@ -77,7 +79,8 @@ impl Cursor {
 
     async fn fill(&mut self, wanted: usize) -> StorageResult<()> {
         if self.used + self.skipped > 0 {
-            self.batch = if self.skipped < self.used { self.batch * 2 } else { (self.batch / 4).max(LEAST) };
+            self.batch =
+                if self.skipped < self.used { (self.batch * 2).min(MOST) } else { (self.batch / 4).max(LEAST) };
             (self.used, self.skipped) = (0, 0);
         }
         let limit = self.batch.min(wanted.max(1));

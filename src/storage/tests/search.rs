@@ -104,6 +104,17 @@ async fn a_page_ends_when_its_time_is_over() {
     assert_eq!(page.next, Some(ListStart::AfterKey("0000".to_owned())), "one look, and on from there");
 }
 
+/// A walk of many batches: the size of a batch grows to a bound and not beyond.
+#[tokio::test]
+async fn a_page_looks_at_all_the_records_it_may_before_it_ends() {
+    let world = World::new();
+    let bucket = world.bucket("long", Versioning::Unversioned).await;
+    fill(&world, &bucket, (0..25_000).map(|number| format!("{number:07}"))).await;
+    let last = |_: &str, record: &ObjectRecord| record.size == 24_999;
+    let (found, pages, most) = walk(&world, &bucket, ("", 1000, SearchLimit::default().records), last).await;
+    assert_eq!((found.len(), pages, most), (1, 2, 20_000));
+}
+
 /// A million objects, of which a few are wanted: every page is bounded in work and time.
 #[tokio::test]
 #[ignore = "a soak: a million rows"]

@@ -1,4 +1,5 @@
-//! A million keys: a page of a listing costs what it costs among ten thousand, and a start does not notice.
+//! A million keys: a page of a listing costs what it costs among ten thousand, a search pages through them in bounded
+//! steps, and a start does not notice.
 
 use std::time::{Duration, Instant};
 
@@ -117,10 +118,40 @@ fn r16_r20_a_million_keys_cost_a_page_and_a_start_nothing() {
             worst = worst.max(ratio);
         }
         println!("after listing: {}", mebibytes(process.resident()));
+        search(&client, process).await;
         server.stop().await;
         starts(&world).await;
         assert!(worst <= RATIO, "a page costs {worst:.2} times as much");
     });
+}
+
+/// A search through the million keys that finds a thousand: page by page, each of bounded time and memory.
+async fn search(client: &Client, process: Process) {
+    let before = process.resident();
+    let (mut found, mut pages, mut slowest) = (0, 0_u32, Duration::ZERO);
+    let mut token: Option<String> = None;
+    loop {
+        let request = Request::new("GET", "/large").query("list-type", 2).query("search", r#"key LIKE "^fold/.*77$""#);
+        let request = if let Some(token) = &token { request.query("continuation-token", token) } else { request };
+        let begin = Instant::now();
+        let answer = client.send(request).await.unwrap().good("a page of a search");
+        slowest = slowest.max(begin.elapsed());
+        pages += 1;
+        found += xml::all(answer.text(), "Contents").len();
+        token = xml::all(answer.text(), "NextContinuationToken").first().map(ToString::to_string);
+        if token.is_none() {
+            break;
+        }
+    }
+    println!(
+        "search of a million keys: {found} in {pages} pages, the slowest {slowest:?}, {} before and {} after",
+        mebibytes(before),
+        mebibytes(process.resident())
+    );
+    assert_eq!(found as u64, LARGE.1 / 100);
+    assert!(pages > 10, "a page has a bound of work, so this many rows are many pages");
+    // RocksDB's block cache may fill meanwhile; its bound is part of this one.
+    assert!(process.resident() < 256 << 20, "a search holds a page, not a bucket");
 }
 
 /// Start-up on the million keys, after a clean stop and after a kill.

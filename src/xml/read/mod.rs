@@ -214,7 +214,7 @@ impl<'a> Element<'a> {
 
     /// All attributes, by their names without prefixes.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(in crate::s3) fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
