@@ -14,14 +14,14 @@ use crate::support::{
     server::{World, until},
 };
 
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
 /// What loads may cost (issue 2).
 const MOST: u64 = 256 * MIB;
 const MOST_IDLE: u64 = 40 * MIB;
 
 /// `length` bytes that cost the client next to nothing.
-fn bytes(length: u64) -> impl futures_util::Stream<Item = Bytes> + Send + 'static {
+pub(super) fn bytes(length: u64) -> impl futures_util::Stream<Item = Bytes> + Send + 'static {
     let piece = Bytes::from(vec![b'x'; 256 << 10]);
     let size = piece.len() as u64;
     stream::iter((0..length.div_ceil(size)).map(move |index| {
@@ -40,7 +40,7 @@ fn settle(process: Process, what: &str, begin: Instant, sent: u64) {
     assert!(peak < MOST, "{what}: the peak is {}", mebibytes(peak));
 }
 
-fn enough_space(world: &World, needed: u64) -> bool {
+pub(super) fn enough_space(world: &World, needed: u64) -> bool {
     let disk = rustix::fs::statvfs(world.path()).unwrap();
     let enough = disk.f_bavail * disk.f_frsize > needed + needed / 4;
     if !enough {

@@ -1,5 +1,6 @@
-//! Long and large: memory under big uploads, a million keys, ranges of encrypted objects. `make soak` runs these; each prints its figures.
+//! Long and large: memory under big uploads, a million keys, ranges of encrypted objects, a far side. `make soak` runs these; each prints its figures.
 
 mod encryption;
+mod far;
 mod listing;
 mod memory;

@@ -84,7 +84,8 @@ async fn a_full_queue_refuses_and_recovers() {
     let outcomes = join_all(commits).await;
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(()) | Err(MetadataError::Busy))));
     let accepted: Vec<_> = (0..2000_u16).filter(|n| outcomes[usize::from(*n)].is_ok()).collect();
-    assert!((5..2000).contains(&accepted.len()), "{} of 2000", accepted.len());
+    // Four fit at once; on a loaded machine the committer may not have begun before all others were refused.
+    assert!((4..2000).contains(&accepted.len()), "{} of 2000", accepted.len());
     let expected: Vec<_> = accepted.iter().map(|n| Bytes::copy_from_slice(&n.to_be_bytes())).collect();
     assert_eq!(keys(&store).await, expected, "what was refused is not there");
     store.commit(put("after", vec![0; 1 << 20])).await.expect("a batch above the bound passes an empty queue");
