@@ -4,6 +4,8 @@
 //! visible to anybody until the metadata commit that names the blob.
 
 mod announced;
+pub mod aws_s3;
+pub mod azure;
 mod browse;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -20,6 +22,8 @@ use std::{fmt, ops::Range};
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
+pub use aws_s3::{AwsS3Backend, AwsS3Options};
+pub use azure::{AzureBackend, AzureOptions, Login};
 pub use browse::{Browse, Found};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;

@@ -21,7 +21,7 @@ mod tests;
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
 
@@ -289,7 +289,8 @@ impl S3Client {
             let next = call.payload.again();
             let payload = std::mem::replace(&mut call.payload, next.unwrap_or_default());
             let stream = matches!(payload, Payload::Stream { .. });
-            let error = match self.attempt(&call, payload).await {
+            let request = sign::signed(&self.endpoint, &self.credentials, self.clock.now(), &call, payload)?;
+            let error = match self.attempt(request, call.patience).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
@@ -321,9 +322,8 @@ impl S3Client {
         Ok(Document { headers, text })
     }
 
-    async fn attempt(&self, call: &Call<'_>, payload: Payload) -> Result<Reply, S3ClientError> {
-        let request = sign::signed(&self.endpoint, &self.credentials, self.clock.now(), call, payload)?;
-        let answer = match call.patience {
+    async fn attempt(&self, request: Request<Payload>, patience: Option<Duration>) -> Result<Reply, S3ClientError> {
+        let answer = match patience {
             Some(patience) => self.http.send_within(request, patience).await?,
             None => self.http.send(request).await?,
         };
@@ -360,7 +360,7 @@ impl Document {
 
 impl Retry {
     /// A random part of the longest pause before the next attempt.
-    fn pause(&self, attempt: u32) -> Duration {
+    pub fn pause(&self, attempt: u32) -> Duration {
         let most = self.first_pause.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.longest_pause);
         let mut random = [0; 2];
         // Without random numbers everybody waits as long as may be.

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::StartError;
+use secrecy::SecretString;
+
+use super::{StartError, outbound};
 use crate::{
     clock::SystemClock,
     config::{Config, Durability, Location, LocationKind, permissions},
-    data::{DataBackend, FileDurability, PosixBackend, PosixOptions},
+    data::{AzureBackend, AzureOptions, DataBackend, FileDurability, Login, PosixBackend, PosixOptions},
+    outbound::HttpClient,
 };
 
 /// The backend of a location that is neither `mem` nor `file`; `None` for a kind that this release cannot serve.
 /// Nothing is asked of the far side yet: one that is away must not keep the server from starting.
-pub(super) fn open(_config: &Config, location: &Location) -> Result<Option<Arc<dyn DataBackend>>, StartError> {
+pub(super) fn open(config: &Config, location: &Location) -> Result<Option<Arc<dyn DataBackend>>, StartError> {
     match location.kind {
         LocationKind::Mem
         | LocationKind::File
@@ -20,11 +23,40 @@ pub(super) fn open(_config: &Config, location: &Location) -> Result<Option<Arc<d
         | LocationKind::Dmf
         | LocationKind::AzureArchive
         | LocationKind::AwsS3
-        | LocationKind::Azure
         | LocationKind::Gcp
         | LocationKind::Pfs => Ok(None),
+        LocationKind::Azure => Ok(Some(azure(config, location)?)),
         LocationKind::Posix => Ok(Some(posix(location))),
     }
+}
+
+fn azure(config: &Config, location: &Location) -> Result<Arc<dyn DataBackend>, StartError> {
+    let details = &location.details;
+    let text = |key| details.text(key).unwrap_or_default().to_owned();
+    let secret = |key| SecretString::from(text(key));
+    let login = match details.text("authMethod") {
+        Some("shared-access-signature") => Login::SharedAccess(secret("sasToken")),
+        Some("client-secret") => Login::ClientSecret {
+            tenant: text("tenantId"),
+            client: text("clientId"),
+            secret: secret("clientKey"),
+        },
+        _ => Login::SharedKey { account: text("azureStorageAccountName"), key: secret("azureStorageAccessKey") },
+    };
+    let endpoint = text("azureStorageEndpoint");
+    let endpoint = match details.flag("https") {
+        _ if endpoint.contains("://") => endpoint,
+        Some(false) => format!("http://{endpoint}"),
+        _ => format!("https://{endpoint}"),
+    };
+    let options = AzureOptions {
+        endpoint,
+        container: text("azureContainerName"),
+        login,
+        bucket_match: details.flag("bucketMatch").unwrap_or(false),
+    };
+    let http = HttpClient::new(outbound::client_options(config, location.kind)?);
+    Ok(Arc::new(AzureBackend::new(http, options, Arc::new(SystemClock))))
 }
 
 fn posix(location: &Location) -> Arc<dyn DataBackend> {

@@ -40,10 +40,12 @@ impl Source {
     /// The next `size` bytes as a stream. The last block's ends only when the body has.
     pub(super) fn block(&self, size: u64, last: bool) -> ByteStream {
         let rest = Arc::clone(&self.rest);
-        stream::unfold((rest, size), move |(rest, left)| async move {
+        stream::unfold(Some((rest, size)), move |state| async move {
+            let (rest, left) = state?;
             let item = next(&rest, left, (size, last)).await?;
-            let left = left - item.as_ref().map_or(0, |slice| slice.len() as u64);
-            Some((item, (rest, left)))
+            // After an error nothing comes.
+            let state = item.as_ref().ok().map(|slice| (rest, left - slice.len() as u64));
+            Some((item, state))
         })
         .boxed()
     }

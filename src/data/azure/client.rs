@@ -16,7 +16,10 @@ use crate::{
     clock::Clock,
     outbound::{HttpClient, OutboundError, Payload},
     s3client::Retry,
-    types::{ByteStream, body, digest::md5},
+    types::{
+        ByteStream, body,
+        digest::{Digest, md5},
+    },
 };
 
 /// What stands unescaped in a path.
@@ -173,7 +176,8 @@ impl Container {
             let next = call.payload.again();
             let again = next.is_some();
             let payload = std::mem::replace(&mut call.payload, next.unwrap_or_default());
-            let failure = match self.attempt(&call, payload).await {
+            let unsigned = self.unsigned(&call);
+            let failure = match self.attempt(unsigned, (payload, call.length)).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -189,20 +193,23 @@ impl Container {
         Err(Failure::Away("no attempt was made".to_owned()))
     }
 
-    async fn attempt(&self, call: &Call<'_>, payload: Payload) -> Result<Response<ByteStream>, Failure> {
+    fn unsigned(&self, call: &Call<'_>) -> Unsigned<'_> {
         let mut path = format!("/{}", self.name);
         if let Some(blob) = call.blob {
             path.push('/');
             path.extend(utf8_percent_encode(blob, &PATH));
         }
-        let unsigned = Unsigned {
+        Unsigned {
             method: call.method.clone(),
             endpoint: &self.endpoint,
             path,
             query: call.query.clone(),
             headers: call.headers.clone(),
-        };
-        let request = self.account.sign(&self.http, self.clock.now(), unsigned, (payload, call.length)).await?;
+        }
+    }
+
+    async fn attempt(&self, unsigned: Unsigned<'_>, body: (Payload, u64)) -> Result<Response<ByteStream>, Failure> {
+        let request = self.account.sign(&self.http, self.clock.now(), unsigned, body).await?;
         let answer = match self.http.send_within(request, Duration::from_mins(2)).await {
             Ok(answer) => answer,
             Err(OutboundError::Body(error)) => return Err(Failure::Body(error)),

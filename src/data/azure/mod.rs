@@ -18,6 +18,8 @@ mod account;
 mod blocks;
 mod client;
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt::Write, ops::Range, sync::Arc};
 
@@ -248,6 +250,12 @@ impl AzureBackend {
 
     async fn publish_staged(&self, staged: &Staged) -> Result<Written, DataError> {
         let handle = Handle::parse(&staged.handle)?;
+        if let Some(mark) = handle.mark()
+            && self.look(&mark).await?.is_none()
+        {
+            let lost = || DataError::NotFound(BlobId::new(staged.handle.clone()));
+            return self.found(&handle).await?.ok_or_else(lost);
+        }
         let call = Call::new(Method::PUT, Some(&handle.name))
             .headers(&handle.headers)
             .header(&format!("x-ms-meta-{WRITE}"), &handle.write);
@@ -263,9 +271,15 @@ impl AzureBackend {
         let failure = match failure {
             Ok(answer) => {
                 let etag = etag_of(answer.headers());
+                let mark = handle.mark();
                 let blob = Published { write: handle.write, size: staged.size, etag, name: handle.name };
                 if !staged.parts.is_empty() {
                     self.check_size(&blob).await?;
+                }
+                if let Some(mark) = mark
+                    && let Err(failure) = self.container.send(Call::new(Method::DELETE, Some(&mark))).await
+                {
+                    tracing::warn!(?failure, mark, "the mark of an upload that ended could not be removed");
                 }
                 return Ok(Written { blob: blob.id(), size: staged.size });
             }
@@ -478,11 +492,26 @@ impl NativeStore for AzureBackend {
 
     /// Azure forgets blocks that are in no list after a week.
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
-        future::ready(Handle::parse(handle).map(drop)).boxed()
+        async move {
+            let Some(mark) = Handle::parse(handle)?.mark() else { return Ok(()) };
+            match self.container.send(Call::new(Method::DELETE, Some(&mark))).await {
+                Err(failure) if !failure.is_missing() => Err(failure.into()),
+                _ => Ok(()),
+            }
+        }
+        .boxed()
     }
 
     fn create_upload<'a>(&'a self, object: &'a NativeObject) -> BoxFuture<'a, Result<String, DataError>> {
-        future::ready(Handle::new(self.name_of(object), object).map(|handle| handle.to_string())).boxed()
+        async move {
+            let handle = Handle { upload: true, ..Handle::new(self.name_of(object), object)? };
+            if let Some(mark) = handle.mark() {
+                let call = Call::new(Method::PUT, Some(&mark)).header("x-ms-blob-type", "BlockBlob");
+                self.container.send(call.held(Bytes::new())).await?;
+            }
+            Ok(handle.to_string())
+        }
+        .boxed()
     }
 
     fn put_part<'a>(

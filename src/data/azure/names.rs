@@ -12,6 +12,9 @@ pub(super) const WRITE: &str = "cloudserver_write";
 /// Where blobs are that no object's name stands for.
 pub(super) const MADE_UP: &str = ".cloudserver-blobs/";
 
+/// Where the marks of open uploads are.
+const UPLOADS: &str = ".cloudserver-uploads/";
+
 /// The longest handle, in bytes: what is longer loses metadata that only others would read there.
 const LONGEST_HANDLE: usize = 4000;
 
@@ -101,14 +104,22 @@ pub(super) struct Handle {
     /// Blocks, where there are any.
     #[serde(rename = "b", default)]
     pub(super) blocks: u32,
+    /// Whether it is an upload in parts, which has a mark of its own.
+    #[serde(rename = "u", default)]
+    pub(super) upload: bool,
 }
 
 impl Handle {
     pub(super) fn new(name: String, object: &NativeObject) -> Result<Self, DataError> {
-        let mut handle = Self { write: random()?, name, headers: headers(object), blocks: 0 };
+        let mut handle = Self { write: random()?, name, headers: headers(object), blocks: 0, upload: false };
         // Tags come last, before them users' metadata: ours keeps them all.
         while handle.to_string().len() > LONGEST_HANDLE && handle.headers.pop().is_some() {}
         Ok(handle)
+    }
+
+    /// The blob that is there as long as an upload is open: Azure knows no uploads.
+    pub(super) fn mark(&self) -> Option<String> {
+        self.upload.then(|| format!("{UPLOADS}{}", self.write))
     }
 
     /// Takes what [`fmt::Display`] made.
@@ -136,6 +147,8 @@ fn headers(object: &NativeObject) -> Vec<(String, String)> {
         }
     }
     headers.extend(object.metadata.iter().map(|(name, value)| (format!("x-ms-meta-{}", identifier(name)), text(value))));
+    // Azure has no empty values.
+    headers.retain(|(_, value)| !value.is_empty());
     headers.extend(tags(&object.tags).map(|tags| ("x-ms-meta-tags".to_owned(), tags)));
     headers
 }

@@ -145,3 +145,10 @@ async fn the_seam_holds_strict_relaxed_and_without_attributes() {
     conformance::suite(Arc::new(relaxed.backend)).await;
     conformance::suite(Arc::new(World::without_attributes().backend)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rules_of_native_stores_hold() {
+    conformance::native_suite(Arc::new(World::with(|_| {}).backend)).await;
+    conformance::native_suite(Arc::new(World::without_attributes().backend)).await;
+    conformance::native_suite(Arc::new(World::with(|options| options.bucket_match = true).backend)).await;
+}

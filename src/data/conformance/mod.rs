@@ -1,4 +1,4 @@
-//! The rules of [`DataBackend`] as a suite that any implementation runs in one line.
+//! The rules of [`DataBackend`] and of [`super::NativeStore`] as suites that any implementation runs in one line.
 //!
 //! It panics at the first broken rule, naming it. Whatever it stores it deletes again.
 #![allow(
@@ -8,6 +8,8 @@
     clippy::indexing_slicing,
     reason = "a test suite: a broken rule shall panic"
 )]
+
+mod native;
 
 use std::{
     ops::Range,
@@ -20,6 +22,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future, stream};
+
+pub use native::native_suite;
 
 use super::{BlobId, DataBackend, DataError, PutHint};
 use crate::types::{BodyError, ByteStream};
