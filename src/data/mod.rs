@@ -13,6 +13,8 @@ pub mod conformance;
 pub mod faulty;
 pub mod file;
 pub mod memory;
+#[cfg(any(test, feature = "conformance"))]
+pub mod memory_native;
 mod name;
 mod native;
 pub mod posix;
@@ -29,6 +31,8 @@ pub use browse::{Browse, Found};
 pub use faulty::FaultyBackend;
 pub use file::{FileBackend, FileDurability, FileOptions};
 pub use memory::MemoryBackend;
+#[cfg(any(test, feature = "conformance"))]
+pub use memory_native::MemoryNative;
 pub use native::{NativeObject, NativeSource, NativeStore, PartToken, Staged};
 pub use posix::{PosixBackend, PosixOptions};
 
@@ -101,9 +105,21 @@ pub enum DataError {
     /// Any other fault of the device.
     #[error("data fault: {0}")]
     Io(#[from] std::io::Error),
+    /// A store that keeps objects under their own names does not put these parts together; nothing was published.
+    #[error("the store refuses the parts of the upload: {0:?}")]
+    Parts(PartsFault),
     /// The incoming body ended in an error; nothing was kept.
     #[error(transparent)]
     Body(#[from] BodyError),
+}
+
+/// What such a store has against the parts of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartsFault {
+    /// One of them is not there, or is not as it was.
+    Missing,
+    /// One of them, not the last, is smaller than the store allows.
+    TooSmall,
 }
 
 /// Space of a backend, in bytes.

@@ -82,6 +82,7 @@ s3_codes! {
     InvalidWriteOffset = 400, "The write offset value that you specified does not match the current object size.";
     KeyTooLongError = 400, "Your key is too long";
     KmsNotFoundException as "KMS.NotFoundException" = 400, "The key that the request or the bucket names does not exist.";
+    LocationNotFound = 424, "The object data location does not exist.";
     MalformedACLError = 400, "The XML you provided was not well-formed or did not validate against our published schema";
     MalformedPOSTRequest = 400, "The body of your POST request is not well-formed multipart/form-data.";
     MalformedPolicy = 400, "Policies must be valid JSON and the first byte must be '{'";

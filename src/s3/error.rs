@@ -198,6 +198,7 @@ impl From<DataError> for S3Error {
                 S3Code::InternalError
             }
             DataError::Unavailable(_) | DataError::NoSpace => S3Code::ServiceUnavailable,
+            DataError::Parts(_) => S3Code::InvalidPart,
         };
         Self::from(code).because(e)
     }
@@ -337,6 +338,11 @@ impl From<StorageError> for S3Error {
                 Self::new(S3Code::NotImplemented, "Appending to encrypted objects is not implemented.")
             }
             StorageError::Kms(e) => e.into(),
+            StorageError::NotVersionable => Self::new(
+                S3Code::NotImplemented,
+                "We do not currently support putting a versioned object to a location-constraint of type Azure or GCP.",
+            ),
+            StorageError::LocationLost(_) => Self::from(S3Code::LocationNotFound).because(e),
             StorageError::Vanished
             | StorageError::UnknownLocation(_)
             | StorageError::Broken(_)

@@ -80,6 +80,7 @@ impl Server {
             min_part_size: if config.mpu_testing { TESTING_PART } else { SMALLEST_PART },
             journal_max_entries: config.journal_max_entries,
             encrypt_new_buckets: config.global_encryption,
+            ..Settings::default()
         };
         let storage = Storage::new(metadata, backends.table(&config, &config.locations)?, clock, ids, (kms, settings));
         let removed = storage.recover().await?;
@@ -175,6 +176,9 @@ impl Server {
         let [s3, admin] = &self.drains;
         let cut = s3.finish(limit).await;
         admin.finish(Duration::ZERO).await;
+        if !self.storage.finish_publications(TASKS_LIMIT).await {
+            tracing::warn!("writes to other stores did not end in time: the next start settles them");
+        }
         if !self.tasks.stop(TASKS_LIMIT).await {
             tracing::warn!("background work did not end in time");
         }

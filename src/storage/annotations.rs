@@ -27,7 +27,7 @@ use super::{
     versions::{self, Head, Older},
 };
 use crate::{
-    metadata::{Direction, Durability, MetadataError, Namespace, Table},
+    metadata::{Batch, Direction, Durability, MetadataError, Namespace, Table},
     types::{
         BucketId, ETag, ObjectKey, UploadId, VersionSelector, body,
         digest::{Digest, Md5},
@@ -133,9 +133,9 @@ impl CopiedAnnotations {
     }
 
     /// From the commit of this change on they are named.
-    pub(super) fn name_in(&self, change: &mut Change<'_>) {
+    pub(super) fn name_in(&self, batch: &mut Batch) {
         let Pending { location, blob, .. } = self.pending();
-        change.batch.delete(PENDING, keys::pending(&location, &blob));
+        batch.delete(PENDING, keys::pending(&location, &blob));
     }
 
     /// Whether a commit names them, or may.
@@ -158,6 +158,7 @@ fn pending(bucket: BucketId, id: UploadId) -> Pending {
         blob: hex::encode(id.as_bytes()),
         bucket: bucket.get(),
         annotations: Bytes::copy_from_slice(id.as_bytes()),
+        ..Pending::default()
     }
 }
 

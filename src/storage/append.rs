@@ -14,7 +14,7 @@ use super::{
     objects::{ATTEMPTS, Publication},
     records::{ChecksumRecord, JournalOp, Layout, LayoutRow, ObjectRecord, Record, Segment},
     versions::Head,
-    write::Stored,
+    write::{Goal, Stored},
 };
 use crate::{
     location::Location,
@@ -56,26 +56,19 @@ impl Storage {
     /// [`StorageError::Versioned`] in a bucket with versions; [`StorageError::AppendChecksum`] where the object's
     /// checksum cannot go on; [`StorageError::Archived`], restored or not; those of [`Storage::put_object`]. Nothing changes then.
     pub async fn append_object(&self, append: Append) -> StorageResult<ObjectRecord> {
+        self.check_append(&append.bucket, &append.attributes, append.body.length).await?;
+        if let Some(location) = self.native_append(&append.bucket, &append.key, &append.location).await? {
+            return Box::pin(self.append_natively(append, &location)).await;
+        }
         let Append { bucket, key, location, attributes, offset, condition, body } = append;
-        // Locks need versions, appends need none: who asks for both must not believe to have got both.
-        self.check_new_lock(&bucket, &attributes.lock).await?;
-        if let Some(length) = body.length.filter(|_| bucket.record.quota_bytes > 0) {
-            let used = u64::try_from(self.usage(&bucket).await?.stored_bytes()).unwrap_or_default();
-            if used.saturating_add(length) > bucket.record.quota_bytes {
-                return Err(StorageError::QuotaExceeded);
-            }
-        }
-        // Never a plain segment where ciphertext is due: said before the body is asked for, and again at the commit.
-        if self.encryption_for(&bucket, &attributes.encryption).await?.is_some() {
-            return Err(StorageError::AppendEncrypted);
-        }
-        let mut stored = self.receive(&location, body, None).await?;
+        let mut stored = self.receive(&location, body, None, Goal::Blob).await?;
         let mut fresh = attributes.into_record(&location);
         fresh.size = stored.digests.size;
         ETag::from_md5(stored.digests.md5).as_str().clone_into(&mut fresh.etag);
         fresh.checksum = Some(ChecksumRecord::new(&stored.digests.checksum, ChecksumType::FullObject, 0));
         fresh.segments = stored.segments();
         let _guard = self.inner.locks.lock(bucket.id, &key).await;
+        self.settle(bucket.id, &key).await?;
         for _ in 0..ATTEMPTS {
             let bucket = self.same_bucket(&bucket).await?;
             if bucket.is_versioned() {
@@ -83,6 +76,10 @@ impl Storage {
             }
             let head = self.head(&bucket, &key).await?;
             condition.check(head.object())?;
+            if head.object().is_some_and(|old| self.native_place(old).is_some()) {
+                // Written there since this began: whoever tries again appends there.
+                return Err(StorageError::Contention);
+            }
             let size = head.object().map_or(0, |old| old.size);
             if size != offset {
                 return Err(StorageError::WriteOffset { offset, size });
@@ -108,6 +105,23 @@ impl Storage {
         Err(StorageError::Contention)
     }
 
+    /// Refuses what is certain to be refused before the body is asked for.
+    async fn check_append(&self, bucket: &Bucket, attributes: &Attributes, length: Option<u64>) -> StorageResult<()> {
+        // Locks need versions, appends need none: who asks for both must not believe to have got both.
+        self.check_new_lock(bucket, &attributes.lock).await?;
+        if let Some(length) = length.filter(|_| bucket.record.quota_bytes > 0) {
+            let used = u64::try_from(self.usage(bucket).await?.stored_bytes()).unwrap_or_default();
+            if used.saturating_add(length) > bucket.record.quota_bytes {
+                return Err(StorageError::QuotaExceeded);
+            }
+        }
+        // Never a plain segment where ciphertext is due: said before the body is asked for, and again at the commit.
+        if self.encryption_for(bucket, &attributes.encryption).await?.is_some() {
+            return Err(StorageError::AppendEncrypted);
+        }
+        Ok(())
+    }
+
     async fn try_append(
         &self,
         bucket: &Bucket,
@@ -116,28 +130,8 @@ impl Storage {
         stored: &mut Stored,
     ) -> StorageResult<ObjectRecord> {
         let old = head.object().ok_or(StorageError::Broken("an append has something before it"))?;
-        if old.encryption.is_some() {
-            return Err(StorageError::AppendEncrypted);
-        }
-        if let Some(class) = self.archive_class(old) {
-            return Err(StorageError::Archived(class.to_owned()));
-        }
         let count = segment_count(old);
-        if count >= MAX_APPENDED {
-            return Err(StorageError::TooManyParts);
-        }
-        let now = self.inner.clock.now();
-        let mut record = old.clone();
-        record.set_version_id(self.inner.ids.version_id(Some(old.version_id())));
-        record.modified_ms = now.as_millis();
-        record.size += stored.digests.size;
-        record.checksum = joined(old, &stored.digests)?;
-        tag_after(old, &stored.digests, count + 1).as_str().clone_into(&mut record.etag);
-        if record.upload_id.is_empty() {
-            record.upload_id = Bytes::copy_from_slice(self.inner.ids.upload_id().as_bytes());
-        }
-        number_first(&mut record, old);
-
+        let mut record = self.appended(old, &stored.digests)?;
         let mut change = Change::new(bucket);
         head.require(&mut change, key);
         if let Some(segment) = stored.segments().pop() {
@@ -152,9 +146,39 @@ impl Storage {
         stored.name_in(&mut change);
         change.usage.bytes += signed(stored.digests.size);
         change.put_current(key, &record);
-        change.tell(JournalOp::ObjectPut, key.as_str(), Some(record.version_id()), now);
+        change.tell(JournalOp::ObjectPut, key.as_str(), Some(record.version_id()), record.modified());
         self.commit(change, Some(stored)).await?;
         Ok(record)
+    }
+
+    /// The record of an object with so much more behind it; its segments are still those it had.
+    pub(super) fn appended(&self, old: &ObjectRecord, new: &BodyDigests) -> StorageResult<ObjectRecord> {
+        self.check_appendable(old)?;
+        let mut record = old.clone();
+        record.set_version_id(self.inner.ids.version_id(Some(old.version_id())));
+        record.modified_ms = self.inner.clock.now().as_millis();
+        record.size += new.size;
+        record.checksum = joined(old, new)?;
+        tag_after(old, new, segment_count(old) + 1).as_str().clone_into(&mut record.etag);
+        if record.upload_id.is_empty() {
+            record.upload_id = Bytes::copy_from_slice(self.inner.ids.upload_id().as_bytes());
+        }
+        number_first(&mut record, old);
+        Ok(record)
+    }
+
+    /// Refuses an append to what cannot be appended to.
+    pub(super) fn check_appendable(&self, old: &ObjectRecord) -> StorageResult<()> {
+        if old.encryption.is_some() {
+            return Err(StorageError::AppendEncrypted);
+        }
+        if let Some(class) = self.archive_class(old) {
+            return Err(StorageError::Archived(class.to_owned()));
+        }
+        if segment_count(old) >= MAX_APPENDED {
+            return Err(StorageError::TooManyParts);
+        }
+        Ok(())
     }
 
     /// Puts a segment behind the others: into the record, or where there are many, into the last layout row. Who
@@ -195,7 +219,7 @@ impl Storage {
     }
 }
 
-fn segment_count(record: &ObjectRecord) -> u32 {
+pub(super) fn segment_count(record: &ObjectRecord) -> u32 {
     match &record.layout {
         Some(layout) => layout.count,
         None => u32::try_from(record.segments.len()).unwrap_or(u32::MAX),

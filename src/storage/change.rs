@@ -102,6 +102,11 @@ impl<'a> Change<'a> {
         self.demand = demand;
     }
 
+    /// Leaves out the limits: they were kept when what is to be published now was noted.
+    pub(super) fn within_limits(&mut self) {
+        self.guarded = false;
+    }
+
     /// The bucket's share of a table.
     pub(super) fn ns(&self, table: Table) -> Namespace {
         Namespace::of(table, self.bucket.id)
@@ -139,7 +144,8 @@ impl<'a> Change<'a> {
     pub(super) fn free(&mut self, removable: &Removable<'_>) {
         let record = removable.record();
         if record.delete_marker {
-            return;
+            // The marker of a store that has such, too.
+            return record.segments.iter().for_each(|segment| self.free_segment(segment));
         }
         self.usage.versions -= 1;
         self.usage.bytes -= signed(record.stored_bytes());
@@ -148,10 +154,26 @@ impl<'a> Change<'a> {
         }
         if record.layout.is_some() {
             self.free_upload(&record.upload_id);
+            if !record.segments.is_empty() {
+                self.free_parts(record);
+            }
         } else if record.segments.len() > 1 {
             self.free_parts(record);
         } else {
             record.segments.iter().for_each(|segment| self.free_segment(segment));
+        }
+    }
+
+    /// Frees the bytes of a version that goes on as `now`, with bytes elsewhere; annotations and lock go with it.
+    pub(super) fn free_bytes(&mut self, was: &ObjectRecord, now: &ObjectRecord) {
+        self.usage.bytes += signed(now.stored_bytes()) - signed(was.stored_bytes());
+        if was.layout.is_some() && was.upload_id != now.upload_id {
+            self.free_upload(&was.upload_id);
+        }
+        if was.segments.len() > 1 || (was.layout.is_some() && !was.segments.is_empty()) {
+            self.free_parts(was);
+        } else {
+            was.segments.iter().for_each(|segment| self.free_segment(segment));
         }
     }
 
@@ -168,21 +190,48 @@ impl<'a> Change<'a> {
     /// and knows them by the upload.
     fn free_parts(&mut self, record: &ObjectRecord) {
         let segments = record.segments.iter().filter(|segment| segment.is_stored()).map(bare).collect();
-        self.garbage(GarbageKind::Segments, segments, record.upload_id.clone());
+        self.leave(GarbageKind::Segments, segments, record.upload_id.clone());
     }
 
     /// Leaves what hangs on an upload id to the garbage worker.
     pub(super) fn free_upload(&mut self, upload_id: &Bytes) {
-        self.garbage(GarbageKind::Upload, Vec::new(), upload_id.clone());
+        self.leave(GarbageKind::Upload, Vec::new(), upload_id.clone());
     }
 
     /// Leaves what a deleted bucket held to the garbage worker.
     pub(super) fn free_bucket(&mut self) {
-        self.garbage(GarbageKind::Bucket, Vec::new(), Bytes::new());
+        self.leave(GarbageKind::Bucket, Vec::new(), Bytes::new());
     }
 
-    fn garbage(&mut self, kind: GarbageKind, segments: Vec<Segment>, upload_id: Bytes) {
-        let garbage = Garbage { kind: kind.into(), segments, bucket: self.bucket.id.get(), upload_id };
+    /// Leaves what a store has of an upload to the garbage worker.
+    pub(super) fn free_staged(&mut self, location: &str, handle: &str) {
+        let (location, handle) = (location.to_owned(), handle.to_owned());
+        self.note(Garbage { handle, location, ..Garbage::of(GarbageKind::Staged) });
+    }
+
+    /// Has the garbage worker tell a store of the tags that the version will have by then.
+    pub(super) fn mirror_tags(&mut self, key: &ObjectKey, record: &ObjectRecord) {
+        let version = Bytes::copy_from_slice(&record.version_id().to_key());
+        self.note(Garbage { key: key.as_str().to_owned(), version, ..Garbage::of(GarbageKind::Tags) });
+    }
+
+    /// Has the garbage worker put a delete marker into a store.
+    pub(super) fn mirror_marker(&mut self, location: &str, key: &ObjectKey, marker: &ObjectRecord) {
+        self.note(Garbage {
+            location: location.to_owned(),
+            key: key.as_str().to_owned(),
+            version: Bytes::copy_from_slice(&marker.version_id().to_key()),
+            ..Garbage::of(GarbageKind::Marker)
+        });
+    }
+
+    fn leave(&mut self, kind: GarbageKind, segments: Vec<Segment>, upload_id: Bytes) {
+        self.note(Garbage { segments, upload_id, ..Garbage::of(kind) });
+    }
+
+    fn note(&mut self, garbage: Garbage) {
+        let bucket_name = if garbage.key.is_empty() { String::new() } else { self.bucket.name.as_str().to_owned() };
+        let garbage = Garbage { bucket: self.bucket.id.get(), bucket_name, ..garbage };
         self.batch.append(Namespace::global(Table::Garbage), garbage.to_bytes());
         self.leaves_garbage = true;
     }
@@ -226,7 +275,7 @@ impl<'a> Change<'a> {
         }
         let freed = std::mem::take(&mut self.freed);
         if !freed.is_empty() {
-            self.garbage(GarbageKind::Segments, freed, Bytes::new());
+            self.leave(GarbageKind::Segments, freed, Bytes::new());
         }
         (self.batch, self.leaves_garbage)
     }

@@ -75,6 +75,7 @@ impl Storage {
         condition: &DeleteCondition,
     ) -> StorageResult<Deleted> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
+        self.settle(bucket.id, key).await?;
         for _ in 0..ATTEMPTS {
             let bucket = self.same_bucket(bucket).await?;
             let head = self.head(&bucket, key).await?;
@@ -120,6 +121,9 @@ impl Storage {
         };
         marker.set_version_id(self.inner.ids.version_id(previous));
         versions::publish(&mut change, key, (head, null.as_ref()), &mut marker, leave)?;
+        if let Some(location) = head.object().and_then(|hidden| self.native_place(hidden)) {
+            change.mirror_marker(location, key, &marker);
+        }
         change.tell(JournalOp::MarkerCreated, key.as_str(), Some(marker.version_id()), now);
         self.commit(change, None).await?;
         Ok(Deleted { delete_marker: true, version: Some(shown(&marker)) })

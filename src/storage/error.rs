@@ -204,6 +204,12 @@ pub enum StorageError {
     /// The bucket has no room for it.
     #[error("the bucket's quota is exceeded")]
     QuotaExceeded,
+    /// The location keeps no versions, and the bucket does.
+    #[error("the location keeps no versions")]
+    NotVersionable,
+    /// The store at a location does not have what its record names; holds the location.
+    #[error("what is to be at location {0} is not there")]
+    LocationLost(String),
     /// A location named by a record is not configured.
     #[error("location {0} is not configured")]
     UnknownLocation(String),

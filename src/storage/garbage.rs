@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::{
     Storage, StorageError, StorageResult, change, keys,
-    records::{AnnotationRecord, Garbage, GarbageKind, LayoutRow, PartRecord, Pending, Record, Segment},
+    records::{AnnotationRecord, Garbage, GarbageKind, LayoutRow, PartRecord, Pending, Record, Segment, UploadRecord},
 };
 use crate::{
     data::BlobId,
@@ -29,6 +29,8 @@ const CONCURRENCY: usize = 8;
 const IDLE: Duration = Duration::from_secs(30);
 /// After a pass that failed, or met readers.
 const RETRY: Duration = Duration::from_millis(500);
+/// At most, after several passes that failed.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// The journal is cut when it is longer than it should be by one part in so many.
 const JOURNAL_SLACK: u64 = 10;
 
@@ -59,6 +61,12 @@ pub struct GarbageReport {
     pub failed: usize,
 }
 
+/// The pause after one more pass that failed: longer each time.
+fn after(failures: &mut u32) -> Duration {
+    *failures = failures.saturating_add(1);
+    RETRY.saturating_mul(1 << (*failures - 1).min(8)).min(LONGEST_RETRY)
+}
+
 impl Signals {
     /// There is something to do.
     pub(super) fn wake(&self) {
@@ -73,34 +81,46 @@ impl Signals {
 }
 
 impl Storage {
-    /// Removes what writes under way at a crash left behind. Called once, before the first request; the work does
-    /// not grow with the number of objects.
+    /// Removes what writes under way at a crash left behind, and settles what was being published. Called once, before
+    /// the first request; the work does not grow with the number of objects. A store that does not answer is asked
+    /// again later.
     pub async fn recover(&self) -> StorageResult<usize> {
-        let mut removed = 0;
+        let (mut removed, mut publications, mut start) = (0, Vec::new(), Bytes::new());
         loop {
-            let page =
-                self.inner.metadata.scan(PENDING, Bytes::new()..keys::end_of_all(), Direction::Forward, PAGE).await?;
-            let stale = page.iter().map(|(_, value)| Pending::from_bytes(value)).collect::<Result<Vec<_>, _>>()?;
+            let range = start..keys::end_of_all();
+            let page = self.inner.metadata.scan(PENDING, range, Direction::Forward, PAGE).await?;
+            let mut stale = Vec::new();
+            for (key, value) in &page {
+                if keys::published_key(key).is_some() {
+                    publications.push(key.clone());
+                } else {
+                    stale.push(Pending::from_bytes(value)?);
+                }
+            }
             removed += stale.len();
             self.remove_pending(stale).await?;
-            if page.len() < PAGE {
-                return Ok(removed);
-            }
+            let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else { break };
+            start = keys::after(last);
         }
+        Ok(removed + self.settle_at_start(publications).await)
     }
 
     /// Works until the server stops.
     pub async fn run_garbage(&self, mut stop: StopSignal) {
+        let mut failures = 0;
         while !stop.is_stopping() {
             if let Err(e) = self.keep_lock_time().await {
                 tracing::warn!(error = %e, "the time that locks count from is not kept");
             }
             let pause = match self.collect_garbage().await {
-                Ok(report) if report.in_use + report.failed == 0 => IDLE,
-                Ok(_) => RETRY,
+                Ok(report) if report.failed == 0 => {
+                    failures = 0;
+                    if report.in_use == 0 { IDLE } else { RETRY }
+                }
+                Ok(_) => after(&mut failures),
                 Err(e) => {
                     tracing::warn!(error = %e, "garbage stays for now");
-                    RETRY
+                    after(&mut failures)
                 }
             };
             tokio::select! {
@@ -114,8 +134,11 @@ impl Storage {
     /// Works off all garbage there is now.
     pub async fn collect_garbage(&self) -> StorageResult<GarbageReport> {
         let abandoned = std::mem::take(&mut *self.inner.garbage.abandoned.lock());
+        let (staged, abandoned): (Vec<_>, Vec<_>) = abandoned.into_iter().partition(|it| !it.handle.is_empty());
+        self.note_staged(staged).await?;
         self.remove_pending(abandoned).await?;
-        let mut report = GarbageReport::default();
+        let (done, failed) = self.settle_all().await;
+        let mut report = GarbageReport { done, failed, ..GarbageReport::default() };
         let mut start = Bytes::new();
         loop {
             let range = start.clone()..keys::end_of_all();
@@ -130,13 +153,17 @@ impl Storage {
                     continue;
                 }
                 // One location that is away must not keep the garbage of the others.
-                if let Err(error) = self.remove(&garbage, &mut batch).await {
-                    tracing::warn!(%error, kind = ?garbage.kind(), "garbage stays for now");
-                    report.failed += 1;
-                    continue;
+                match self.remove(&garbage, &mut batch).await {
+                    Ok(true) => {
+                        batch.delete(GARBAGE, key.clone());
+                        report.done += 1;
+                    }
+                    Ok(false) => report.in_use += 1,
+                    Err(error) => {
+                        tracing::warn!(%error, kind = ?garbage.kind(), "garbage stays for now");
+                        report.failed += 1;
+                    }
                 }
-                batch.delete(GARBAGE, key.clone());
-                report.done += 1;
             }
             self.inner.metadata.commit(batch).await?;
         }
@@ -150,6 +177,7 @@ impl Storage {
         match garbage.kind() {
             GarbageKind::Segments | GarbageKind::Upload => self.inner.readers.has(&garbage.upload_id),
             GarbageKind::Bucket => self.inner.readers.are_in(BucketId::new(garbage.bucket)),
+            GarbageKind::Tags | GarbageKind::Marker | GarbageKind::Staged => false,
         }
     }
 
@@ -207,22 +235,67 @@ impl Storage {
         Ok(self.inner.metadata.commit(batch).await?)
     }
 
-    async fn remove(&self, garbage: &Garbage, batch: &mut Batch) -> StorageResult<()> {
+    /// Notes what was staged and is given up: it is removed by the store's own name for it, which is kept nowhere else.
+    async fn note_staged(&self, staged: Vec<Pending>) -> StorageResult<()> {
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
+        for Pending { location, handle, .. } in staged {
+            let garbage = Garbage { handle, location, ..Garbage::of(GarbageKind::Staged) };
+            batch.append(GARBAGE, garbage.to_bytes());
+        }
+        Ok(self.inner.metadata.commit(batch).await?)
+    }
+
+    /// Does what a note asks for. `false` where it must wait for somebody.
+    async fn remove(&self, garbage: &Garbage, batch: &mut Batch) -> StorageResult<bool> {
         let bucket = BucketId::new(garbage.bucket);
         match garbage.kind() {
-            GarbageKind::Segments => self.remove_segments(bucket, garbage.segments.clone(), batch).await,
+            GarbageKind::Segments => self.remove_segments(bucket, garbage.segments.clone(), batch).await?,
             GarbageKind::Upload => {
                 let id = change::upload_id(&garbage.upload_id)
                     .ok_or(StorageError::Broken("garbage of an upload names it"))?;
-                self.remove_parts(bucket, keys::all_of_upload(id)).await
+                self.remove_parts(bucket, keys::all_of_upload(id)).await?;
             }
             GarbageKind::Bucket => {
                 let all = Bytes::new()..keys::end_of_all();
+                self.discard_uploads(bucket).await?;
                 self.remove_parts(bucket, all.clone()).await?;
                 for table in [Table::Uploads, Table::Bodies, Table::Settings] {
                     batch.delete_range(Namespace::of(table, bucket), all.clone());
                 }
-                Ok(())
+            }
+            GarbageKind::Staged => self.discard(&garbage.location, &garbage.handle).await?,
+            GarbageKind::Tags => self.mirror_tags(garbage).await?,
+            GarbageKind::Marker => return self.mirror_marker(garbage).await,
+        }
+        Ok(true)
+    }
+
+    /// Gives up what a store has staged.
+    async fn discard(&self, location: &str, handle: &str) -> StorageResult<()> {
+        let location = self.location(location)?;
+        match location.backend.native() {
+            Some(store) => Ok(store.discard(handle).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives up the open uploads of a deleted bucket where they are taken by a store itself.
+    async fn discard_uploads(&self, bucket: BucketId) -> StorageResult<()> {
+        let ns = Namespace::of(Table::Uploads, bucket);
+        let mut range = keys::open_uploads()..keys::end_of_all();
+        loop {
+            let page = self.inner.metadata.scan(ns, range.clone(), Direction::Forward, PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            range.start = keys::after(last);
+            for (_, stored) in &page {
+                let upload = UploadRecord::from_bytes(stored)?;
+                if !upload.handle.is_empty() {
+                    let location = upload.object.as_ref().map_or("", |object| &object.location);
+                    self.discard(location, &upload.handle).await?;
+                }
             }
         }
     }

@@ -12,7 +12,7 @@
 //! | Usage | `usage` |
 //! | Bodies | body id: a stamp (8 bytes) and 4 random bytes |
 //! | Garbage, Journal | sequence number (8 bytes) |
-//! | Pending | location ‖ `00` ‖ blob |
+//! | Pending | location ‖ `00` ‖ blob; `01` ‖ bucket (8 bytes) ‖ object key: what is being published |
 //!
 //! Escaping: `00` becomes `00 FF`, so that the terminator `00 00` sorts before every continuation of a key. Keys are
 //! never empty: what begins with the terminator belongs to none of them.
@@ -218,6 +218,22 @@ fn tagged(id: UploadId, tag: u8, rest: &[u8]) -> Bytes {
 /// The key of a bucket in the table of owners.
 pub fn owned_bucket(owner: &AccountId, bucket: &str) -> Bytes {
     Bytes::from(format!("{owner}{OWNER_SPLITTER}{bucket}"))
+}
+
+/// The key of what is being published under an object key: one thing at a time.
+pub fn publication(bucket: BucketId, key: &ObjectKey) -> Bytes {
+    let mut out = BytesMut::with_capacity(9 + key.as_bytes().len());
+    out.put_u8(1);
+    out.put_u64(bucket.get());
+    out.put_slice(key.as_bytes());
+    out.freeze()
+}
+
+/// Bucket and object key in a key made by [`publication`]; `None` for other keys.
+pub fn published_key(row: &[u8]) -> Option<(BucketId, ObjectKey)> {
+    let (bucket, key) = row.strip_prefix(&[1])?.split_first_chunk::<8>()?;
+    let key = ObjectKey::new(std::str::from_utf8(key).ok()?).ok()?;
+    Some((BucketId::new(u64::from_be_bytes(*bucket)), key))
 }
 
 /// The key of a blob being written.

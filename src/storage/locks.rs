@@ -28,6 +28,12 @@ impl KeyLocks {
         self.stripe(self.hasher.hash_one((bucket, key))).await
     }
 
+    /// The lock, if nobody holds it now.
+    pub(super) fn try_lock(&self, bucket: BucketId, key: &ObjectKey) -> Option<MutexGuard<'_, ()>> {
+        let stripe = usize::try_from(self.hasher.hash_one((bucket, key)) % STRIPES).ok()?;
+        self.stripes.get(stripe)?.try_lock().ok()
+    }
+
     /// As [`KeyLocks::lock`], for two keys. Everybody takes stripes in the same order.
     pub(super) async fn lock_both(
         &self,

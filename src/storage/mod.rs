@@ -8,7 +8,7 @@
 //! - Counters, journal and garbage are part of the batch that makes them true.
 //! - No version is freed without [`lock`]'s leave, given for the very record that the batch requires unchanged.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
@@ -17,6 +17,7 @@ use crate::{
     kms::Kms,
     location::{Location, LocationTable},
     metadata::MetadataStore,
+    tasks::Tasks,
 };
 
 mod access_lines;
@@ -37,6 +38,7 @@ pub mod listing;
 pub mod lock;
 mod locks;
 mod multipart;
+mod native;
 mod objects;
 mod quota;
 mod read;
@@ -78,6 +80,9 @@ pub struct Settings {
     pub journal_max_entries: u64,
     /// Whether new buckets encrypt their objects (SSE-S3) until somebody sets otherwise.
     pub encrypt_new_buckets: bool,
+    /// A store that keeps objects under names of its own has so long to publish one; five times as long to put parts
+    /// together. Who asks for the key after that is told that nobody knows yet.
+    pub publish_limit: Duration,
 }
 
 impl Default for Settings {
@@ -87,6 +92,7 @@ impl Default for Settings {
             min_part_size: 5 << 20,
             journal_max_entries: 1_000_000,
             encrypt_new_buckets: false,
+            publish_limit: Duration::from_mins(2),
         }
     }
 }
@@ -108,6 +114,9 @@ struct Inner {
     locks: locks::KeyLocks,
     readers: read::Readers,
     garbage: garbage::Signals,
+    notes: native::Notes,
+    /// Publications under way: they go on when their clients go away.
+    publications: Tasks,
     lock_clock: lock::LockClock,
 }
 
@@ -141,6 +150,8 @@ impl Storage {
                 locks: locks::KeyLocks::default(),
                 readers: read::Readers::default(),
                 garbage: garbage::Signals::default(),
+                notes: native::Notes::default(),
+                publications: Tasks::default(),
                 lock_clock: lock::LockClock::default(),
             }),
         }

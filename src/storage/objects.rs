@@ -10,9 +10,10 @@ use super::{
     keys,
     lock::{Bypass, Leave, Lock},
     multipart::Completion,
+    native::{Published, Publishing, check_versionable, native_object},
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
     versions::{self, Head},
-    write::Stored,
+    write::{Goal, Stored},
 };
 use crate::{
     location::Location,
@@ -158,7 +159,10 @@ impl Storage {
             Some(source) => self.copy_annotations(source, &bucket, encryption.as_ref()).await?,
             None => None,
         };
-        let mut stored = self.receive(&location, body, encryption.as_ref().map(|made| &made.key)).await?;
+        check_versionable(&bucket, &location)?;
+        let native = native_object(&bucket, &key, &attributes);
+        let unlocked = encryption.as_ref().map(|made| &made.key);
+        let mut stored = self.receive(&location, body, unlocked, Goal::Object(&native)).await?;
         let mut record = attributes.into_record(&location);
         if let Some(copied) = &copied {
             copied.describe(&mut record);
@@ -171,6 +175,11 @@ impl Storage {
         record.encryption = encryption.map(|made| made.record);
         record.checksum = Some(ChecksumRecord::new(&stored.digests.checksum, ChecksumType::FullObject, 0));
         record.segments = stored.segments();
+        if let Some(staged) = stored.take_staged() {
+            let annotations = stored.annotations.take();
+            let job = Publishing::new((bucket, key), Published { record, condition, op }, staged);
+            return self.publish_staged(Publishing { annotations, ..job }).await;
+        }
         let publication = Publication { condition: &condition, op, stored: Some(&mut stored), completion: None };
         self.publish(&bucket, &key, record, publication).await
     }
@@ -203,27 +212,39 @@ impl Storage {
     ) -> StorageResult<()> {
         // The bucket may have changed its versioning while the body came in.
         let bucket = self.same_bucket(bucket).await?;
-        let head = self.head(&bucket, key).await?;
-        publication.condition.check(head.object())?;
-        let null = self.replaced_null(&bucket, key, &head).await?;
-        let now = self.inner.clock.now();
-        let previous = head.record.as_ref().map(ObjectRecord::version_id);
-        record.set_version_id(self.inner.ids.version_id(previous));
-        record.modified_ms = now.as_millis();
-        self.lock_new(&bucket, record).await?;
-
-        let mut change = Change::new(&bucket);
-        let leave = Leave { now, bypass: Bypass::No };
-        versions::publish(&mut change, key, (&head, null.as_ref()), record, leave)?;
+        let (mut change, _) = self.plan_publication(&bucket, key, record, publication.condition).await?;
         if let Some(stored) = &publication.stored {
             stored.name_in(&mut change);
         }
         if let Some(completion) = publication.completion {
             change.demand(Demand::All);
-            completion.end_upload(&mut change, key, record);
+            completion.require(&mut change, key);
+            completion.end(&mut change, key, record);
         }
-        change.tell(publication.op, key.as_str(), Some(record.version_id()), now);
+        change.tell(publication.op, key.as_str(), Some(record.version_id()), record.modified());
         self.commit(change, publication.stored.as_deref_mut()).await
+    }
+
+    /// Plans a write of the newest version of a key, and fills in what the record has of it. Tells what was the newest.
+    pub(super) async fn plan_publication<'b>(
+        &self,
+        bucket: &'b Bucket,
+        key: &ObjectKey,
+        record: &mut ObjectRecord,
+        condition: &WriteCondition,
+    ) -> StorageResult<(Change<'b>, Head)> {
+        let head = self.head(bucket, key).await?;
+        condition.check(head.object())?;
+        let null = self.replaced_null(bucket, key, &head).await?;
+        let now = self.inner.clock.now();
+        let previous = head.record.as_ref().map(ObjectRecord::version_id);
+        record.set_version_id(self.inner.ids.version_id(previous));
+        record.modified_ms = now.as_millis();
+        self.lock_new(bucket, record).await?;
+        let mut change = Change::new(bucket);
+        let leave = Leave { now, bypass: Bypass::No };
+        versions::publish(&mut change, key, (&head, null.as_ref()), record, leave)?;
+        Ok((change, head))
     }
 
     /// Commits a change. The stored bytes are settled before the outcome is known: if the caller goes away while
@@ -345,9 +366,13 @@ impl Storage {
             if record.delete_marker {
                 return Err(StorageError::IsDeleteMarker(Box::new(record)));
             }
+            let tags = record.tags.clone();
             edit(&mut record)?;
             let mut change = Change::new(bucket);
             head.require(&mut change, key);
+            if tags != record.tags && self.native_place(&record).is_some() {
+                change.mirror_tags(key, &record);
+            }
             if let Some(older) = &older {
                 let ns = change.ns(Table::Versions);
                 change.batch.unchanged(ns, keys::version(key, record.version_id()), Some(&older.stored));

@@ -84,6 +84,8 @@ struct Walk {
     position: u64,
     /// The object's key, where it is encrypted.
     key: Option<Unlocked>,
+    /// The segment that names the blob which others share.
+    first: Option<Segment>,
     _reading: Reading,
 }
 
@@ -120,10 +122,20 @@ impl Storage {
         if range.is_empty() {
             return Ok(body::once(Bytes::new()));
         }
-        match (record.segments.as_slice(), &record.layout) {
+        let opened = match (record.segments.as_slice(), &record.layout) {
             ([only], None) => self.open_segment(bucket.id, only, range, unlocked.as_ref()).await,
             ([], None) => Err(StorageError::Broken("an object of some bytes has segments")),
-            _ => self.open_many((bucket, key), record, range, unlocked).await,
+            _ => match record.shared_blob().filter(|_| unlocked.is_none()) {
+                // What lies side by side is asked for at once.
+                Some(whole) => self.open_stored(bucket.id, whole, range).await,
+                None => self.open_many((bucket, key), record, range, unlocked).await,
+            },
+        };
+        match opened {
+            Err(StorageError::Vanished) if self.native_place(record).is_some() => {
+                Err(self.why_missing(bucket, key, record).await)
+            }
+            other => other,
         }
     }
 
@@ -156,6 +168,7 @@ impl Storage {
         if segment.body.is_empty() {
             let location = self.location(&segment.location)?;
             let blob = BlobId::new(segment.blob.as_str());
+            let range = segment.offset + range.start..segment.offset + range.end;
             return location.backend.get(&blob, range).await.map_err(|e| match e {
                 DataError::NotFound(_) => StorageError::Vanished,
                 other => other.into(),
@@ -195,6 +208,7 @@ impl Storage {
             wanted: range,
             position: 0,
             key: unlocked,
+            first: record.segments.first().cloned(),
             _reading: reading,
         };
         if let Some(layout) = &record.layout {
@@ -208,7 +222,12 @@ impl Storage {
         walk.into_stream().await
     }
 
-    async fn layout_row(&self, bucket: BucketId, upload_id: &Bytes, row: u32) -> StorageResult<Vec<Segment>> {
+    pub(super) async fn layout_row(
+        &self,
+        bucket: BucketId,
+        upload_id: &Bytes,
+        row: u32,
+    ) -> StorageResult<Vec<Segment>> {
         let id = change::upload_id(upload_id).ok_or(StorageError::Broken("a layout has an upload id"))?;
         let stored = self.inner.metadata.get(Namespace::of(Table::Parts, bucket), &keys::layout_row(id, row)).await?;
         let stored = stored.ok_or(StorageError::Broken("a layout has all its rows"))?;
@@ -289,6 +308,7 @@ impl Walk {
             let first = self.wanted.start.max(start);
             let last = self.wanted.end.min(end);
             if first < last {
+                let segment = segment.named_by(self.first.as_ref());
                 self.segments.push_back((segment, first - start..last - start));
             }
         }

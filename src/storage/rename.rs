@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     metadata::{Condition, MetadataError, Namespace, Table},
-    types::{ObjectKey, UploadId},
+    types::{ObjectKey, Timestamp, UploadId},
 };
 
 /// What a rename asks of the source and of what is at the destination.
@@ -63,7 +63,14 @@ impl Storage {
     /// [`StorageError::Versioned`] in a bucket with versions; [`StorageError::TokenReused`].
     pub async fn rename_object(&self, rename: &Rename) -> StorageResult<()> {
         let Rename { bucket, source, destination, .. } = rename;
+        let staged = self.stage_rename(rename).await?;
         let _guards = self.inner.locks.lock_both(bucket.id, source, destination).await;
+        for key in [source, destination] {
+            self.settle(bucket.id, key).await?;
+        }
+        if let Some(staged) = staged {
+            return Box::pin(self.rename_staged(rename, staged)).await;
+        }
         for _ in 0..ATTEMPTS {
             match self.try_rename(rename).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
@@ -87,6 +94,10 @@ impl Storage {
         let from = self.head(&bucket, source).await?;
         let to = self.head(&bucket, destination).await?;
         let old = from.object().ok_or_else(|| from.no_such_key())?;
+        if self.named_blob(old).is_some() {
+            // Written there since this began.
+            return Err(StorageError::Contention);
+        }
         rename.condition.check(to.object())?;
         (rename.check)(old, to.object())?;
         let now = self.inner.clock.now();
@@ -104,9 +115,7 @@ impl Storage {
         change.delete_current(source);
         change.put_current(destination, &record);
         if let Some(token) = token {
-            remember(&mut change, token, destination, now.as_millis());
-            let at = keys::completed_at(now, bucket.id, token.id);
-            change.batch.put(Namespace::of(Table::Uploads, keys::NO_BUCKET), at, Bytes::new());
+            remember(&mut change, token, destination, now);
         }
         change.tell(JournalOp::VersionDeleted, source.as_str(), Some(old.version_id()), now);
         change.tell(JournalOp::ObjectCopied, destination.as_str(), Some(record.version_id()), now);
@@ -114,7 +123,7 @@ impl Storage {
     }
 
     /// Whether the token's rename was done, for a day.
-    async fn was_renamed(&self, bucket: &Bucket, token: &RenameToken) -> StorageResult<bool> {
+    pub(super) async fn was_renamed(&self, bucket: &Bucket, token: &RenameToken) -> StorageResult<bool> {
         let ns = Namespace::of(Table::Uploads, bucket.id);
         let Some(stored) = self.inner.metadata.get(ns, &keys::completed_upload(token.id)).await? else {
             return Ok(false);
@@ -125,14 +134,16 @@ impl Storage {
 }
 
 /// Remembers the token as a completed upload is remembered: it is forgotten with those.
-fn remember(change: &mut Change<'_>, token: &RenameToken, destination: &ObjectKey, now: u64) {
+pub(super) fn remember(change: &mut Change<'_>, token: &RenameToken, destination: &ObjectKey, now: Timestamp) {
     let tombstone = UploadRecord {
         key: destination.as_str().to_owned(),
         completed_list: token.digest.clone(),
         completed: Some(ObjectRecord::default()),
-        completed_ms: now,
+        completed_ms: now.as_millis(),
         ..UploadRecord::default()
     };
+    let at = keys::completed_at(now, change.bucket.id, token.id);
+    change.batch.put(Namespace::of(Table::Uploads, keys::NO_BUCKET), at, Bytes::new());
     let (uploads, row) = (change.ns(Table::Uploads), keys::completed_upload(token.id));
     change.batch.require(uploads, row.clone(), Condition::Absent).put(uploads, row, tombstone.to_bytes());
 }

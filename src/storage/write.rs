@@ -11,10 +11,11 @@ use super::{
     change::Change,
     encryption::{self, Unlocked},
     keys,
+    native::StagedBlob,
     records::{Pending, Record, Segment},
 };
 use crate::{
-    data::{BlobId, PutHint},
+    data::{BlobId, NativeObject, NativeStore, PartToken, PutHint},
     location::Location,
     metadata::{Batch, Durability, Namespace, Table},
     types::{BodyDigests, ByteStream, DigestSlot, IncomingBody},
@@ -39,6 +40,19 @@ enum Place {
     Nowhere,
     Inline { id: Bytes, bytes: Bytes },
     Blob(PendingBlob),
+    Staged(StagedBlob),
+    Part { location: String, token: PartToken },
+}
+
+/// What bytes are to become in a store that keeps objects under names of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Goal<'a> {
+    /// A blob, as in every other store.
+    Blob,
+    /// This object.
+    Object(&'a NativeObject),
+    /// A part of the store's own upload.
+    Part(&'a str, u16),
 }
 
 /// A blob that is garbage unless a commit names it. Its drop says so to the garbage worker.
@@ -80,16 +94,41 @@ impl Stored {
                 seal: self.seal.clone(),
                 ..Segment::default()
             }],
+            // The store names the blob when it is published.
+            Place::Staged(staged) => vec![Segment {
+                size: self.digests.size,
+                location: staged.location().to_owned(),
+                seal: self.seal.clone(),
+                ..Segment::default()
+            }],
+            Place::Part { location, token } => vec![Segment {
+                size: self.digests.size,
+                location: location.clone(),
+                token: token.token.clone(),
+                seal: self.seal.clone(),
+                ..Segment::default()
+            }],
+        }
+    }
+
+    /// What was staged in a store that keeps objects under names of its own, to be published there.
+    pub(super) fn take_staged(&mut self) -> Option<StagedBlob> {
+        match std::mem::replace(&mut self.place, Place::Nowhere) {
+            Place::Staged(staged) => Some(staged),
+            other => {
+                self.place = other;
+                None
+            }
         }
     }
 
     /// Makes the bytes part of a change: from its commit on they are named.
     pub(super) fn name_in(&self, change: &mut Change<'_>) {
         if let Some(copied) = &self.annotations {
-            copied.name_in(change);
+            copied.name_in(&mut change.batch);
         }
         match &self.place {
-            Place::Nowhere => {}
+            Place::Nowhere | Place::Staged(_) | Place::Part { .. } => {}
             Place::Inline { id, bytes } => {
                 let ns = change.ns(Table::Bodies);
                 change.batch.put(ns, id.clone(), bytes.clone());
@@ -128,7 +167,11 @@ impl Storage {
         location: &Location,
         body: IncomingBody,
         key: Option<&Unlocked>,
+        goal: Goal<'_>,
     ) -> StorageResult<Stored> {
+        if let (Some(native), Goal::Object(_) | Goal::Part(..)) = (location.backend.native(), goal) {
+            return self.receive_native((location, native), body, key, goal).await;
+        }
         let seal = key.map(|_| Bytes::copy_from_slice(&self.inner.ids.random::<16>())).unwrap_or_default();
         let IncomingBody { mut stream, length, digests } = body;
         let threshold = self.inner.settings.inline_threshold;
@@ -157,6 +200,35 @@ impl Storage {
         }
         let blob = self.store_blob(location, body, size).await?;
         Ok(Stored { digests: finished(&digests)?, place: Place::Blob(blob), seal, annotations: None })
+    }
+
+    /// As [`Storage::receive`], into a store that keeps objects under names of its own: they are all there, whatever
+    /// their size.
+    async fn receive_native(
+        &self,
+        (location, native): (&Location, &dyn NativeStore),
+        body: IncomingBody,
+        key: Option<&Unlocked>,
+        goal: Goal<'_>,
+    ) -> StorageResult<Stored> {
+        let seal = key.map(|_| Bytes::copy_from_slice(&self.inner.ids.random::<16>())).unwrap_or_default();
+        let IncomingBody { mut stream, length: mut size, digests } = body;
+        if let Some(key) = key {
+            stream = encryption::sealed(key, &seal, stream)?;
+            size = size.map(encryption::sealed_size);
+        }
+        let place = match goal {
+            Goal::Blob => return Err(StorageError::Broken("a blob needs no name of its own")),
+            Goal::Object(object) => {
+                let staged = native.stage(object, stream, size).await?;
+                Place::Staged(StagedBlob::new(self, &location.name, staged))
+            }
+            Goal::Part(upload, number) => {
+                let token = native.put_part(upload, u32::from(number), stream, size).await?;
+                Place::Part { location: (*location.name).to_owned(), token }
+            }
+        };
+        Ok(Stored { digests: finished(&digests)?, place, seal, annotations: None })
     }
 
     fn keep_inline(&self, mut held: Vec<Bytes>, seal: Option<(&Unlocked, &Bytes)>) -> StorageResult<Place> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use super::{
     CompleteRequest, Counter,
@@ -10,13 +11,14 @@ use super::{
     require_open,
 };
 use crate::{
-    metadata::{Direction, MetadataError, Namespace, Pairs, Table},
+    metadata::{Batch, Direction, MetadataError, Namespace, Pairs, Table},
     storage::{
         Storage, StorageError, StorageResult,
         buckets::Bucket,
         change::Change,
         keys,
         listing::numbered,
+        native::{Completing, Published, Publishing, StagedBlob, staged_upload},
         objects::{ATTEMPTS, Publication},
         records::{JournalOp, LayoutRow, ObjectRecord, Record, Segment, UploadRecord},
     },
@@ -37,13 +39,44 @@ pub(in crate::storage) struct Completion {
     dropped: Vec<Segment>,
     /// What remains for those who ask again, but for the answer.
     tombstone: UploadRecord,
+    /// The listed part of fewest bytes, the last one left out.
+    smallest: Option<(u16, u64)>,
 }
 
 impl Completion {
-    /// Plans the end of the upload; `object` is what becomes of it.
-    pub(in crate::storage) fn end_upload(&self, change: &mut Change<'_>, key: &ObjectKey, object: &ObjectRecord) {
+    /// Makes a change depend on the upload being as it was read.
+    pub(in crate::storage) fn require(&self, change: &mut Change<'_>, key: &ObjectKey) {
         require_open(change, key, self.id);
         self.counter.require(change, self.id);
+    }
+
+    /// The digest of the list of parts.
+    pub(in crate::storage) fn list(&self) -> Bytes {
+        self.tombstone.completed_list.clone()
+    }
+
+    /// The listed part of fewest bytes, the last one left out.
+    pub(in crate::storage) fn smallest(&self) -> Option<(u16, u64)> {
+        self.smallest
+    }
+
+    /// Takes the upload's bytes out of the counters.
+    pub(in crate::storage) fn uncount(&self, change: &mut Change<'_>) {
+        change.usage.upload_bytes -= self.counter.bytes;
+    }
+
+    /// Closes the upload before its store puts the parts together: from now on none comes or goes. The layout is there
+    /// already when the object is.
+    pub(in crate::storage) fn close(&self, batch: &mut Batch, bucket: BucketId, key: &ObjectKey) {
+        let (uploads, parts) = (Namespace::of(Table::Uploads, bucket), Namespace::of(Table::Parts, bucket));
+        batch.delete(uploads, keys::upload(key, self.id));
+        for (number, row) in (0..).zip(&self.layout) {
+            batch.put(parts, keys::layout_row(self.id, number), row.to_bytes());
+        }
+    }
+
+    /// Plans the end of the upload; `object` is what becomes of it.
+    pub(in crate::storage) fn end(&self, change: &mut Change<'_>, key: &ObjectKey, object: &ObjectRecord) {
         let (uploads, parts) = (change.ns(Table::Uploads), change.ns(Table::Parts));
         // One by one, as all rows are known: range deletions burden every later read of the table.
         for row in &self.part_rows {
@@ -54,7 +87,7 @@ impl Completion {
             change.batch.put(parts, keys::layout_row(self.id, number), row.to_bytes());
         }
         self.dropped.iter().for_each(|segment| change.free_segment(segment));
-        change.usage.upload_bytes -= self.counter.bytes;
+        self.uncount(change);
 
         let tombstone = UploadRecord {
             key: key.as_str().to_owned(),
@@ -67,6 +100,16 @@ impl Completion {
         change.batch.put(uploads, keys::completed_upload(self.id), tombstone.to_bytes());
         change.batch.put(Namespace::of(Table::Uploads, keys::NO_BUCKET), at, Bytes::new());
     }
+}
+
+/// A completion that was planned.
+struct Prepared {
+    completion: Completion,
+    object: ObjectRecord,
+    /// What the store that puts the parts together calls them.
+    tokens: Vec<(u32, String)>,
+    /// Stored bytes in all.
+    stored: u64,
 }
 
 /// What the answer to a completion shows of the object.
@@ -99,13 +142,20 @@ impl Storage {
         id: UploadId,
         request: &CompleteRequest,
     ) -> StorageResult<ObjectRecord> {
+        let open = self.open_upload(bucket.id, key, id).await?;
+        if open.is_none_or(|upload| !upload.handle.is_empty()) {
+            let (storage, bucket, key, request) = (self.clone(), Arc::clone(bucket), key.clone(), request.clone());
+            let work = async move { storage.complete_staged(&bucket, &key, id, request).await };
+            return self.detached(work.boxed()).await;
+        }
         let _guard = self.inner.locks.lock(bucket.id, key).await;
+        self.settle(bucket.id, key).await?;
         for _ in 0..ATTEMPTS {
             self.same_bucket(bucket).await?;
             let Some(upload) = self.open_upload(bucket.id, key, id).await? else {
                 return self.completed_before(bucket.id, key, id, request).await;
             };
-            let (completion, mut object) = self.prepare(bucket.id, (id, &upload), request).await?;
+            let Prepared { completion, mut object, .. } = self.prepare(bucket.id, (id, &upload), request).await?;
             let mut publication = Publication {
                 condition: &request.condition,
                 op: JournalOp::UploadCompleted,
@@ -118,6 +168,60 @@ impl Storage {
             }
         }
         Err(StorageError::Contention)
+    }
+
+    /// As [`Storage::complete_upload`], where the store puts the parts together, or where there is no open upload.
+    async fn complete_staged(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        id: UploadId,
+        request: CompleteRequest,
+    ) -> StorageResult<ObjectRecord> {
+        let _guard = self.inner.locks.lock(bucket.id, key).await;
+        self.settle(bucket.id, key).await?;
+        for _ in 0..ATTEMPTS {
+            self.same_bucket(bucket).await?;
+            let Some(upload) = self.open_upload(bucket.id, key, id).await? else {
+                return self.completed_before(bucket.id, key, id, &request).await;
+            };
+            let Prepared { completion, object, tokens, stored } =
+                self.prepare(bucket.id, (id, &upload), &request).await?;
+            let mut staged = StagedBlob::new(self, &object.location, staged_upload(&upload.handle, tokens, stored));
+            // Whatever happens, an open upload stays.
+            staged.settled = true;
+            let change =
+                Published { record: object, condition: request.condition.clone(), op: JournalOp::UploadCompleted };
+            let completion = Some(Completing { completion, upload, listed: request.parts.clone() });
+            let job = Publishing::new((Arc::clone(bucket), key.clone()), change, staged);
+            let mut job = Publishing { completion, ..job };
+            match self.try_publish_staged(&mut job).await {
+                Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
+                other => return other,
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// The end of an upload that [`Completion::close`] has closed.
+    pub(in crate::storage) async fn closed_upload(
+        &self,
+        bucket: BucketId,
+        id: UploadId,
+        upload: &UploadRecord,
+        completed_list: Bytes,
+    ) -> StorageResult<Completion> {
+        let counter = self.upload_counter(bucket, id).await?;
+        let pairs = self.all_parts(bucket, id).await?;
+        Ok(Completion {
+            id,
+            counter,
+            part_rows: pairs.into_iter().map(|(row, _)| row).collect(),
+            layout: Vec::new(),
+            dropped: Vec::new(),
+            tombstone: UploadRecord { object: None, completed_list, ..upload.clone() },
+            smallest: None,
+        })
     }
 
     async fn completed_before(
@@ -138,11 +242,11 @@ impl Storage {
         bucket: BucketId,
         (id, upload): (UploadId, &UploadRecord),
         request: &CompleteRequest,
-    ) -> StorageResult<(Completion, ObjectRecord)> {
+    ) -> StorageResult<Prepared> {
         let counter = self.upload_counter(bucket, id).await?;
         let pairs = self.all_parts(bucket, id).await?;
         let parts = pairs.iter().map(|(row, value)| numbered(row, value)).collect::<StorageResult<Parts>>()?;
-        let Plan { object, rows, dropped } =
+        let Plan { object, rows, dropped, tokens, stored, smallest } =
             plan::plan(request, (id, upload), parts, self.inner.settings.min_part_size)?;
         let completion = Completion {
             id,
@@ -151,8 +255,9 @@ impl Storage {
             layout: rows,
             dropped,
             tombstone: UploadRecord { object: None, completed_list: request.digest(), ..upload.clone() },
+            smallest,
         };
-        Ok((completion, object))
+        Ok(Prepared { completion, object, tokens, stored })
     }
 
     /// All parts of an upload. They need not be of one view: a change in between changes the counter.

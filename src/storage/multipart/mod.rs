@@ -15,6 +15,7 @@ use super::{
     buckets::Bucket,
     change::{Change, Demand},
     keys,
+    native::{StagedBlob, check_versionable, native_object},
     objects::ATTEMPTS,
     records::{ObjectRecord, Record, UploadRecord},
 };
@@ -29,6 +30,7 @@ mod parts;
 mod plan;
 
 pub(super) use complete::Completion;
+pub(super) use plan::lay_out_in_one;
 pub use plan::{AnnouncedChecksum, CompleteRequest, ListedPart, PartChecksums};
 
 /// An upload to be opened.
@@ -83,7 +85,15 @@ impl Storage {
         let NewUpload { bucket, key, location, attributes, checksum, initiator, initiator_display_name } = new;
         self.check_new_lock(&bucket, &attributes.lock).await?;
         let id = self.inner.ids.upload_id();
+        check_versionable(&bucket, &location)?;
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
+        let mut staged = match location.backend.native() {
+            None => None,
+            Some(store) => {
+                let handle = store.create_upload(&native_object(&bucket, &key, &attributes)).await?;
+                Some(StagedBlob::upload(self, &location.name, &handle))
+            }
+        };
         let object =
             ObjectRecord { encryption: encryption.map(|made| made.record), ..attributes.into_record(&location) };
         let mut record = UploadRecord {
@@ -91,6 +101,7 @@ impl Storage {
             initiator: initiator.as_str().to_owned(),
             initiator_display_name,
             object: Some(object),
+            handle: staged.as_ref().map(|staged| staged.staged.handle.clone()).unwrap_or_default(),
             ..UploadRecord::default()
         };
         record.set_checksum(checksum);
@@ -98,10 +109,23 @@ impl Storage {
         change.demand(Demand::More);
         let ns = change.ns(Table::Uploads);
         change.batch.put(ns, keys::upload(&key, id), record.to_bytes());
+        let settle = |staged: &mut Option<StagedBlob>, settled| {
+            if let Some(staged) = staged {
+                staged.settled = settled;
+            }
+        };
+        // The batch may happen though the caller goes away.
+        settle(&mut staged, true);
         match self.commit(change, None).await {
             Ok(()) => Ok((id, record)),
-            Err(StorageError::Metadata(MetadataError::Conflict(_))) => Err(StorageError::NoSuchBucket),
-            Err(e) => Err(e),
+            Err(StorageError::Metadata(MetadataError::Conflict(_))) => {
+                settle(&mut staged, false);
+                Err(StorageError::NoSuchBucket)
+            }
+            Err(e) => {
+                settle(&mut staged, !matches!(e, StorageError::QuotaExceeded | StorageError::NoSuchBucket));
+                Err(e)
+            }
         }
     }
 
@@ -165,9 +189,10 @@ impl Storage {
     pub async fn abort_upload(&self, bucket: &Arc<Bucket>, key: &ObjectKey, id: UploadId) -> StorageResult<()> {
         // Against a completion under way, which would take parts that the garbage worker removes for bad ones.
         let _guard = self.inner.locks.lock(bucket.id, key).await;
+        self.settle(bucket.id, key).await?;
         for _ in 0..ATTEMPTS {
             let bucket = self.same_bucket(bucket).await?;
-            self.upload(&bucket, key, id).await?;
+            let upload = self.upload(&bucket, key, id).await?;
             let counter = self.upload_counter(bucket.id, id).await?;
             let mut change = Change::new(&bucket);
             require_open(&mut change, key, id);
@@ -176,6 +201,9 @@ impl Storage {
             change.batch.delete(ns, keys::upload(key, id));
             change.usage.upload_bytes -= counter.bytes;
             change.free_upload(&Bytes::copy_from_slice(id.as_bytes()));
+            if !upload.handle.is_empty() {
+                change.free_staged(upload.object.as_ref().map_or("", |object| &object.location), &upload.handle);
+            }
             match self.commit(change, None).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
                 other => return other,

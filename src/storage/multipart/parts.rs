@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::require_open;
 use crate::{
+    data::DataError,
     kms::SecretKey,
     metadata::{MetadataError, Namespace, Table},
     storage::{
@@ -16,7 +17,7 @@ use crate::{
         keys,
         objects::ATTEMPTS,
         records::{ChecksumRecord, EncryptionMode, ObjectRecord, PartRecord, Record, Segment, UploadRecord},
-        write::Stored,
+        write::{Goal, Stored},
     },
     types::{ChecksumType, IncomingBody, ObjectKey, UploadId},
 };
@@ -57,8 +58,25 @@ impl Storage {
         let location = self.location(&object.location)?;
         self.check_part_early(bucket, (id, number), body.length).await?;
         let unlocked = self.unlock(bucket.id, object, customer).await?;
-        let mut stored = self.receive(&location, body, unlocked.as_ref()).await?;
-        let part = self.part_of((&upload, number), &stored, unlocked.as_ref())?;
+        let goal = if upload.handle.is_empty() { Goal::Blob } else { Goal::Part(&upload.handle, number) };
+        let stored = self.receive(&location, body, unlocked.as_ref(), goal).await.map_err(|e| match e {
+            // The store has no such upload any more.
+            StorageError::Data(DataError::NotFound(_)) if !upload.handle.is_empty() => StorageError::NoSuchUpload,
+            other => other,
+        })?;
+        self.name_part(bucket, key, (id, number), (&upload, stored), unlocked.as_ref()).await
+    }
+
+    /// Makes stored bytes a part.
+    async fn name_part(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        (id, number): (UploadId, u16),
+        (upload, mut stored): (&UploadRecord, Stored),
+        unlocked: Option<&Unlocked>,
+    ) -> StorageResult<PartRecord> {
+        let part = self.part_of((upload, number), &stored, unlocked)?;
         let row = keys::part(id, number);
         let mut queue = None;
         for attempt in 0..ATTEMPTS {

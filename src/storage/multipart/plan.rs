@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 use crate::{
     storage::{
-        CompletionFault, StorageError, StorageResult, WriteCondition, keys,
+        CompletionFault, StorageError, StorageResult, WriteCondition,
+        encryption::sealed_size,
+        keys,
         records::{ChecksumRecord, Layout, LayoutRow, ObjectRecord, PartRecord, Segment, UploadRecord},
     },
     types::{
@@ -66,6 +68,11 @@ pub struct CompleteRequest {
     pub condition: WriteCondition,
 }
 
+/// Bytes of a segment where it is stored.
+fn stored_size(segment: &Segment) -> u64 {
+    if segment.seal.is_empty() { segment.size } else { sealed_size(segment.size) }
+}
+
 /// The parts of an upload, by number.
 pub(super) type Parts = BTreeMap<u16, PartRecord>;
 
@@ -78,6 +85,12 @@ pub(super) struct Plan {
     pub(super) rows: Vec<LayoutRow>,
     /// Where the bytes of parts are that are not listed.
     pub(super) dropped: Vec<Segment>,
+    /// Where the parts are put together elsewhere: their numbers, and what they are called there.
+    pub(super) tokens: Vec<(u32, String)>,
+    /// Stored bytes of all parts.
+    pub(super) stored: u64,
+    /// The listed part of fewest bytes, the last one left out.
+    pub(super) smallest: Option<(u16, u64)>,
 }
 
 impl CompleteRequest {
@@ -123,9 +136,59 @@ pub(super) fn plan(
     ETag::from_parts(digests.iter()).as_str().clone_into(&mut object.etag);
     object.checksum = checksum;
     object.upload_id = Bytes::copy_from_slice(id.as_bytes());
-    let segments: Vec<Segment> = listed.into_iter().filter_map(|part| part.segment).collect();
+    let mut segments: Vec<Segment> = listed.into_iter().filter_map(|part| part.segment).collect();
+    let others = segments.split_last().map_or(&[][..], |(_, others)| others);
+    let smallest = others.iter().min_by_key(|segment| segment.size);
+    let smallest = smallest.map(|least| (u16::try_from(least.part_number).unwrap_or_default(), least.size));
+    let (tokens, stored) = if upload.handle.is_empty() { (Vec::new(), 0) } else { join(&mut segments) };
+    let location = object.location.clone();
     let rows = lay_out(&mut object, segments);
-    Ok(Plan { object, rows, dropped: parts.into_values().filter_map(|part| part.segment).collect() })
+    if !upload.handle.is_empty() {
+        name_later(&mut object, location, stored);
+    }
+    let dropped = parts.into_values().filter_map(|part| part.segment).collect();
+    Ok(Plan { object, rows, dropped, tokens, stored, smallest })
+}
+
+/// Makes segments those of one blob that is to be named later: into the record, or into rows of their own.
+pub(in crate::storage) fn lay_out_in_one(
+    object: &mut ObjectRecord,
+    mut segments: Vec<Segment>,
+    location: String,
+) -> Vec<LayoutRow> {
+    let (_, stored) = join(&mut segments);
+    object.layout = None;
+    let rows = lay_out(object, segments);
+    name_later(object, location, stored);
+    rows
+}
+
+/// Makes the parts neighbours in one blob. Gives their numbers and what they are called where they are put together,
+/// and the bytes of the blob.
+fn join(segments: &mut [Segment]) -> (Vec<(u32, String)>, u64) {
+    let mut offset = 0;
+    let mut tokens = Vec::with_capacity(segments.len());
+    for segment in segments {
+        tokens.push((segment.part_number, std::mem::take(&mut segment.token)));
+        segment.offset = offset;
+        segment.shared = true;
+        segment.location.clear();
+        segment.blob.clear();
+        segment.body.clear();
+        offset += stored_size(segment);
+    }
+    (tokens, offset)
+}
+
+/// The first segment is the one that names the blob, once there is one.
+fn name_later(object: &mut ObjectRecord, location: String, stored: u64) {
+    match object.segments.first_mut() {
+        Some(first) => {
+            first.shared = false;
+            first.location = location;
+        }
+        None => object.segments.push(Segment { size: stored, location, ..Segment::default() }),
+    }
 }
 
 /// Takes the listed parts out of the stored ones.
@@ -237,5 +300,6 @@ fn lay_out(object: &mut ObjectRecord, segments: Vec<Segment>) -> Vec<LayoutRow> 
         rows.push(LayoutRow { segments: row.to_vec() });
     }
     object.layout = Some(layout);
+    object.segments.clear();
     rows
 }

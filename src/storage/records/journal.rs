@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::object::Segment;
+use super::{
+    object::{ObjectRecord, Segment},
+    upload::UploadRecord,
+};
 
 /// What a journal entry tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
@@ -61,6 +64,12 @@ pub enum GarbageKind {
     Upload = 1,
     /// Everything a deleted bucket left: uploads, parts, bodies.
     Bucket = 2,
+    /// Nothing is removed: the tags of a version are to be set on its blob, too.
+    Tags = 3,
+    /// Nothing is removed: the store is to get a delete marker of its own.
+    Marker = 4,
+    /// What was staged in a store and not published.
+    Staged = 5,
 }
 
 /// Data that no record names any more; the garbage worker removes it.
@@ -78,9 +87,24 @@ pub struct Garbage {
     /// The upload whose parts these are or were; its readers are waited for.
     #[prost(bytes = "bytes", tag = "4")]
     pub upload_id: Bytes,
+    /// What a store calls the upload or what was staged, where it has that.
+    #[prost(string, tag = "10")]
+    pub handle: String,
+    /// The location of that store.
+    #[prost(string, tag = "11")]
+    pub location: String,
+    /// The key of the version, for tags and markers.
+    #[prost(string, tag = "12")]
+    pub key: String,
+    /// Its version id, as in keys.
+    #[prost(bytes = "bytes", tag = "13")]
+    pub version: Bytes,
+    /// The name of the bucket.
+    #[prost(string, tag = "14")]
+    pub bucket_name: String,
 }
 
-/// A blob that is being written.
+/// A blob that is being written, or an object that is being published in a store that keeps names of its own.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Pending {
     /// Location of the blob.
@@ -95,4 +119,42 @@ pub struct Pending {
     /// The id of those annotations; empty for a blob.
     #[prost(bytes = "bytes", tag = "4")]
     pub annotations: Bytes,
+    /// What the store calls the staged bytes; empty for what is no publication.
+    #[prost(string, tag = "10")]
+    pub handle: String,
+    /// The name of the bucket.
+    #[prost(string, tag = "11")]
+    pub bucket_name: String,
+    /// The key.
+    #[prost(string, tag = "12")]
+    pub key: String,
+    /// The version to be; its first segment lacks the name of the blob, which the store gives.
+    #[prost(message, optional, tag = "13")]
+    pub record: Option<ObjectRecord>,
+    /// The version id, as in keys, of what was the newest version; empty where there was none.
+    #[prost(bytes = "bytes", tag = "14")]
+    pub seen: Bytes,
+    /// What the journal is to be told.
+    #[prost(enumeration = "JournalOp", tag = "15")]
+    pub op: i32,
+    /// Where an upload is completed: its row as it was, to be put back if it comes to nothing.
+    #[prost(message, optional, tag = "16")]
+    pub upload: Option<UploadRecord>,
+    /// Where this is an object that was there already, with a new key or with more behind it: its version id, as in
+    /// keys.
+    #[prost(bytes = "bytes", tag = "17")]
+    pub moved_version: Bytes,
+    /// Digest of the list of its parts; of a rename, what its client's token stands for (16 bytes) and a digest.
+    #[prost(bytes = "bytes", tag = "18")]
+    pub completed_list: Bytes,
+    /// The key that it had; empty where it is new.
+    #[prost(string, tag = "19")]
+    pub moved_from: String,
+}
+
+impl Garbage {
+    /// A note of this kind that names nothing yet.
+    pub fn of(kind: GarbageKind) -> Self {
+        Self { kind: kind.into(), ..Self::default() }
+    }
 }

@@ -104,6 +104,16 @@ pub struct Segment {
     /// Where the bytes are encrypted: tells this segment's key from those of others (16 random bytes).
     #[prost(bytes = "bytes", tag = "10")]
     pub seal: Bytes,
+    /// Where the stored bytes begin within the blob.
+    #[prost(uint64, tag = "11")]
+    pub offset: u64,
+    /// Whether the bytes are in the blob of the record's first segment: then `blob` and `location` are empty here. Where
+    /// an object with layout rows is all in one blob, that segment does nothing but name it.
+    #[prost(bool, tag = "12")]
+    pub shared: bool,
+    /// Of a part of an open upload only: the word that a store which puts the parts together itself has for it.
+    #[prost(string, tag = "13")]
+    pub token: String,
 }
 
 /// Where the segments of an object of many parts are: in rows of their own, so that listings stay light.
@@ -275,7 +285,18 @@ fn group_of(bytes: &Bytes) -> [u8; 7] {
 }
 
 impl Segment {
-    /// Whether there are bytes anywhere: a part may have none.
+    /// The segment with the blob that it shares with `first` named.
+    #[must_use]
+    pub fn named_by(self, first: Option<&Self>) -> Self {
+        match first {
+            Some(first) if self.shared => {
+                Self { blob: first.blob.clone(), location: first.location.clone(), shared: false, ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether a blob or body is this segment's own: a part may have none, and segments may share one.
     pub fn is_stored(&self) -> bool {
         !self.body.is_empty() || !self.blob.is_empty()
     }
@@ -302,6 +323,13 @@ impl ObjectRecord {
     /// When the copy ends that a restore has made readable; `None` where there is none now.
     pub fn restored_until(&self, now: Timestamp) -> Option<Timestamp> {
         restored_until(self.restored_until_ms, now)
+    }
+
+    /// The segment that names the one blob of all bytes, where there is such a blob and it has several segments.
+    pub fn shared_blob(&self) -> Option<&Segment> {
+        let (first, others) = self.segments.split_first()?;
+        let is_whole = self.layout.is_some() || (!others.is_empty() && others.iter().all(|segment| segment.shared));
+        Some(first).filter(|first| is_whole && !first.blob.is_empty())
     }
 
     /// The version id; clients see `null` instead where `is_null`.

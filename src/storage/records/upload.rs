@@ -38,6 +38,10 @@ pub struct UploadRecord {
     /// Set once completed: the object's key.
     #[prost(string, tag = "10")]
     pub key: String,
+    /// What the store calls the upload that takes the parts and puts them together itself; empty where the parts are
+    /// blobs.
+    #[prost(string, tag = "20")]
+    pub handle: String,
 }
 
 /// A part.

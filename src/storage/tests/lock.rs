@@ -102,6 +102,7 @@ async fn the_default_counts_from_the_write_of_a_multipart_object_from_its_comple
     world.pass(days(7));
     remove(&world, &bucket, "a", Some(id(&plain)), Bypass::No).await.unwrap();
     assert!(is_protected(&remove(&world, &bucket, "b", Some(id(&made)), Bypass::No).await));
+    world.drain().await;
     audit(&world, &[&bucket], &[]).await;
 }
 

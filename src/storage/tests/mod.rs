@@ -1,5 +1,10 @@
 //! The engine over stores in memory.
 
+use crate::data::memory_native::Mode;
+
+/// What the tests write to: blobs.
+const MODE: Option<Mode> = None;
+
 mod audit;
 mod concurrency;
 mod conditions;
@@ -10,6 +15,8 @@ mod listing;
 mod listing_cost;
 mod lock;
 mod multipart;
+mod native;
+mod over_versions;
 mod probe;
 mod readers;
 mod restore;

@@ -9,7 +9,6 @@ use super::{
     world::{World, listing_of},
 };
 use crate::{
-    data::DataBackend,
     storage::{Bucket, StorageError, records::Versioning},
     types::{ByteStream, ObjectKey},
 };
@@ -49,6 +48,11 @@ async fn finished((mut read, mut stream): (Vec<u8>, ByteStream)) -> Vec<u8> {
     read
 }
 
+/// 1 where a reader of so many parts opens blobs as it goes: what lies in one blob is opened once.
+fn opened_one_by_one(world: &World, count: usize) -> usize {
+    usize::from(count > 1 && !world.backend.is_native())
+}
+
 #[tokio::test]
 async fn a_reader_keeps_the_old_bytes_while_its_object_is_replaced_and_garbage_goes() {
     for count in [0, 1, 5, 16, 17, 150] {
@@ -58,7 +62,7 @@ async fn a_reader_keeps_the_old_bytes_while_its_object_is_replaced_and_garbage_g
         let reader = started(&world, &bucket).await;
         world.put(&bucket, KEY, b"new bytes, a blob as well").await;
         let report = world.storage.collect_garbage().await.unwrap();
-        assert_eq!(report.in_use, usize::from(count > 1), "{count} parts");
+        assert_eq!(report.in_use, opened_one_by_one(&world, count), "{count} parts");
         assert_eq!(finished(reader).await, whole, "{count} parts");
         world.drain().await;
         audit(&world, &[&bucket], &[]).await;
@@ -75,11 +79,11 @@ async fn a_reader_keeps_the_old_bytes_while_its_bucket_is_deleted() {
         let reader = started(&world, &bucket).await;
         world.delete(&bucket, KEY, None).await.unwrap();
         world.storage.delete_bucket(&bucket.name).await.unwrap();
-        assert_eq!(world.storage.collect_garbage().await.unwrap().in_use, 2);
+        assert_eq!(world.storage.collect_garbage().await.unwrap().in_use, 2 * opened_one_by_one(&world, count));
         assert_eq!(finished(reader).await, whole, "{count} parts");
         world.drain().await;
         audit(&world, &[], &[bucket.id]).await;
-        assert_eq!(world.backend.list(None, 1).await.unwrap(), []);
+        assert_eq!(world.backend.blobs().await, []);
     }
 }
 
@@ -92,7 +96,7 @@ async fn a_reader_that_comes_after_the_garbage_worker_is_told_to_read_again() {
         stored(&world, &bucket, count).await;
         let record = world.storage.version(&bucket, &key, None).await.unwrap();
         world.put(&bucket, KEY, b"new").await;
-        if count == 0 {
+        if count == 0 || world.backend.is_native() {
             world.drain().await;
         }
         let opened = world.storage.open(&bucket, &key, &record, 0..record.size).await;

@@ -208,6 +208,7 @@ async fn changing_a_version_keeps_its_place_and_bytes() {
             Err(other) => panic!("{other}"),
         }
         assert_eq!(shape(&world, &bucket).await, shown);
+        world.drain().await;
         audit(&world, &[&bucket], &[]).await;
     }
 }

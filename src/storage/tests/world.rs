@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::{
     clock::{Clock, Identifiers, ManualClock},
-    data::MemoryBackend,
+    data::{BlobId, DataBackend, MemoryBackend, MemoryNative},
     kms::{Kms, MemoryKms},
     location::{Location, LocationTable},
     metadata::{MemoryStore, MetadataStore},
@@ -28,10 +28,53 @@ pub(super) const INLINE: usize = 8;
 /// Fewest bytes of a part.
 pub(super) const MIN_PART: usize = 4;
 
+/// Where the bytes go: blobs, or objects under names of their own.
+#[derive(Clone)]
+pub(super) enum Store {
+    Blobs(Arc<MemoryBackend>),
+    Native(Arc<MemoryNative>),
+}
+
+impl Default for Store {
+    /// As the tests of this module want it.
+    fn default() -> Self {
+        match super::MODE {
+            None => Self::Blobs(Arc::default()),
+            Some(mode) => Self::Native(Arc::new(MemoryNative::new(mode))),
+        }
+    }
+}
+
+impl Store {
+    pub(super) fn backend(&self) -> Arc<dyn DataBackend> {
+        match self {
+            Self::Blobs(blobs) => Arc::<MemoryBackend>::clone(blobs),
+            Self::Native(native) => Arc::<MemoryNative>::clone(native),
+        }
+    }
+
+    pub(super) fn is_native(&self) -> bool {
+        matches!(self, Self::Native(_))
+    }
+
+    /// Bytes of all blobs; those of parts only where they are blobs.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        match self {
+            Self::Blobs(blobs) => blobs.stored_bytes(),
+            Self::Native(native) => native.stored_bytes(),
+        }
+    }
+
+    /// All blobs, parts left out that are none.
+    pub(super) async fn blobs(&self) -> Vec<BlobId> {
+        self.backend().list(None, usize::MAX).await.unwrap()
+    }
+}
+
 pub(super) struct World {
     pub(super) storage: Storage,
     pub(super) metadata: Arc<dyn MetadataStore>,
-    pub(super) backend: Arc<MemoryBackend>,
+    pub(super) backend: Store,
     pub(super) clock: Arc<ManualClock>,
     pub(super) location: Arc<Location>,
     pub(super) kms: Arc<MemoryKms>,
@@ -43,28 +86,28 @@ impl World {
     }
 
     pub(super) fn over(metadata: Arc<dyn MetadataStore>) -> Self {
-        Self::on(metadata, Arc::new(MemoryBackend::new()), Arc::default())
+        Self::on(metadata, Store::default(), Arc::default())
     }
 
     /// Two engines that know nothing of each other over the same stores.
     pub(super) fn twins(metadata: &Arc<dyn MetadataStore>) -> [Self; 2] {
-        let backend = Arc::new(MemoryBackend::new());
-        [(); 2].map(|()| Self::on(Arc::clone(metadata), Arc::clone(&backend), Arc::default()))
+        let backend = Store::default();
+        [(); 2].map(|()| Self::on(Arc::clone(metadata), backend.clone(), Arc::default()))
     }
 
     /// An engine that starts over these stores.
     pub(super) fn restarted(&self) -> Self {
-        Self::on(Arc::clone(&self.metadata), Arc::clone(&self.backend), Arc::clone(&self.kms))
+        Self::on(Arc::clone(&self.metadata), self.backend.clone(), Arc::clone(&self.kms))
     }
 
-    fn on(metadata: Arc<dyn MetadataStore>, backend: Arc<MemoryBackend>, keys: Arc<MemoryKms>) -> Self {
+    pub(super) fn on(metadata: Arc<dyn MetadataStore>, backend: Store, keys: Arc<MemoryKms>) -> Self {
         let kms: Arc<dyn Kms> = Arc::<MemoryKms>::clone(&keys);
         Self::made_of((metadata, backend), keys, kms, settings())
     }
 
     /// An engine with another key manager.
     pub(super) fn with_keys_of(kms: Arc<dyn Kms>) -> Self {
-        Self::made_of((Arc::new(MemoryStore::new()), Arc::default()), Arc::default(), kms, settings())
+        Self::made_of((Arc::new(MemoryStore::new()), Store::default()), Arc::default(), kms, settings())
     }
 
     /// An engine whose new buckets encrypt their objects.
@@ -72,11 +115,11 @@ impl World {
         let keys = Arc::<MemoryKms>::default();
         let kms: Arc<dyn Kms> = Arc::<MemoryKms>::clone(&keys);
         let settings = Settings { encrypt_new_buckets: true, ..settings() };
-        Self::made_of((Arc::new(MemoryStore::new()), Arc::default()), keys, kms, settings)
+        Self::made_of((Arc::new(MemoryStore::new()), Store::default()), keys, kms, settings)
     }
 
     fn made_of(
-        (metadata, backend): (Arc<dyn MetadataStore>, Arc<MemoryBackend>),
+        (metadata, backend): (Arc<dyn MetadataStore>, Store),
         keys: Arc<MemoryKms>,
         kms: Arc<dyn Kms>,
         settings: Settings,
@@ -84,7 +127,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
         let location = Location {
             name: "here".into(),
-            backend: Arc::<MemoryBackend>::clone(&backend),
+            backend: backend.backend(),
             strict: true,
             legacy_aws_behavior: false,
             is_cold: false,
@@ -232,6 +275,7 @@ fn settings() -> Settings {
         inline_threshold: INLINE as u64,
         min_part_size: MIN_PART as u64,
         journal_max_entries: 1000,
+        publish_limit: Duration::from_millis(150),
         ..Settings::default()
     }
 }

@@ -1,0 +1,334 @@
+//! Publications whose outcome nobody knew: they happen, or leave nothing.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    native,
+    publish::{PENDING, seen},
+};
+use crate::{
+    data::{DataError, NativeStore, Written},
+    metadata::{Batch, MetadataError, Namespace, Table},
+    storage::{
+        Storage, StorageError, StorageResult,
+        buckets::Bucket,
+        change::{Change, upload_id},
+        keys,
+        lock::{Bypass, Leave},
+        multipart::Completion,
+        records::{Garbage, GarbageKind, ObjectRecord, Pending, Record, Segment},
+        versions,
+    },
+    types::{BucketId, BucketName, ObjectKey, VersionSelector},
+};
+
+/// A store has so long to tell what became of a publication.
+const FIND_LIMIT: Duration = Duration::from_secs(15);
+/// A start waits so long for it; the garbage worker asks again.
+const START_LIMIT: Duration = Duration::from_secs(3);
+/// A reader waits so long for what is written in the place of what it reads.
+const READ_LIMIT: Duration = Duration::from_secs(10);
+
+const GARBAGE: Namespace = Namespace::global(Table::Garbage);
+
+/// Why a commit that ends a publication was refused.
+pub(super) enum Refusal {
+    /// The version may not be written any more.
+    Late,
+    /// Something else.
+    Error(StorageError),
+}
+
+fn unsettled() -> StorageError {
+    DataError::Unavailable("it is not known yet what became of an earlier write of this key".to_owned()).into()
+}
+
+impl Storage {
+    /// Settles the publication of a key that is noted, if there is one. The caller holds the key's lock.
+    ///
+    /// # Errors
+    /// [`StorageError::Data`] where the store does not tell.
+    pub(in crate::storage) async fn settle(&self, bucket: BucketId, key: &ObjectKey) -> StorageResult<()> {
+        let row = keys::publication(bucket, key);
+        if !self.inner.notes.has(&row) {
+            return Ok(());
+        }
+        self.settle_row(&row, FIND_LIMIT).await.map_err(|error| {
+            tracing::warn!(%error, "an earlier write of the key is not settled yet");
+            unsettled()
+        })
+    }
+
+    /// Settles what a crash left, as far as the stores answer at once. Gives the number of notes.
+    pub(in crate::storage) async fn settle_at_start(&self, rows: Vec<Bytes>) -> usize {
+        let found = rows.len();
+        for row in &rows {
+            self.inner.notes.found(row.clone());
+        }
+        let mut silent: Vec<String> = Vec::new();
+        for row in &rows {
+            let location = self.note(row).await.ok().flatten().map(|(_, note)| note.location).unwrap_or_default();
+            if silent.contains(&location) {
+                continue;
+            }
+            if let Err(error) = self.settle_row(row, START_LIMIT).await {
+                tracing::warn!(%error, location, "what became of a write before the start is not known yet");
+                silent.push(location);
+            }
+        }
+        found
+    }
+
+    /// Settles what can be settled now. Gives the numbers of notes settled, and left.
+    pub(in crate::storage) async fn settle_all(&self) -> (usize, usize) {
+        let (mut done, mut left) = (0, 0);
+        for row in self.inner.notes.unsettled() {
+            let Some((bucket, key)) = keys::published_key(&row) else { continue };
+            // Whoever holds the lock settles it first.
+            let Some(_guard) = self.inner.locks.try_lock(bucket, &key) else {
+                left += 1;
+                continue;
+            };
+            if !self.inner.notes.is_unsettled(&row) {
+                continue;
+            }
+            match self.settle_row(&row, FIND_LIMIT).await {
+                Ok(()) => done += 1,
+                Err(error) => {
+                    tracing::warn!(%error, "what became of a write is not known yet");
+                    left += 1;
+                }
+            }
+        }
+        (done, left)
+    }
+
+    async fn note(&self, row: &Bytes) -> StorageResult<Option<(Bytes, Pending)>> {
+        let Some(stored) = self.inner.metadata.get(PENDING, row).await? else { return Ok(None) };
+        let note = Pending::from_bytes(&stored)?;
+        Ok(Some((stored, note)))
+    }
+
+    async fn settle_row(&self, row: &Bytes, limit: Duration) -> StorageResult<()> {
+        let Some((_, note)) = self.note(row).await? else {
+            self.inner.notes.remove(row);
+            return Ok(());
+        };
+        let location = self.location(&note.location)?;
+        let store = native(&location)?;
+        let silent = |_| DataError::Unavailable("no answer in time".to_owned());
+        match tokio::time::timeout(limit, store.find(&note.handle)).await.map_err(silent)?? {
+            Some(written) => {
+                self.roll_forward(row, &note, written).await?;
+            }
+            None => self.give_up(row, &note, store).await?,
+        }
+        Ok(())
+    }
+
+    /// Makes a published version the newest of its key, if it still may be; else its blob is garbage, and this is `None`.
+    ///
+    /// # Errors
+    /// Never [`MetadataError::Conflict`]. The note stays.
+    pub(super) async fn roll_forward(
+        &self,
+        row: &Bytes,
+        note: &Pending,
+        written: Written,
+    ) -> StorageResult<Option<ObjectRecord>> {
+        let mut record = note.record.clone().ok_or(StorageError::Broken("a note has the version to be"))?;
+        let first = record.segments.first_mut().ok_or(StorageError::Broken("a published version has a segment"))?;
+        written.blob.as_str().clone_into(&mut first.blob);
+        let blob = Segment { blob: first.blob.clone(), location: first.location.clone(), ..Segment::default() };
+        for _ in 0..crate::storage::objects::ATTEMPTS {
+            let Some((stored, _)) = self.note(row).await? else {
+                // Somebody else has done it.
+                self.inner.notes.remove(row);
+                return Ok(Some(record));
+            };
+            let bucket = self.noted_bucket(note).await?;
+            let ended = match &bucket {
+                None => Err(Refusal::Late),
+                Some(bucket) => self.commit_noted(bucket, (row, &stored), note, &mut record).await,
+            };
+            match ended {
+                Ok(()) => {
+                    self.inner.notes.remove(row);
+                    return Ok(Some(record));
+                }
+                Err(Refusal::Late) => return self.orphan((row, &stored), note, bucket.as_deref(), blob).await,
+                Err(Refusal::Error(StorageError::Metadata(MetadataError::Conflict(_)))) => {}
+                Err(Refusal::Error(e)) => return Err(e),
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    /// The bucket of a note, if it still lives.
+    async fn noted_bucket(&self, note: &Pending) -> StorageResult<Option<std::sync::Arc<Bucket>>> {
+        let name = BucketName::new(&note.bucket_name).map_err(|_| StorageError::Broken("a note names its bucket"))?;
+        match self.bucket(&name).await {
+            Ok(bucket) => Ok(Some(bucket).filter(|bucket| bucket.id.get() == note.bucket)),
+            Err(StorageError::NoSuchBucket) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn commit_noted(
+        &self,
+        bucket: &Bucket,
+        (row, stored): (&Bytes, &Bytes),
+        note: &Pending,
+        record: &mut ObjectRecord,
+    ) -> Result<(), Refusal> {
+        if !note.moved_from.is_empty() {
+            return self.commit_moved(bucket, (row, stored), note, record).await;
+        }
+        let key = noted_key(note).map_err(Refusal::Error)?;
+        let head = self.head(bucket, &key).await.map_err(Refusal::Error)?;
+        if seen(&head) != note.seen {
+            return Err(Refusal::Late);
+        }
+        let null = self.replaced_null(bucket, &key, &head).await.map_err(Refusal::Error)?;
+        let mut change = Change::new(bucket);
+        change.within_limits();
+        let leave = Leave { now: self.inner.clock.now(), bypass: Bypass::No };
+        versions::publish(&mut change, &key, (&head, null.as_ref()), record, leave).map_err(|_| Refusal::Late)?;
+        if let Some(completion) = self.noted_completion(bucket.id, note).await.map_err(Refusal::Error)? {
+            completion.end(&mut change, &key, record);
+        }
+        change.batch.unchanged(PENDING, row.clone(), Some(stored)).delete(PENDING, row.clone());
+        change.tell(note.op(), key.as_str(), Some(record.version_id()), record.modified());
+        self.commit(change, None).await.map_err(Refusal::Error)
+    }
+
+    /// The end of the upload that a note completes.
+    async fn noted_completion(&self, bucket: BucketId, note: &Pending) -> StorageResult<Option<Completion>> {
+        let (Some(upload), Some(record)) = (&note.upload, &note.record) else { return Ok(None) };
+        let id = upload_id(&record.upload_id).ok_or(StorageError::Broken("a completed upload has an id"))?;
+        self.closed_upload(bucket, id, upload, note.completed_list.clone()).await.map(Some)
+    }
+
+    /// The version may not be written any more: its blob goes, and with it what else it had.
+    async fn orphan(
+        &self,
+        (row, stored): (&Bytes, &Bytes),
+        note: &Pending,
+        bucket: Option<&Bucket>,
+        blob: Segment,
+    ) -> StorageResult<Option<ObjectRecord>> {
+        let mut batch = Batch::new();
+        if let Some(bucket) = bucket {
+            let mut change = Change::new(bucket);
+            change.within_limits();
+            if let Some(completion) = self.noted_completion(bucket.id, note).await? {
+                completion.uncount(&mut change);
+            }
+            batch = change.finish().0;
+        }
+        let mut leave = |garbage: Garbage| {
+            let garbage = Garbage { bucket: note.bucket, ..garbage };
+            batch.append(GARBAGE, garbage.to_bytes());
+        };
+        leave(Garbage { segments: vec![blob], ..Garbage::of(GarbageKind::Segments) });
+        if let Some(record) = &note.record {
+            let has_rows = note.upload.is_some() || has_own_rows(note, record);
+            let upload = if has_rows { record.upload_id.clone() } else { Bytes::new() };
+            for upload_id in [upload, own_annotations(note)].into_iter().filter(|id| !id.is_empty()) {
+                leave(Garbage { upload_id, ..Garbage::of(GarbageKind::Upload) });
+            }
+        }
+        batch.unchanged(PENDING, row.clone(), Some(stored)).delete(PENDING, row.clone());
+        self.inner.metadata.commit(batch).await.map_err(settled_elsewhere)?;
+        self.inner.notes.remove(row);
+        self.inner.garbage.wake();
+        Ok(None)
+    }
+
+    /// The store has not published, and will not: what was staged goes, an upload is open again.
+    pub(super) async fn give_up(&self, row: &Bytes, note: &Pending, store: &dyn NativeStore) -> StorageResult<()> {
+        let bucket = self.noted_bucket(note).await?;
+        let reopened = bucket.as_deref().filter(|_| note.upload.is_some());
+        if reopened.is_none() {
+            store.discard(&note.handle).await?;
+        }
+        let Some((stored, _)) = self.note(row).await? else {
+            self.inner.notes.remove(row);
+            return Ok(());
+        };
+        let mut batch = Batch::new();
+        let record = note.record.as_ref().ok_or(StorageError::Broken("a note has the version to be"))?;
+        let id = upload_id(&record.upload_id);
+        if let (Some(bucket), Some(upload), Some(id)) = (reopened, &note.upload, id) {
+            let mut change = Change::new(bucket);
+            let uploads = change.ns(Table::Uploads);
+            change.batch.put(uploads, keys::upload(&noted_key(note)?, id), upload.to_bytes());
+            batch = change.finish().0;
+        }
+        let rows = record.layout.as_ref().map_or(0, |layout| layout.row_starts.len());
+        if let Some(id) = id.filter(|_| has_own_rows(note, record)) {
+            let parts = Namespace::of(Table::Parts, BucketId::new(note.bucket));
+            for number in 0..u32::try_from(rows).unwrap_or(u32::MAX) {
+                batch.delete(parts, keys::layout_row(id, number));
+            }
+        }
+        let annotations = own_annotations(note);
+        if !annotations.is_empty() {
+            let garbage = Garbage { bucket: note.bucket, upload_id: annotations, ..Garbage::of(GarbageKind::Upload) };
+            batch.append(GARBAGE, garbage.to_bytes());
+        }
+        batch.unchanged(PENDING, row.clone(), Some(&stored)).delete(PENDING, row.clone());
+        self.inner.metadata.commit(batch).await.map_err(settled_elsewhere)?;
+        self.inner.notes.remove(row);
+        Ok(())
+    }
+
+    /// Why the blob of a version that was just read is not there.
+    pub(in crate::storage) async fn why_missing(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        record: &ObjectRecord,
+    ) -> StorageError {
+        let Ok(_guard) = tokio::time::timeout(READ_LIMIT, self.inner.locks.lock(bucket.id, key)).await else {
+            return unsettled();
+        };
+        if self.inner.notes.has(&keys::publication(bucket.id, key)) {
+            return unsettled();
+        }
+        let selector = if record.is_null { VersionSelector::Null } else { VersionSelector::Id(record.version_id()) };
+        match self.version(bucket, key, Some(selector)).await {
+            Ok(again) if again.stamp == record.stamp && again.segments == record.segments => {
+                let location = record.segments.first().map(|first| first.location.clone());
+                StorageError::LocationLost(location.unwrap_or_default())
+            }
+            Ok(_) | Err(StorageError::NoSuchVersion | StorageError::IsDeleteMarker(_)) => StorageError::Vanished,
+            Err(e) => e,
+        }
+    }
+}
+
+/// A note that is gone or changed was settled by somebody else, which only another engine over the same store does.
+fn settled_elsewhere(e: MetadataError) -> StorageError {
+    match e {
+        MetadataError::Conflict(_) => StorageError::Contention,
+        other => other.into(),
+    }
+}
+
+/// The annotations that came with the version; empty where there are none, or where they go on with what was.
+fn own_annotations(note: &Pending) -> Bytes {
+    let is_new = note.moved_from.is_empty();
+    note.record.as_ref().filter(|_| is_new).map(|record| record.annotation_id.clone()).unwrap_or_default()
+}
+
+/// Whether the rows of the layout came with the note. Those of a rename are the object's as it was.
+fn has_own_rows(note: &Pending, record: &ObjectRecord) -> bool {
+    record.layout.is_some() && (note.moved_from.is_empty() || note.moved_from == note.key)
+}
+
+pub(super) fn noted_key(note: &Pending) -> StorageResult<ObjectKey> {
+    ObjectKey::new(note.key.as_str()).map_err(|_| StorageError::Broken("a note names a key"))
+}
