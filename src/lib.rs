@@ -25,6 +25,7 @@ pub mod location;
 pub mod storage;
 
 pub mod inventory;
+pub mod jobs;
 pub mod logging;
 
 pub mod s3;

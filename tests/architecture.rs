@@ -22,7 +22,7 @@ const ROWS: &[&[&str]] = &[
     &["server", "fuzzing"],
     &["http", "admin"],
     &["s3"],
-    &["logging", "inventory"],
+    &["logging", "inventory", "jobs"],
     &["storage"],
     &["auth", "location", "kms"],
     &["metadata", "data"],

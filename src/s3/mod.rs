@@ -15,6 +15,7 @@ mod facts;
 pub(crate) mod fuzzing;
 pub mod grants;
 pub mod head;
+mod locations;
 pub mod lock_headers;
 pub mod object_headers;
 pub mod operation;

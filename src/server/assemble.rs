@@ -22,6 +22,7 @@ use crate::{
     config::{Config, ListenOrigin, shared_credentials},
     http::{Drain, Limits, Listener, Service, serve},
     inventory::{Inventories, InventorySettings},
+    jobs::{JobKind, Jobs, Moves},
     logging::{AccessLogs, LogSettings},
     s3::{
         body::{Intake, Pace},
@@ -120,6 +121,8 @@ impl Server {
         };
         let numbers = Arc::new(Numbers::new(Arc::clone(&config.accounts)));
         let logs = log_settings(&config, &numbers, &front.metrics);
+        let jobs = Jobs::new(storage.clone(), job_kinds());
+        jobs.start(&front.tasks);
         let parts = Parts {
             storage: storage.clone(),
             auth,
@@ -128,6 +131,7 @@ impl Server {
             probe: Some(probe.clone()),
             access_logs: Some(AccessLogs::start(storage.clone(), logs, &front.tasks)),
             report: ReportRoute { token: config.report_token.clone() },
+            jobs: Some(jobs),
         };
         let s3 = S3Service::new(parts, snapshot(&config, &set));
         front.metrics.watch_disk(config.data_path.clone());
@@ -209,6 +213,11 @@ impl Front {
         };
         Ok(serve(listeners, service, self.readiness.clone(), &self.tasks)?)
     }
+}
+
+/// The kinds of long jobs that this server does.
+fn job_kinds() -> Vec<Arc<dyn JobKind>> {
+    vec![Arc::new(Moves)]
 }
 
 fn log_settings(config: &Config, numbers: &Arc<Numbers>, metrics: &Metrics) -> LogSettings {
