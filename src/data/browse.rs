@@ -38,6 +38,12 @@ pub trait Browse: fmt::Debug + Send + Sync {
     /// Everything that is where objects of a bucket are, in no order. Ends after an error.
     fn walk(&self, bucket: &str) -> BoxStream<'static, Result<Found, DataError>>;
 
-    /// Whether the very bytes of a blob are still there, without reading them.
+    /// Whether two names mean the same bytes, though one of them was made before the store was restored elsewhere.
+    fn is_same(&self, known: &BlobId, found: &BlobId) -> bool;
+
+    /// Whether the very bytes of a blob are at the place of their object: no later ones are.
+    fn stands<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>>;
+
+    /// Whether the very bytes of a blob are still there, wherever, without reading them.
     fn holds<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>>;
 }

@@ -22,7 +22,7 @@ use crate::{
     config::{Config, ListenOrigin, shared_credentials},
     http::{Drain, Limits, Listener, Service, serve},
     inventory::{Inventories, InventorySettings},
-    jobs::{JobKind, Jobs, Moves},
+    jobs::{JobKind, Jobs, Moves, Scans},
     logging::{AccessLogs, LogSettings},
     s3::{
         body::{Intake, Pace},
@@ -217,7 +217,7 @@ impl Front {
 
 /// The kinds of long jobs that this server does.
 fn job_kinds() -> Vec<Arc<dyn JobKind>> {
-    vec![Arc::new(Moves)]
+    vec![Arc::new(Moves), Arc::new(Scans::default())]
 }
 
 fn log_settings(config: &Config, numbers: &Arc<Numbers>, metrics: &Metrics) -> LogSettings {

@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod access_lines;
+mod adopt;
 mod annotations;
 mod append;
 mod buckets;
@@ -55,6 +56,7 @@ mod versions;
 mod write;
 
 pub use access_lines::LinePlace;
+pub use adopt::{Adoption, FoundBytes, MissingPage};
 pub use annotations::{AnnotationPage, AnnotationSource, NewAnnotation};
 pub use append::Append;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};

@@ -12,7 +12,7 @@ use rustix::fs::Dir;
 use super::{
     super::{BlobId, Browse, DataError, Found, file::pool},
     Core, PosixBackend,
-    identity::{Blob, Identity, Place},
+    identity::{Blob, Identity, Likeness, Place},
     mapping::{RESERVED, map, unmap},
     root::{Root, fault, open_in},
 };
@@ -59,6 +59,19 @@ impl Browse for PosixBackend {
             }
         })
         .flat_map(stream::iter)
+        .boxed()
+    }
+
+    fn is_same(&self, known: &BlobId, found: &BlobId) -> bool {
+        let (Ok(known), Ok(found)) = (Blob::parse(known), Blob::parse(found)) else { return false };
+        known.place == found.place && known.identity.compare(&found.identity) == Likeness::Same
+    }
+
+    fn stands<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>> {
+        async move {
+            let blob = Blob::parse(blob)?;
+            self.blocking(move |core, root| core.stands(root, &blob)).await
+        }
         .boxed()
     }
 

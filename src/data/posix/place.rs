@@ -80,6 +80,17 @@ impl Core {
         Err(DataError::NotFound(blob.id()))
     }
 
+    /// Whether the very bytes of a blob are at the place of their object. Blocks.
+    pub(super) fn stands(&self, root: &Root, blob: &Blob) -> Result<bool, DataError> {
+        let Place::Native(native) = &blob.place else { return Ok(false) };
+        for form in [Form::Plain, Form::Aside] {
+            if let Some((_, found)) = open_if_there(root.open_file(&map(native, form)))? {
+                return Ok(blob.identity.compare(&found) == Likeness::Same);
+            }
+        }
+        Ok(false)
+    }
+
     /// Removes the very bytes of a blob, and the folders that this leaves empty. Blocks.
     pub(super) fn remove(&self, root: &Root, blob: &Blob) -> Result<(), DataError> {
         let native = match &blob.place {

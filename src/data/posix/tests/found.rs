@@ -42,11 +42,15 @@ async fn files_of_others_are_found_by_their_keys() {
         assert_eq!(skipped.len(), 3, "{skipped:?}");
         assert_eq!(objects[2].1, ours, "what we published is known by the same name");
         for (_, blob, size) in &objects {
-            assert!(world.backend.holds(blob).await.unwrap());
+            assert!(world.backend.holds(blob).await.unwrap() && world.backend.stands(blob).await.unwrap());
+            assert!(world.backend.is_same(blob, blob) && !world.backend.is_same(blob, &BlobId::new("other")));
             assert_eq!(world.read(blob, 0..*size).await.unwrap().len() as u64, *size);
         }
         fs::write(base.join("top"), "xx").unwrap();
         assert!(!world.backend.holds(&objects[3].1).await.unwrap());
+        let later = world.publish("d/ours", b"5555").await;
+        assert!(world.backend.holds(&ours).await.unwrap() && !world.backend.stands(&ours).await.unwrap());
+        assert!(world.backend.stands(&later).await.unwrap());
         world.delete(&objects[0].1).await;
         assert_eq!(browse(&world).await.0.len(), 3);
     }
