@@ -54,10 +54,10 @@ check: ## Checks formatting and lints; warnings are errors.
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
-	$(CARGO) clippy --locked --all-targets --features failpoints -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features failpoints,conformance -- -D warnings
 
 unit: ## Runs the Rust tests with the default features and named crash points.
-	$(CARGO) $(NEXTEST) --locked --features failpoints
+	$(CARGO) $(NEXTEST) --locked --features failpoints,conformance
 
 memory: ## Runs the Rust tests without RocksDB and TLS: everything in memory, no C++.
 	cargo $(NEXTEST) --locked --no-default-features

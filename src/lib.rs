@@ -32,6 +32,7 @@ pub mod s3;
 
 pub mod admin;
 pub mod http;
+pub mod modules;
 
 pub mod server;
 

@@ -20,7 +20,7 @@ const ROWS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["server", "fuzzing"],
-    &["http", "admin"],
+    &["http", "admin", "modules"],
     &["s3"],
     &["logging", "inventory", "jobs"],
     &["storage"],

@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Launch, LogFormat, LogLevel, Options};
+use crate::config::{Config, Launch, LogFormat, LogLevel, Options, Role};
 
 mod keys;
 mod report;
@@ -77,6 +77,9 @@ struct Common {
     /// Refuse to start with the shipped, publicly known credentials
     #[arg(long, global = true)]
     production: bool,
+    /// Parts of the server to be: all, front (S3 only), data or metadata
+    #[arg(long, value_name = "ROLE", global = true)]
+    role: Option<Role>,
 }
 
 const SHORT_HELP: &str = "`cloudserver --help` shows examples and environment variables.";
@@ -93,6 +96,10 @@ Examples:
       serve two addresses
   cloudserver check-config --config new/config.json
       see what a configuration amounts to before it is used
+  cloudserver serve --role data
+      keep data for the front on another machine; with --role metadata, metadata
+  DATA_HOST=store1 METADATA_HOST=store2 cloudserver
+      serve S3 from these two
   cloudserver kms rotate
       encrypt new objects under a new version of the master key
 
@@ -112,6 +119,11 @@ Environment variables (arguments win over them, they win over files):
   ENDPOINT                host names to be served under, comma-separated
   SSL                     with ENDPOINT: serve TLS with a certificate made for the first of them
   LISTEN_ADDR             IP address to serve on, port 8000
+  CLOUDSERVER_ROLE        all, front, data or metadata: as --role
+  DATA_HOST, METADATA_HOST
+                          data and metadata modules to use, as host or host:port (9991 and 9990)
+  CLOUDSERVER_MODULE_TOKEN
+                          a secret that modules and their front share
   LOG_LEVEL               info, debug or trace
   HEALTHCHECKS_ALLOWFROM  network that may ask for health, such as 10.0.0.0/8
   REPLICATION_GROUP_ID    tail of version ids
@@ -132,8 +144,8 @@ impl Arguments {
 
     /// What the arguments say about the configuration.
     pub fn into_options(self) -> Options {
-        let Common { config, port, listen, data, metadata, log_level, log_format, production } = self.common;
-        Options { config, port, listen, data, metadata, log_level, log_format, production }
+        let Common { config, port, listen, data, metadata, log_level, log_format, production, role } = self.common;
+        Options { config, port, listen, data, metadata, log_level, log_format, production, role }
     }
 }
 

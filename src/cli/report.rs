@@ -62,7 +62,10 @@ fn locations(config: &Config) -> Vec<[String; 5]> {
 fn keeps_data_in(config: &Config, kind: LocationKind) -> String {
     match (config.data, kind) {
         (DataKind::Memory, _) | (DataKind::Multiple, LocationKind::Mem) => "memory".to_owned(),
-        (DataKind::File, _) | (DataKind::Multiple, LocationKind::File) => config.data_path.display().to_string(),
+        (DataKind::File, _) | (DataKind::Multiple, LocationKind::File) => match &config.modules.data_client {
+            Some(module) => format!("data module {module}"),
+            None => config.data_path.display().to_string(),
+        },
         (DataKind::Multiple, _) => "-".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use super::{Arguments, Command, check_config, serve};
-use crate::config::{Launch, LogFormat, LogLevel, Options};
+use crate::config::{Launch, LogFormat, LogLevel, Options, Role};
 
 fn parse(words: &[&str]) -> Result<Arguments, clap::Error> {
     Arguments::try_parse_from([&["cloudserver"], words].concat())
@@ -31,7 +31,7 @@ fn serving_is_what_it_does_without_a_word() {
 #[test]
 fn options_arrive() {
     let words = "check-config --config c --port 9 --listen 127.0.0.1:0,[::1]:1 --listen 0.0.0.0:2 --data d --metadata m \
-                 --log-level warn --log-format json --production";
+                 --log-level warn --log-format json --production --role data";
     let options = parse(&words.split_whitespace().collect::<Vec<_>>()).unwrap().into_options();
     let expected = Options {
         config: Some("c".into()),
@@ -42,6 +42,7 @@ fn options_arrive() {
         log_level: Some(LogLevel::Warn),
         log_format: Some(LogFormat::Json),
         production: true,
+        role: Some(Role::Data),
     };
     assert_eq!(options, expected);
 }
@@ -53,6 +54,7 @@ fn wrong_arguments_are_refused_with_what_would_do() {
         (["--log-format", "xml"], "auto, json, pretty"),
         (["--listen", "localhost"], "--listen <IP:PORT>"),
         (["--port", "65536"], "65535"),
+        (["--role", "king"], "all, front, data, metadata"),
     ] {
         let error = parse(&words).unwrap_err().to_string();
         assert!(error.contains(hint), "{hint:?} is not in {error}");

@@ -5,6 +5,7 @@ use std::{fmt::Write, net::SocketAddr};
 use super::{
     kms::KmsKind,
     locations::Durability,
+    modules::Role,
     settings::{Config, DataKind, ListenOrigin, MetadataKind},
 };
 
@@ -25,9 +26,33 @@ pub fn banner(config: &Config) -> String {
 
 /// Names and values of the facts shown at start.
 pub fn facts(config: &Config) -> Vec<(&'static str, String)> {
+    let admin = ("admin", format!("{} (/live, /ready, /metrics)", addresses(config, &config.admin_listen)));
+    let token = if config.modules.token.is_some() { "by the module token" } else { "open to all who reach it" };
+    let module = |addresses: &[SocketAddr]| ("module", format!("{}, {token}", plain(addresses)));
+    match config.modules.role {
+        Role::Data => vec![
+            ("role", "data module".to_owned()),
+            module(&config.modules.data_listen),
+            admin,
+            ("data", data(config)),
+            ("durability", durability(config)),
+            ("configuration", config.source.clone()),
+        ],
+        Role::Metadata => vec![
+            ("role", "metadata module".to_owned()),
+            module(&config.modules.metadata_listen),
+            admin,
+            ("metadata", metadata(config)),
+            ("configuration", config.source.clone()),
+        ],
+        Role::All | Role::Front => front_facts(config, admin),
+    }
+}
+
+fn front_facts(config: &Config, admin: (&'static str, String)) -> Vec<(&'static str, String)> {
     vec![
         ("S3", s3(config)),
-        ("admin", format!("{} (/live, /ready, /metrics)", addresses(config, &config.admin_listen))),
+        admin,
         ("data", data(config)),
         ("metadata", metadata(config)),
         ("durability", durability(config)),
@@ -52,7 +77,7 @@ pub fn all_warnings(config: &Config) -> Vec<String> {
 /// The line about secrets that everybody knows, where there are such.
 pub fn shared_credentials(config: &Config) -> Option<String> {
     let keys = config.accounts.well_known_access_keys().join(", ");
-    if keys.is_empty() {
+    if keys.is_empty() || !config.modules.role.is_front() {
         return None;
     }
     let listens = match config.listen_origin {
@@ -82,8 +107,15 @@ fn addresses(config: &Config, addresses: &[SocketAddr]) -> String {
     addresses.iter().map(|address| format!("{scheme}://{address}")).collect::<Vec<_>>().join(" ")
 }
 
+fn plain(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(" ")
+}
+
 fn data(config: &Config) -> String {
-    let folder = config.data_path.display();
+    let folder = match &config.modules.data_client {
+        Some(module) => format!("the data module at {module}"),
+        None => config.data_path.display().to_string(),
+    };
     match config.data {
         DataKind::Memory => "memory of this process".to_owned(),
         DataKind::File => format!("{folder} (every location)"),
@@ -92,9 +124,10 @@ fn data(config: &Config) -> String {
 }
 
 fn metadata(config: &Config) -> String {
-    match config.metadata {
-        MetadataKind::Memory => "memory of this process".to_owned(),
-        MetadataKind::RocksDb => format!("{} (RocksDB)", config.metadata_path.display()),
+    match (config.metadata, &config.modules.metadata_client) {
+        (MetadataKind::Memory, _) => "memory of this process".to_owned(),
+        (MetadataKind::RocksDb, Some(module)) => format!("the metadata module at {module}"),
+        (MetadataKind::RocksDb, None) => format!("{} (RocksDB)", config.metadata_path.display()),
     }
 }
 
@@ -110,7 +143,11 @@ fn keys(config: &Config) -> String {
 }
 
 fn durability(config: &Config) -> String {
-    if config.metadata == MetadataKind::Memory || config.data == DataKind::Memory {
+    let kept = config.metadata != MetadataKind::Memory && config.data != DataKind::Memory;
+    if config.modules.data_client.is_some() && kept {
+        return "as the data module says".to_owned();
+    }
+    if !kept {
         return "none: what is in memory is gone when the server ends".to_owned();
     }
     let relaxed: Vec<_> = config.locations.iter().filter(|place| place.durability == Durability::Relaxed).collect();

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use super::{
     error::ConfigError,
+    modules::ModuleVariables,
     settings::{DataKind, LogLevel, MetadataKind},
 };
 use crate::types::version_id::VersionIdEncoding;
@@ -119,6 +120,8 @@ pub(super) struct Variables {
     pub(super) storage_limit: bool,
     /// `PRODUCTION`.
     pub(super) production: bool,
+    /// Which parts this process is, and where the others are.
+    pub(super) modules: ModuleVariables,
 }
 
 impl Variables {
@@ -149,6 +152,7 @@ impl Variables {
             record_log: environment.get("RECORDLOG_ENABLED").is_some(),
             storage_limit: environment.get("STORAGE_LIMIT_ENABLED").is_some(),
             production: environment.switch("PRODUCTION") == Some(true),
+            modules: ModuleVariables::read(environment)?,
         };
         if variables.ssl && variables.endpoints.is_empty() {
             return Err(refuse("SSL", "SSL needs ENDPOINT", "set ENDPOINT to the host name the certificate is for"));

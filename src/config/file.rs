@@ -21,6 +21,7 @@ use super::{
     later,
     limits::Limits,
     listen,
+    modules::{ModuleFile, Role},
     outbound::Outbound,
     settings::{AccessLogDelivery, Compat, InventoryReports, LogFormat, LogLevel, RecordLog, TrustedProxies},
 };
@@ -65,6 +66,8 @@ pub(super) struct ConfigFile {
     pub(super) replication_sites: Vec<String>,
     /// Names in `bucketNotificationDestinations`.
     pub(super) notification_targets: Vec<String>,
+    /// Modules of this server.
+    pub(super) modules: ModuleFile,
     /// `outboundProxy`, `externalBackends` and their variables.
     pub(super) outbound: Outbound,
     /// `cloudserver`: this server's own settings.
@@ -108,6 +111,10 @@ pub(super) struct Own {
     pub(super) kms: KmsSettings,
     /// `requireTlsForSseC`: false.
     pub(super) require_tls_for_sse_c: bool,
+    /// `role`: all.
+    pub(super) role: Option<Role>,
+    /// `moduleToken`: none.
+    pub(super) module_token: Option<SecretString>,
 }
 
 impl ConfigFile {
@@ -137,6 +144,7 @@ impl ConfigFile {
             multi_object_delete_concurrency: delete_concurrency(&mut fields),
             location_metrics: later::has_location_metrics(&fields),
             global_encryption: later::global_encryption(&mut fields)?,
+            modules: ModuleFile::read(&mut fields)?,
             outbound: Outbound::read(&mut fields, environment)?,
             own: Own::read(fields.section("cloudserver")?, environment, warnings)?,
             replication_sites: later::names(&fields, "replicationEndpoints", "site"),
@@ -166,6 +174,8 @@ impl Own {
             limits: Limits::read(fields.section("limits")?, warnings)?,
             kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,
             require_tls_for_sse_c: fields.take("requireTlsForSseC", SWITCH)?.unwrap_or(false),
+            role: word(&mut fields, "role", ROLE)?,
+            module_token: module_token(&mut fields)?,
         };
         fields.finish(warnings);
         Ok(own)
@@ -190,6 +200,8 @@ const PERIOD: Rule = rule("periodSeconds must be a positive integer", "remove it
 const ROWS: Rule = rule("rowsPerFile must be an integer from 1 to 5000000", "remove it for 1000000");
 const LEVEL: Rule = rule("log levels must be one of trace, debug, info, warn, error, fatal", "write \"info\"");
 const LOG_FORMAT: Rule = rule("logFormat must be one of auto, json, pretty", "remove it for auto");
+const ROLE: Rule = rule("role must be one of all, front, data, metadata", "remove it for all");
+const MODULE_TOKEN: Rule = rule("moduleToken must be a string", "write a long random text, or remove it for none");
 const TAGS: Rule = rule("maxObjectTags must be 10 or 50", "remove it for 10");
 const DIALECT: Rule = rule("dialect must be \"aws\" or \"ceph\"", "remove it for \"aws\"");
 const ENDPOINTS: Rule =
@@ -251,6 +263,11 @@ fn log_levels(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(LogLev
 
 fn report_token(fields: &mut Fields) -> Result<Option<SecretString>, ConfigError> {
     let token: Option<String> = fields.take("reportToken", REPORT_TOKEN)?;
+    Ok(token.filter(|token| !token.is_empty()).map(SecretString::from))
+}
+
+fn module_token(fields: &mut Fields) -> Result<Option<SecretString>, ConfigError> {
+    let token: Option<String> = fields.take("moduleToken", MODULE_TOKEN)?;
     Ok(token.filter(|token| !token.is_empty()).map(SecretString::from))
 }
 

@@ -26,11 +26,7 @@ static LATER: &[Later] = &[
     later("cdmi", "CDMI store", host_and_port),
     later("bucketd", "remote metadata", bootstrap),
     later("vaultd", "external accounts", host_and_port),
-    later("dataClient", "separate data process", host_and_port),
-    later("metadataClient", "separate metadata process", host_and_port),
     later("pfsClient", "passthrough file system", host_and_port),
-    later("dataDaemon", "separate data process", address_and_port),
-    later("metadataDaemon", "separate metadata process", address_and_port),
     later("pfsDaemon", "passthrough file system", address_and_port),
     later("localCache", "statistics in Redis", redis),
     later("redis", "statistics in Redis", redis),
@@ -170,14 +166,14 @@ fn is_list_of_texts(value: Option<&Value>) -> bool {
     value.and_then(Value::as_array).is_some_and(|list| list.iter().all(Value::is_string))
 }
 
-fn host_and_port(value: &Value) -> Result<(), Rule> {
+pub(super) fn host_and_port(value: &Value) -> Result<(), Rule> {
     if is_text(value.get("host")) && is_port(value.get("port")) {
         return Ok(());
     }
     Err(rule("host and port are mandatory", "write {\"host\": \"localhost\", \"port\": …}, or remove it"))
 }
 
-fn address_and_port(value: &Value) -> Result<(), Rule> {
+pub(super) fn address_and_port(value: &Value) -> Result<(), Rule> {
     if is_text(value.get("bindAddress")) && is_port(value.get("port")) {
         return Ok(());
     }
@@ -294,11 +290,9 @@ static VARIABLES: &[(&str, &str)] = &[
     ("ALLOW_INVALID_META_HEADERS", "header mapping"),
     ("BUCKET_DENY_FILTER", "usage metering"),
     ("CRR_METRICS_*", "replication"),
-    ("DATA_HOST", "separate data process"),
     ("DEFAULT_BUCKET_KEY_FORMAT", "MongoDB metadata"),
     ("ENABLE_LOCAL_CACHE", "statistics in Redis"),
     ("EXPIRE_ONE_DAY_EARLIER", "lifecycle"),
-    ("METADATA_HOST", "separate metadata process"),
     ("METADATA_MAX_CACHED_BUCKETS", "remote metadata"),
     ("MONGODB_*", "MongoDB metadata"),
     ("PFSD_*", "passthrough file system"),

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     env::Environment,
+    modules::Role,
     settings::{LogFormat, LogLevel},
 };
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub log_format: Option<LogFormat>,
     /// `--production`.
     pub production: bool,
+    /// `--role`.
+    pub role: Option<Role>,
 }
 
 /// All that a configuration is read from.

@@ -64,7 +64,7 @@ fn parse(text: &str) -> Result<Vec<SocketAddr>, Fault> {
 }
 
 /// Both loopback addresses.
-fn loopback(port: u16) -> Vec<SocketAddr> {
+pub(super) fn loopback(port: u16) -> Vec<SocketAddr> {
     vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 

@@ -20,6 +20,7 @@ use super::{
     later,
     launch::Launch,
     listen,
+    modules::{Modules, Wishes},
     locations::{DEFAULT_LOCATION, Durability, Locations, Setting},
     settings::{Config, ListenOrigin, LogSettings, RecordLog, SslGenerate, TlsFiles},
     sources::{Sources, read_named},
@@ -50,7 +51,9 @@ impl Config {
         later::warn_of_variables(&launch.environment, &mut warnings);
         extra_replication(launch, &mut warnings)?;
         let production = launch.options.production || variables.production || file.own.production;
-        refuse_shared_credentials(production, &accounts)?;
+        let role = launch.options.role.or(variables.modules.role()).or(file.own.role).unwrap_or_default();
+        // A module has no accounts to misuse.
+        refuse_shared_credentials(production && role.is_front(), &accounts)?;
         let places = Places { launch, sources: &sources, variables: &variables };
         Self::assemble(places, file, production, (accounts, locations), warnings)
     }
@@ -66,6 +69,7 @@ impl Config {
         let (options, root) = (&launch.options, &sources.root);
         let loopback_only = !launch.container && accounts.uses_well_known_credentials();
         let (listen, listen_origin) = places.listen(&file, loopback_only)?;
+        let modules = places.modules(&file)?;
         let (admin_listen, _) = listen::choose(file.metrics_listen_on, file.metrics_port, loopback_only);
         let ssl_generate = places.ssl_generate();
         let tls =
@@ -117,6 +121,7 @@ impl Config {
             access_logs: file.own.access_logs,
             inventory: file.own.inventory,
             limits: file.own.limits,
+            modules,
             kms: file.own.kms,
             require_tls_for_sse_c: file.own.require_tls_for_sse_c,
             global_encryption: file.global_encryption,
@@ -156,6 +161,18 @@ impl Places<'_, '_> {
             addresses.dedup();
         }
         Ok((addresses, origin))
+    }
+
+    fn modules(self, file: &ConfigFile) -> Result<Modules, ConfigError> {
+        let listen_addr = self.variables.listen_addr.as_deref().map(listen_addr).transpose()?;
+        Ok(Modules::decide(Wishes {
+            argument: self.launch.options.role,
+            variables: &self.variables.modules,
+            listen_addr: listen_addr.map(|address| address.ip()),
+            file: file.modules.clone(),
+            own_role: file.own.role,
+            own_token: file.own.module_token.clone(),
+        }))
     }
 
     fn ssl_generate(self) -> Option<SslGenerate> {

@@ -75,7 +75,7 @@ impl LocationKind {
 
     /// Whether this release can keep data there.
     pub const fn is_implemented(self) -> bool {
-        matches!(self, Self::Mem | Self::File | Self::Azure | Self::Posix)
+        matches!(self, Self::Mem | Self::File | Self::AwsS3 | Self::Azure | Self::Gcp | Self::Posix)
     }
 }
 

@@ -21,6 +21,7 @@ mod listen;
 mod load;
 mod location_details;
 mod locations;
+mod modules;
 mod outbound;
 mod reload;
 mod settings;
@@ -35,6 +36,7 @@ pub use launch::{Launch, Options};
 pub use limits::{Limits, MinRate};
 pub use location_details::permissions;
 pub use locations::{DEFAULT_LOCATION, Details, Durability, Location, LocationKind, Locations};
+pub use modules::{ModuleAddress, Modules, Role};
 pub use outbound::{HttpAgent, Outbound};
 pub use reload::{Reloadable, Reloaded};
 pub use settings::{

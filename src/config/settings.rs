@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::{
-    authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations, outbound::Outbound,
+    authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations, modules::Modules,
+    outbound::Outbound,
 };
 use crate::types::{Dialect, version_id::VersionIdEncoding};
 
@@ -70,6 +71,13 @@ impl LogLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("should be one of {0}")]
 pub struct UnknownWord(&'static str);
+
+impl UnknownWord {
+    /// None of `words`.
+    pub(super) const fn of(words: &'static str) -> Self {
+        Self(words)
+    }
+}
 
 impl FromStr for LogLevel {
     type Err = UnknownWord;
@@ -307,6 +315,8 @@ pub struct Config {
     pub inventory: InventoryReports,
     /// `cloudserver.limits`.
     pub limits: Limits,
+    /// Which parts of the server this process is, and where the others are.
+    pub modules: Modules,
     /// `cloudserver.kms`: who keeps the keys of encrypted objects.
     pub kms: KmsSettings,
     /// `cloudserver.requireTlsForSseC`: whether clients' keys are taken over TLS only. Default false.

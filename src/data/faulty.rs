@@ -171,6 +171,10 @@ impl DataBackend for FaultyBackend {
         self.run(Call::Delete, self.inner.delete(blob)).boxed()
     }
 
+    fn size<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
+        self.inner.size(blob)
+    }
+
     fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
         self.run(Call::List, self.inner.list(after, limit)).boxed()
     }

@@ -18,10 +18,11 @@ pub mod memory_native;
 mod name;
 mod native;
 pub mod posix;
+pub mod remote;
 
 use std::{fmt, ops::Range};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture};
 use thiserror::Error;
 
 pub use aws_s3::{AwsS3Backend, AwsS3Options};
@@ -35,6 +36,7 @@ pub use memory::MemoryBackend;
 pub use memory_native::MemoryNative;
 pub use native::{NativeObject, NativeSource, NativeStore, PartToken, Staged};
 pub use posix::{PosixBackend, PosixOptions};
+pub use remote::RemoteBackend;
 
 use crate::types::{BodyError, ByteStream};
 
@@ -140,6 +142,8 @@ pub struct Capabilities {
     pub durable: bool,
     /// Checks its own blocks on every read.
     pub verified_reads: bool,
+    /// Can list what it holds; without it there are no audits.
+    pub listing: bool,
     /// Keeps older versions of an object: buckets with versions can be stored here. Only stores that keep each object
     /// under its own name, without versions, cannot.
     pub versioned_buckets: bool,
@@ -165,7 +169,13 @@ pub trait DataBackend: fmt::Debug + Send + Sync {
     /// Removes a blob. Idempotent: deleting what is gone succeeds. Readers keep the bytes to their end.
     fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>>;
 
-    /// At most `limit` blob names after `after`, in the backend's own stable order; for audits.
+    /// Bytes of a blob, where the backend can tell without reading it.
+    fn size<'a>(&'a self, _blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
+        Box::pin(future::ready(Ok(None)))
+    }
+
+    /// At most `limit` blob names after `after`, in the backend's own stable order; for audits, and only where
+    /// [`Capabilities::listing`] says so.
     fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>>;
 
     /// Whether the backend works now.

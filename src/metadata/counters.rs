@@ -55,18 +55,21 @@ pub fn has_room(value: &[u8], growth: &[Growth]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     #[test]
     fn bounds_are_exact_and_zero_is_none() {
         let value = encode(&[5, i64::MAX, 3, 10]);
-        let grown = |places, bound, by| has_room(&value, &[Growth { places, bound, by }]);
+        let grown =
+            |places: &'static [usize], bound, by| has_room(&value, &[Growth { places: places.into(), bound, by }]);
         assert!(grown(&[0, 2], 3, 2));
         assert!(!grown(&[0, 2], 3, 3));
         assert!(grown(&[0, 2], 9, i64::MAX), "no such counter");
         assert!(!grown(&[0, 1], 3, i64::MAX), "sums do not wrap");
         assert!(grown(&[0, 2], 3, -100));
-        assert!(has_room(&encode(&[1, 0]), &[Growth { places: &[0], bound: 1, by: 7 }]), "a bound of zero is none");
+        assert!(has_room(&encode(&[1, 0]), &[Growth { places: Cow::Borrowed(&[0]), bound: 1, by: 7 }]), "a bound of zero is none");
         assert!(!has_room(b"abc", &[]), "no counters, no room");
     }
 

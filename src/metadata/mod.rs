@@ -8,16 +8,21 @@ pub mod conformance;
 pub mod counters;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faulty;
+mod jump;
 pub mod memory;
+pub mod remote;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
+pub mod wire;
 
+pub use jump::{CommonPrefixes, Jump};
 pub use memory::MemoryStore;
+pub use remote::RemoteStore;
 
 #[cfg(feature = "rocksdb")]
 pub use self::rocksdb::{RocksOptions, RocksStore};
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{borrow::Cow, fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -163,10 +168,10 @@ pub enum Condition {
 }
 
 /// What is to be added to counters that are bounded together, by a bound that is a counter of the same value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Growth {
     /// Places of the counters that add up.
-    pub places: &'static [usize],
+    pub places: Cow<'static, [usize]>,
     /// Place of their bound. Without such a counter, or where it is zero, there is no bound.
     pub bound: usize,
     /// What comes to the sum.
@@ -257,12 +262,6 @@ impl Batch {
         self.writes.push(Write::Append(ns, value.into()));
         self
     }
-}
-
-/// Where a walk goes on.
-pub trait Jump: fmt::Debug + Send + Sync {
-    /// The least key of interest behind `key`; `None` for the next one, whichever that is. Never goes back.
-    fn behind(&self, key: &[u8]) -> Option<Bytes>;
 }
 
 /// Why the store could not do it.

@@ -40,8 +40,8 @@ use crate::{
 const LONGEST_DOCUMENT: usize = 16 << 20;
 /// Longest error document read, in bytes.
 const LONGEST_ERROR: usize = 64 << 10;
-/// Most time to the answer of a call that makes the far side copy or join bytes.
-pub(crate) const LONG_CALL: Duration = Duration::from_mins(10);
+/// Most time to the head of the answer of a call that makes the far side copy or join bytes.
+const LONG_CALL: Duration = Duration::from_mins(3);
 
 /// Whose S3 it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

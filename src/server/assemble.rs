@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// How long background work may take to end.
-const TASKS_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const TASKS_LIMIT: Duration = Duration::from_secs(10);
 /// The smallest part that `MPU_TESTING` allows.
 const TESTING_PART: u64 = 1;
 /// S3's smallest part.
@@ -71,7 +71,7 @@ impl Server {
     pub async fn start(config: Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
         outbound::check(&config)?;
         let backends = Backends::open(&config)?;
-        let metadata = open_metadata(&config)?;
+        let metadata = open_metadata(&config).await?;
         check_pair(&config, metadata.as_ref(), &backends).await?;
         let kms = open_kms(&config, metadata.as_ref()).await?;
         let clock = Arc::new(SystemClock);
@@ -109,7 +109,11 @@ impl Server {
         front: Front,
         access_log: Option<AccessLog>,
     ) -> Result<Self, StartError> {
-        let health = ServerHealth { storage: storage.clone(), credentials: shared_credentials(&config) };
+        let health = ServerHealth {
+            storage: storage.clone(),
+            credentials: shared_credentials(&config),
+            metadata_module: config.modules.metadata_client.is_some(),
+        };
         let allowed = AllowList::new(config.health_allow_from.iter().copied());
         let probe = Probe::new(Arc::new(health), allowed, front.readiness.clone());
         let set = config.reloadable();
@@ -247,7 +251,7 @@ fn intake(config: &Config) -> Intake {
     Intake::new(pace, std::thread::available_parallelism().map_or(2, usize::from))
 }
 
-fn limits(config: &Config) -> Limits {
+pub(super) fn limits(config: &Config) -> Limits {
     let limits = &config.limits;
     Limits {
         connections: limits.connections,
@@ -264,7 +268,10 @@ fn limits(config: &Config) -> Limits {
 }
 
 /// Binds every address. Of the two loopback addresses a machine without IPv6 has one only.
-fn bind(addresses: &[SocketAddr], origin: ListenOrigin) -> Result<(Vec<Listener>, Vec<SocketAddr>), StartError> {
+pub(super) fn bind(
+    addresses: &[SocketAddr],
+    origin: ListenOrigin,
+) -> Result<(Vec<Listener>, Vec<SocketAddr>), StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
         let everywhere = address.is_ipv6() && address.ip().is_unspecified();

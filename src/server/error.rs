@@ -25,6 +25,16 @@ pub enum StartError {
         /// What is wrong.
         source: MetadataError,
     },
+    /// A module cannot be used.
+    #[error("the {module} module at {address}: {problem}; check that it runs, and DATA_HOST and METADATA_HOST")]
+    Module {
+        /// Data or metadata.
+        module: &'static str,
+        /// Where it should be.
+        address: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The metadata belongs to another data directory: a volume is not mounted, or the wrong one is.
     #[error(
         "the metadata in {metadata} belongs to another data directory than {data}; check S3DATAPATH, S3METADATAPATH and that the right volumes are mounted"

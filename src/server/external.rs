@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::{StartError, outbound};
+use super::{StartError, far_s3, outbound};
 use crate::{
     clock::SystemClock,
     config::{Config, Durability, Location, LocationKind, permissions},
@@ -16,14 +16,13 @@ use crate::{
 /// Nothing is asked of the far side yet: one that is away must not keep the server from starting.
 pub(super) fn open(config: &Config, location: &Location) -> Result<Option<Arc<dyn DataBackend>>, StartError> {
     match location.kind {
+        LocationKind::AwsS3 | LocationKind::Gcp => far_s3::open(config, location).map(Some),
         LocationKind::Mem
         | LocationKind::File
         | LocationKind::Scality
         | LocationKind::Mongodb
         | LocationKind::Dmf
         | LocationKind::AzureArchive
-        | LocationKind::AwsS3
-        | LocationKind::Gcp
         | LocationKind::Pfs => Ok(None),
         LocationKind::Azure => Ok(Some(azure(config, location)?)),
         LocationKind::Posix => Ok(Some(posix(location))),

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How long a component may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Asks the stores.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct ServerHealth {
     pub(super) storage: Storage,
     /// What is known about credentials that everybody knows.
     pub(super) credentials: Option<String>,
+    /// Metadata is in another process.
+    pub(super) metadata_module: bool,
 }
 
 impl ServerHealth {
@@ -28,7 +30,12 @@ impl ServerHealth {
         match read {
             Ok(Ok(_)) if store.is_writable() => ComponentHealth::ok("bucketfile"),
             Ok(Ok(_)) => {
-                ComponentHealth::failed("bucketfile", 503, "read-only after a failed sync: restart the server")
+                let why = if self.metadata_module {
+                    "the metadata module takes no writes of this front: its sync failed, or another front took over"
+                } else {
+                    "read-only after a failed sync: restart the server"
+                };
+                ComponentHealth::failed("bucketfile", 503, why)
             }
             Ok(Err(e)) => ComponentHealth::failed("bucketfile", 500, e.to_string()),
             Err(_) => ComponentHealth::failed("bucketfile", 500, "no answer"),
@@ -59,6 +66,13 @@ impl Health for ServerHealth {
     }
 
     fn live(&self) -> BoxFuture<'_, bool> {
-        async { self.metadata().await.code == 200 }.boxed()
+        async {
+            if self.metadata_module {
+                // A restart brings back no module; it does help a front that another one has taken over from.
+                return self.storage.metadata().is_writable();
+            }
+            self.metadata().await.code == 200
+        }
+        .boxed()
     }
 }

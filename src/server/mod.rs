@@ -4,13 +4,18 @@ mod accounts;
 mod assemble;
 mod error;
 mod external;
+mod far_s3;
 mod health;
 mod keys;
+mod modules;
 mod outbound;
 mod process;
 mod reload;
 mod stores;
+#[cfg(test)]
+mod tests;
 
 pub use assemble::Server;
 pub use error::StartError;
+pub use modules::ModuleServer;
 pub use process::run;

@@ -3,15 +3,19 @@
 use std::{
     io::{IsTerminal, Write, stderr},
     process::ExitCode,
+    time::Duration,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Server, StartError};
+use super::{ModuleServer, Server, StartError};
 use crate::{
     clock::{Clock, SystemClock},
-    config::{self, Config, LogFormat},
-    telemetry::logs::{self, LogSettings, Logs, Now, level_from_name},
+    config::{self, Config, LogFormat, Role},
+    telemetry::{
+        AccessLog,
+        logs::{self, LogSettings, Logs, Now, level_from_name},
+    },
 };
 
 /// Most threads that wait for disks; each costs memory only while it works.
@@ -52,7 +56,7 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
     let warnings = config::all_warnings(&config);
     let facts = config::facts(&config);
     let grace = config.shutdown_grace;
-    let server = Server::start(config, Some(logs.access_log())).await?;
+    let server = Running::start(config, Some(logs.access_log())).await?;
     if std::io::stdout().is_terminal() {
         drop(writeln!(stderr(), "{banner}"));
     } else {
@@ -63,7 +67,7 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
             tracing::warn!("{warning}");
         }
     }
-    tracing::info!(s3 = ?server.s3_addresses(), admin = ?server.admin_addresses(), "serving");
+    server.tell();
     signals.wait(&server).await;
     tracing::info!("stopping: requests under way are finished");
     let cut = tokio::select! {
@@ -77,6 +81,46 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
     tracing::info!(cut, "stopped");
     logs.flush();
     Ok(ExitCode::SUCCESS)
+}
+
+/// What this process is.
+enum Running {
+    Front(Box<Server>),
+    Module(Box<ModuleServer>),
+}
+
+impl Running {
+    async fn start(config: Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
+        match config.modules.role {
+            Role::All | Role::Front => Ok(Self::Front(Box::new(Server::start(config, access_log).await?))),
+            Role::Data | Role::Metadata => Ok(Self::Module(Box::new(ModuleServer::start(&config, access_log)?))),
+        }
+    }
+
+    fn tell(&self) {
+        match self {
+            Self::Front(server) => {
+                tracing::info!(s3 = ?server.s3_addresses(), admin = ?server.admin_addresses(), "serving");
+            }
+            Self::Module(module) => {
+                tracing::info!(module = ?module.addresses(), admin = ?module.admin_addresses(), "serving");
+            }
+        }
+    }
+
+    fn reload(&self) {
+        match self {
+            Self::Front(server) => server.reload(),
+            Self::Module(_) => tracing::info!("a module has nothing to read again"),
+        }
+    }
+
+    async fn stop(self, grace: Duration) -> usize {
+        match self {
+            Self::Front(server) => server.stop(grace).await,
+            Self::Module(module) => module.stop(grace).await,
+        }
+    }
 }
 
 struct Signals {
@@ -97,7 +141,7 @@ impl Signals {
     }
 
     /// Reloads at each hangup; returns at the first signal that means "stop".
-    async fn wait(&mut self, server: &Server) {
+    async fn wait(&mut self, server: &Running) {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => server.reload(),

@@ -1,19 +1,25 @@
 //! Opens the stores that the configuration names.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 use super::{StartError, external};
 use crate::{
     config::{self, Config, DataKind, Durability, LocationKind, Locations, MetadataKind},
-    data::{DataBackend, FileBackend, FileDurability, FileOptions, MemoryBackend},
+    data::{DataBackend, FileBackend, FileDurability, FileOptions, MemoryBackend, RemoteBackend, remote::RemoteOptions},
     location::{Location, LocationTable},
-    metadata::{Batch, MemoryStore, MetadataStore, Namespace, Table},
+    metadata::{Batch, MemoryStore, MetadataStore, Namespace, RemoteStore, Table, remote::RemoteStoreOptions},
 };
 
 /// The key under which metadata remembers its data directory.
 const DATA_DIRECTORY: &[u8] = b"data directory";
+/// How long a start waits for the metadata module: without it nothing can be served.
+const METADATA_WAIT: Duration = Duration::from_mins(1);
+/// How long a start waits for the data module: what is in metadata can be served without it.
+const DATA_WAIT: Duration = Duration::from_secs(10);
 const SYSTEM: Namespace = Namespace::global(Table::System);
 
 /// The backends behind the locations. Kept apart from the table, so that a reload makes a new table over them.
@@ -21,6 +27,8 @@ const SYSTEM: Namespace = Namespace::global(Table::System);
 pub(super) struct Backends {
     memory: Arc<MemoryBackend>,
     file: Option<FileBackends>,
+    /// In place of the files.
+    remote: Option<Arc<RemoteBackend>>,
     kind: DataKind,
     /// Those of stores elsewhere, with what they were opened by: a reload that changes nothing keeps connections.
     external: Arc<Mutex<BTreeMap<String, External>>>,
@@ -40,15 +48,61 @@ struct FileBackends {
 
 impl Backends {
     /// Opens the data directory, unless all data stays in memory.
+    /// A data module takes the directory's place.
     pub(super) fn open(config: &Config) -> Result<Self, StartError> {
-        let memory = Arc::new(MemoryBackend::default());
+        let Some(address) = config.modules.data_client.as_ref().filter(|_| config.data != DataKind::Memory) else {
+            return Self::open_local(config);
+        };
+        let mut options = RemoteOptions::new(format!("http://{address}"));
+        options.token = config.modules.token.as_ref().map(|token| token.expose_secret().to_owned());
+        let remote = Some(Arc::new(RemoteBackend::new(options)));
+        Ok(Self { memory: Arc::default(), file: None, remote, kind: config.data, external: Arc::default() })
+    }
+
+    /// Opens the data directory, unless all data stays in memory.
+    pub(super) fn open_local(config: &Config) -> Result<Self, StartError> {
         let file = if config.data == DataKind::Memory { None } else { Some(open_files(config)?) };
-        Ok(Self { memory, file, kind: config.data, external: Arc::default() })
+        Ok(Self { memory: Arc::default(), file, remote: None, kind: config.data, external: Arc::default() })
     }
 
     /// The identity of the data directory.
-    pub(super) fn directory_id(&self) -> Option<&str> {
-        self.file.as_ref().map(|file| file.strict.directory_id())
+    pub(super) fn directory_id(&self) -> Option<String> {
+        self.file.as_ref().map(|file| file.strict.directory_id().to_owned())
+    }
+
+    /// The identity of the data directory or the data module's. A module that is away, or is not ours, has none.
+    async fn identity(&self, config: &Config) -> Option<String> {
+        let Some(remote) = &self.remote else { return self.directory_id() };
+        let address = config.modules.data_client.as_ref().map(ToString::to_string).unwrap_or_default();
+        let end = Instant::now() + DATA_WAIT;
+        loop {
+            match remote.meet().await {
+                Ok(Some(info)) => return info.directory,
+                Ok(None) => {
+                    tracing::info!(address, "the data module speaks the original's protocol: no audits, no reserved names");
+                    return None;
+                }
+                Err(error) if Instant::now() >= end => {
+                    tracing::error!(address, %error, "the data module does not answer: serving what is in metadata");
+                    return None;
+                }
+                Err(error) => {
+                    tracing::warn!(address, %error, "waiting for the data module");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+        }
+    }
+
+    /// What a data module serves. One of which all locations are relaxed is relaxed.
+    pub(super) fn for_module(&self, config: &Config) -> Arc<dyn DataBackend> {
+        let Some(file) = &self.file else { return Arc::<MemoryBackend>::clone(&self.memory) };
+        let of_files = |strict: bool| {
+            let mut files = config.locations.iter().filter(|place| place.kind == LocationKind::File);
+            files.any(|place| (place.durability == Durability::Strict) == strict)
+        };
+        let relaxed = of_files(false) && !of_files(true);
+        Arc::<FileBackend>::clone(if relaxed { &file.relaxed } else { &file.strict })
     }
 
     /// The locations that this release can serve; the configuration has warned about the others.
@@ -72,6 +126,13 @@ impl Backends {
         config: &Config,
         location: &Arc<config::Location>,
     ) -> Result<Option<Arc<dyn DataBackend>>, StartError> {
+        if let Some(remote) = &self.remote {
+            return match (location.kind, self.kind) {
+                (LocationKind::Mem, DataKind::Multiple) => Ok(Some(Arc::<MemoryBackend>::clone(&self.memory))),
+                (LocationKind::File, _) | (_, DataKind::File) => Ok(Some(Arc::<RemoteBackend>::clone(remote))),
+                _ => self.external(config, location),
+            };
+        }
         let Some(file) = &self.file else { return Ok(Some(Arc::<MemoryBackend>::clone(&self.memory))) };
         match (location.kind, self.kind) {
             (LocationKind::Mem, DataKind::Multiple) => Ok(Some(Arc::<MemoryBackend>::clone(&self.memory))),
@@ -108,8 +169,30 @@ fn open_files(config: &Config) -> Result<FileBackends, StartError> {
     Ok(FileBackends { strict: Arc::new(strict), relaxed })
 }
 
-/// Opens the metadata store.
-pub(super) fn open_metadata(config: &Config) -> Result<Arc<dyn MetadataStore>, StartError> {
+/// Opens the metadata store, or waits for the metadata module and takes it over.
+pub(super) async fn open_metadata(config: &Config) -> Result<Arc<dyn MetadataStore>, StartError> {
+    let module = config.modules.metadata_client.as_ref().filter(|_| config.metadata != MetadataKind::Memory);
+    let Some(address) = module else { return open_local_metadata(config) };
+    // The master keys stay with the front.
+    std::fs::create_dir_all(&config.metadata_path)?;
+    let mut options = RemoteStoreOptions::new(format!("http://{address}"));
+    options.token = config.modules.token.as_ref().map(|token| token.expose_secret().to_owned());
+    let store = RemoteStore::new(options);
+    let end = Instant::now() + METADATA_WAIT;
+    loop {
+        match store.begin().await {
+            Ok(_) => return Ok(Arc::new(store)),
+            Err(source) if Instant::now() >= end => {
+                let (address, problem) = (address.to_string(), source.to_string());
+                return Err(StartError::Module { module: "metadata", address, problem });
+            }
+            Err(error) => tracing::warn!(%address, %error, "waiting for the metadata module"),
+        }
+    }
+}
+
+/// Opens the metadata store of this process.
+pub(super) fn open_local_metadata(config: &Config) -> Result<Arc<dyn MetadataStore>, StartError> {
     match config.metadata {
         MetadataKind::Memory => Ok(Arc::new(MemoryStore::default())),
         MetadataKind::RocksDb => open_rocksdb(config),
@@ -136,7 +219,7 @@ pub(super) async fn check_pair(
     metadata: &dyn MetadataStore,
     backends: &Backends,
 ) -> Result<(), StartError> {
-    let Some(id) = backends.directory_id() else { return Ok(()) };
+    let Some(id) = backends.identity(config).await else { return Ok(()) };
     let failed = |source| StartError::Metadata { path: config.metadata_path.clone(), source };
     match metadata.get(SYSTEM, DATA_DIRECTORY).await.map_err(failed)? {
         Some(known) if known == id.as_bytes() => Ok(()),

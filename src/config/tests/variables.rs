@@ -130,7 +130,7 @@ fn empty_variables_are_unset() {
 fn variables_of_later_parts_warn_once_each() {
     let pairs = [
         ("REDIS_HOST", "h"),
-        ("DATA_HOST", "h"),
+        ("BUCKET_DENY_FILTER", "b"),
         ("MONGODB_RS", "rs0"),
         ("S3QUOTA", "scuba"),
         ("S3VAULT", "multiple"),

@@ -293,7 +293,7 @@ impl DataBackend for AwsS3Backend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false, versioned_buckets: true }
+        Capabilities { durable: true, verified_reads: false, versioned_buckets: true, listing: true }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {

@@ -455,7 +455,7 @@ impl DataBackend for AzureBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false, versioned_buckets: false }
+        Capabilities { durable: true, verified_reads: false, listing: true, versioned_buckets: false }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {

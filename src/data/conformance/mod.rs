@@ -51,7 +51,8 @@ const SIZES: [usize; 16] = [
     5 * MIB,
 ];
 
-/// Runs every rule against `backend`.
+/// Runs every rule against `backend`. A backend that cannot list is not asked to, and the rules that look for what was
+/// left behind end there.
 ///
 /// # Panics
 /// Where a rule is broken.
@@ -70,7 +71,10 @@ pub async fn suite(backend: Arc<dyn DataBackend>) {
     a_reader_outlives_the_deletion(backend).await;
     a_dropped_reader_leaves_the_blob_alone(backend).await;
     concurrent_puts_do_not_mix(backend).await;
-    list_pages_are_ordered_and_complete(backend).await;
+    if backend.capabilities().listing {
+        list_pages_are_ordered_and_complete(backend).await;
+    }
+    sizes_are_told_where_they_are_known(backend).await;
     foreign_names_are_refused(backend).await;
     backend.probe().await.expect("a used backend works");
 }
@@ -141,6 +145,9 @@ async fn read(backend: &dyn DataBackend, blob: &BlobId, range: Range<u64>) -> Re
 
 /// All names, by pages of `page`.
 async fn names(backend: &dyn DataBackend, page: usize) -> Vec<BlobId> {
+    if !backend.capabilities().listing {
+        return Vec::new();
+    }
     let mut all: Vec<BlobId> = Vec::new();
     loop {
         let found = backend.list(all.last(), page).await.expect("a list works");
@@ -150,6 +157,19 @@ async fn names(backend: &dyn DataBackend, page: usize) -> Vec<BlobId> {
         }
         all.extend(found);
     }
+}
+
+/// Waits until only `before` is left: clearing up may go on behind the scenes for a moment.
+async fn leaves_nothing(backend: &dyn DataBackend, before: &[BlobId], what: &str) {
+    let mut now = names(backend, 1000).await;
+    for _ in 0..200 {
+        if now == before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        now = names(backend, 1000).await;
+    }
+    assert_eq!(now, before, "{what} leaves nothing");
 }
 
 async fn delete(backend: &dyn DataBackend, blob: &BlobId) {
@@ -223,7 +243,9 @@ async fn a_reserved_name_is_used(backend: &dyn DataBackend) {
 
 async fn an_empty_blob_is_a_blob(backend: &dyn DataBackend) {
     let blob = put(backend, &Bytes::new(), PutHint { blob: None, size: Some(0) }).await;
-    assert!(names(backend, 1000).await.contains(&blob), "an empty blob is listed");
+    if backend.capabilities().listing {
+        assert!(names(backend, 1000).await.contains(&blob), "an empty blob is listed");
+    }
     assert!(read(backend, &blob, 0..0).await.expect("an empty blob can be read").is_empty());
     let result = read(backend, &blob, 0..1).await;
     assert!(matches!(result, Err(DataError::OutOfRange(_))), "an empty blob has no first byte: {result:?}");
@@ -236,7 +258,7 @@ async fn a_wrong_announcement_is_never_a_success(backend: &dyn DataBackend) {
         let hint = PutHint { blob: None, size: Some(announced as u64) };
         let result = backend.put(body(&payload(size, 2), 5), hint).await;
         assert!(matches!(result, Err(DataError::Body(_))), "{size} bytes announced as {announced}: {result:?}");
-        assert_eq!(names(backend, 1000).await, before, "{size} bytes announced as {announced} leave nothing");
+        leaves_nothing(backend, &before, &format!("{size} bytes announced as {announced}")).await;
     }
 }
 
@@ -246,7 +268,7 @@ async fn a_body_error_keeps_nothing(backend: &dyn DataBackend) {
         let broken = body(&payload(size, 4), 3).chain(stream::iter([Err(BodyError::Disconnected)])).boxed();
         let result = backend.put(broken, PutHint { blob: None, size: Some(8 * MIB as u64) }).await;
         assert!(matches!(result, Err(DataError::Body(BodyError::Disconnected))), "{size} bytes, then: {result:?}");
-        assert_eq!(names(backend, 1000).await, before, "a body that breaks after {size} bytes leaves nothing");
+        leaves_nothing(backend, &before, &format!("a body that breaks after {size} bytes")).await;
     }
 }
 
@@ -261,21 +283,13 @@ async fn a_dropped_put_keeps_nothing(backend: &dyn DataBackend) {
         let endless = counted.chain(stream::pending()).boxed();
         let mut put = backend.put(endless, PutHint::default());
         let rounds = future::poll_fn(|cx| {
-            assert!(put.poll_unpin(cx).is_pending(), "an endless body never ends");
+            let polled = put.poll_unpin(cx);
+            assert!(polled.is_pending(), "an endless body never ends: {polled:?}");
             if taken.load(Ordering::SeqCst) == size { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         });
         tokio::time::timeout(Duration::from_secs(20), rounds).await.expect("the body is taken");
         drop(put);
-        // Clearing up may go on behind the scenes for a moment.
-        let mut now = names(backend, 1000).await;
-        for _ in 0..200 {
-            if now == before {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-            now = names(backend, 1000).await;
-        }
-        assert_eq!(now, before, "a put dropped after {size} bytes leaves nothing");
+        leaves_nothing(backend, &before, &format!("a put dropped after {size} bytes")).await;
     }
 }
 
@@ -350,6 +364,17 @@ async fn list_pages_are_ordered_and_complete(backend: &dyn DataBackend) {
         delete(backend, blob).await;
     }
     assert_eq!(names(backend, 1000).await, before, "deleted blobs are not listed");
+}
+
+async fn sizes_are_told_where_they_are_known(backend: &dyn DataBackend) {
+    for size in [0, 1, 70_000, MIB + 1] {
+        let blob = put(backend, &payload(size, 3), PutHint::default()).await;
+        let told = backend.size(&blob).await.expect("a size is told, or that it is not known");
+        assert!(told.is_none_or(|told| told == size as u64), "{size} bytes are told to be {told:?}");
+        delete(backend, &blob).await;
+        let gone = backend.size(&blob).await;
+        assert!(matches!(gone, Ok(None) | Err(DataError::NotFound(_))), "the size of what is gone: {gone:?}");
+    }
 }
 
 async fn foreign_names_are_refused(backend: &dyn DataBackend) {

@@ -293,9 +293,9 @@ impl Suite<'_> {
 
     async fn tags_are_taken(&self) {
         let bytes = payload(100, 1);
-        let tagged = NativeObject { tags: vec![("a b".to_owned(), "c&d=\u{fc}".to_owned())], ..object("tagged") };
+        let tagged = NativeObject { tags: vec![("a b".to_owned(), "c=d/\u{fc}+".to_owned())], ..object("tagged") };
         let blob = self.publish(&self.stage(&tagged, &bytes, true).await).await.blob;
-        for tags in [vec![("x".to_owned(), "<y>".to_owned())], Vec::new()] {
+        for tags in [vec![("x".to_owned(), "y:@".to_owned())], Vec::new()] {
             self.native.set_tags(&blob, &tags).await.expect("tags are taken");
         }
         self.is(&blob, &bytes, "a tagged object").await;
@@ -337,9 +337,20 @@ impl Suite<'_> {
                 ],
                 ..object(key)
             };
-            let blob = self.publish(&self.stage(&object, &bytes, true).await).await.blob;
-            self.is(&blob, &bytes, key).await;
-            self.delete(&blob).await;
+            let staged = self.native.stage(&object, body(&bytes, 3), Some(100)).await;
+            let written = match staged {
+                Ok(staged) => self.native.publish(&staged).await,
+                Err(error) => Err(error),
+            };
+            match written {
+                Ok(written) => {
+                    self.is(&written.blob, &bytes, key).await;
+                    self.delete(&written.blob).await;
+                }
+                // A store that takes keys for paths cannot have these; what it must not do is take them for others.
+                Err(_) if key.contains("..") || key.contains("//") => {}
+                Err(error) => panic!("{key}: {error}"),
+            }
         }
     }
 }

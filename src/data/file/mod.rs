@@ -225,6 +225,11 @@ impl FileBackend {
         result
     }
 
+    async fn measure(&self, blob: &BlobId) -> Result<Option<u64>, DataError> {
+        let name = BlobName::of(blob)?;
+        Ok(Some(read::size(&self.core.reads, &self.core.disk, name).await?))
+    }
+
     async fn remove(&self, blob: &BlobId) -> Result<(), DataError> {
         let name = BlobName::of(blob)?;
         self.blocking(move |core| core.remove(name)).await
@@ -289,6 +294,10 @@ impl DataBackend for FileBackend {
         self.remove(blob).boxed()
     }
 
+    fn size<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
+        self.measure(blob).boxed()
+    }
+
     /// Blobs whose put is still under way are among the names.
     fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
         match after.map(BlobName::of).transpose() {
@@ -306,6 +315,6 @@ impl DataBackend for FileBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: true, versioned_buckets: true }
+        Capabilities { durable: true, verified_reads: true, listing: true, versioned_buckets: true }
     }
 }

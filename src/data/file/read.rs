@@ -190,6 +190,23 @@ pub(super) async fn open(
     Ok(stream.boxed())
 }
 
+/// Bytes of a blob. The file stays open for the reader that comes next.
+pub(super) async fn size(reads: &Arc<Reads>, disk: &Arc<dyn Disk>, name: BlobName) -> Result<u64, DataError> {
+    let seen = match reads.files.get(name) {
+        Ok(file) => return Ok(file.payload),
+        Err(seen) => seen,
+    };
+    let turn = pool::permit(&reads.turns).await?;
+    let (reads, disk) = (Arc::clone(reads), Arc::clone(disk));
+    pool::run(move || {
+        let file = Arc::new(open_file(&reads, &*disk, name)?);
+        reads.files.insert(&file, seen);
+        drop(turn);
+        Ok(file.payload)
+    })
+    .await?
+}
+
 fn open_file(reads: &Reads, disk: &dyn Disk, name: BlobName) -> Result<BlobFile, DataError> {
     let opened = match disk.open(name) {
         // The files kept open for nobody are the first to go.

@@ -133,6 +133,15 @@ impl DataBackend for MemoryBackend {
         .boxed()
     }
 
+    fn size<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
+        async move {
+            BlobName::of(blob)?;
+            let size = self.blobs.lock().by_name.get(blob).map(|bytes| bytes.len() as u64);
+            size.map(Some).ok_or_else(|| DataError::NotFound(blob.clone()))
+        }
+        .boxed()
+    }
+
     fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
         async move {
             let start = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -152,7 +161,7 @@ impl DataBackend for MemoryBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: false, verified_reads: false, versioned_buckets: true }
+        Capabilities { durable: false, verified_reads: false, listing: true, versioned_buckets: true }
     }
 }
 

@@ -358,7 +358,7 @@ impl DataBackend for PosixBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false, versioned_buckets: true }
+        Capabilities { durable: true, verified_reads: false, listing: true, versioned_buckets: true }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {

@@ -1,5 +1,7 @@
 //! What a batch may require.
 
+use std::borrow::Cow;
+
 use super::{Store, bucket, bytes, commit, done, everything, fill, get, keys, scan};
 use crate::metadata::{Batch, Condition, Growth, MetadataError, Namespace, Table};
 
@@ -45,7 +47,7 @@ pub(super) async fn counters_have_room_or_not(store: Store) {
         batch.add(ns, bytes("n"), vec![4, 1, 10]);
     })
     .await;
-    let room = |by| Condition::Room(vec![Growth { places: &[0, 1], bound: 2, by }]);
+    let room = |by| Condition::Room(vec![Growth { places: Cow::Borrowed(&[0, 1]), bound: 2, by }]);
     assert!(holds(&store, ns, "n", room(5)).await);
     assert!(!holds(&store, ns, "n", room(6)).await);
     assert!(!holds(&store, ns, "missing", room(0)).await, "what is not there has no room");

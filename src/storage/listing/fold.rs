@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{ListQuery, ListStart};
-use crate::{metadata::Jump, storage::keys};
+use crate::{metadata::CommonPrefixes, storage::keys};
 
 /// How a query folds keys.
 #[derive(Clone, Copy, Debug)]
@@ -25,28 +25,6 @@ pub(super) enum Start<'a> {
     Past(&'a str),
 }
 
-/// A walk that visits the first key of each common prefix only.
-#[derive(Debug)]
-pub(super) struct CommonPrefixes {
-    prefix: String,
-    delimiter: String,
-}
-
-impl CommonPrefixes {
-    pub(super) fn of(query: &ListQuery) -> Self {
-        Self { prefix: query.prefix.clone(), delimiter: query.delimiter.clone() }
-    }
-}
-
-impl Jump for CommonPrefixes {
-    fn behind(&self, key: &[u8]) -> Option<Bytes> {
-        let fold = Fold { prefix: &self.prefix, delimiter: &self.delimiter };
-        // A key that is no text is refused by whoever reads the page.
-        let common = fold.common_prefix(std::str::from_utf8(key).ok()?)?;
-        Some(keys::successor(common.as_bytes()))
-    }
-}
-
 impl<'a> Fold<'a> {
     pub(super) fn of(query: &'a ListQuery) -> Self {
         Self { prefix: &query.prefix, delimiter: &query.delimiter }
@@ -55,6 +33,12 @@ impl<'a> Fold<'a> {
     /// Whether every key is an entry of its own.
     pub(super) fn is_flat(self) -> bool {
         self.delimiter.is_empty()
+    }
+
+    /// A walk that visits the first key of each common prefix only.
+    pub(super) fn jump(self) -> CommonPrefixes {
+        let copy = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        CommonPrefixes { prefix: copy(self.prefix), delimiter: copy(self.delimiter) }
     }
 
     /// The common prefix that `key` is folded into, if it is.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Entry, Item, ListPage, ListQuery, ListStart, Page,
-    fold::{CommonPrefixes, Fold},
+    fold::Fold,
     is_full,
 };
 use crate::{
@@ -47,7 +47,7 @@ impl Storage {
         } else if fold.is_flat() {
             metadata.scan(ns, range, Direction::Forward, wanted).await?
         } else {
-            metadata.scan_jumping(ns, range, Arc::new(CommonPrefixes::of(query)), wanted).await?
+            metadata.scan_jumping(ns, range, Arc::new(fold.jump()), wanted).await?
         };
         for (key, value) in &pairs {
             if is_full(&mut page, query.limit) {

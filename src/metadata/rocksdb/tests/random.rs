@@ -1,6 +1,7 @@
 //! Random batches, several at once: RocksDB, memory and a naive model agree on every outcome and every pair.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     ops::Range,
     sync::{
@@ -137,7 +138,7 @@ fn condition() -> impl Strategy<Value = (Place, Bytes, Condition)> {
         3 => Just(Condition::Present),
         1 => value().prop_map(Condition::Equals),
         2 => key().prop_map(Condition::EmptyRange),
-        1 => (-2..3_i64).prop_map(|by| Condition::Room(vec![Growth { places: &[0], bound: 1, by }])),
+        1 => (-2..3_i64).prop_map(|by| Condition::Room(vec![Growth { places: Cow::Borrowed(&[0]), bound: 1, by }])),
     ];
     (any_place(), key(), condition)
 }

@@ -1,0 +1,17 @@
+//! Locations that are somewhere else: the far side is a second server of ours, reached over real sockets, with a
+//! proxy between that misbehaves on request.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "in tests a broken expectation is a failure, and says so best where it happens"
+)]
+
+mod far;
+mod faults;
+mod foreign;
+mod lies;
+mod storms;
+mod suites;
