@@ -34,6 +34,7 @@ pub mod admin;
 pub mod http;
 pub mod modules;
 
+pub mod migrate;
 pub mod server;
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -19,7 +19,7 @@ use std::{
 const ROWS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["server", "fuzzing"],
+    &["server", "fuzzing", "migrate"],
     &["http", "admin", "modules"],
     &["s3"],
     &["logging", "inventory", "jobs"],

@@ -33,7 +33,7 @@ pub use objects::{CopySource, Deleted, Get, Stored};
 use crate::{
     clock::Clock,
     outbound::{HttpClient, OutboundError, Payload},
-    types::{ByteStream, body},
+    types::{ByteStream, Timestamp, body},
 };
 
 /// Longest document read, in bytes: a page of a listing with long keys, each byte of them escaped.
@@ -270,6 +270,11 @@ impl S3Client {
     /// Where it asks.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The time that its requests are signed for.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// How often it tries.

@@ -204,7 +204,7 @@ impl<'a> Change<'a> {
             self.batch.delete(self.ns(Table::Bodies), segment.body.clone());
         }
         if !blobs.is_empty() {
-            self.garbage(GarbageKind::Segments, blobs.into_iter().map(bare).collect(), upload_id.clone());
+            self.leave(GarbageKind::Segments, blobs.into_iter().map(bare).collect(), upload_id.clone());
         }
     }
 

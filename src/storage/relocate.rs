@@ -243,7 +243,7 @@ impl Storage {
         bytes += moved.bytes;
         let mut change = Change::new(bucket);
         change.batch.put(change.ns(found.row.0), found.row.1.clone(), record.to_bytes());
-        self.commit_moved(change, &found, moved).await.map(|done| if done { Fate::Moved(bytes) } else { Fate::Changed })
+        self.commit_relocated(change, &found, moved).await.map(|done| if done { Fate::Moved(bytes) } else { Fate::Changed })
     }
 
     /// Moves one row of the part table of an object of many parts.
@@ -270,12 +270,12 @@ impl Storage {
         let mut change = Change::new(bucket);
         change.batch.unchanged(ns, keys::layout_row(id, row), Some(&stored));
         change.batch.put(ns, keys::layout_row(id, row), layout.to_bytes());
-        let done = self.commit_moved(change, found, moved).await?;
+        let done = self.commit_relocated(change, found, moved).await?;
         Ok(if done { Fate::Moved(bytes) } else { Fate::Changed })
     }
 
     /// Commits, if the version's record is still the one that was found.
-    async fn commit_moved(&self, mut change: Change<'_>, found: &Found, mut moved: Moved) -> StorageResult<bool> {
+    async fn commit_relocated(&self, mut change: Change<'_>, found: &Found, mut moved: Moved) -> StorageResult<bool> {
         let (table, row) = &found.row;
         change.batch.unchanged(change.ns(*table), row.clone(), Some(&found.stored));
         change.free_moved(&moved.old, &found.record.upload_id);

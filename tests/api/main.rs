@@ -39,6 +39,7 @@ mod lifecycle;
 mod listings;
 mod locations;
 mod matrix;
+mod migrate;
 mod multipart;
 mod notification;
 mod object_lock;
