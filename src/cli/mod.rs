@@ -15,6 +15,7 @@ mod keys;
 mod location;
 mod migrate;
 mod report;
+mod scan;
 mod store;
 mod table;
 
@@ -60,7 +61,7 @@ pub enum Command {
     /// uploaded in parts keep their parts and with them their entity tags. Ends with 0 if everything is at the target, with
     /// 3 if something is not (the report names it, the same command tries again), with 1 if it could not begin or go on.
     Migrate(Box<MigrateCommand>),
-    /// Move objects between the locations of a running server
+    /// Move objects between the locations of a running server, or take up what others put there
     #[command(subcommand)]
     Location(LocationCommand),
 }
@@ -120,6 +121,8 @@ Examples:
       copy all buckets from another store, keys in MIGRATE_FROM_ACCESS_KEY and so on
   cloudserver location move --bucket photos --from us-east-1 --to archive --wait
       move the bytes of a bucket to another location while it is served
+  cloudserver location scan --location files --dry-run
+      see what others put into a folder of files since
 
 Files, looked for in conf/ under the current folder, then in the current folder:
   config.json          listeners, host names, logs, TLS, limits    S3_CONFIG_FILE names another

@@ -20,8 +20,8 @@ use super::{
     later,
     launch::Launch,
     listen,
-    modules::{Modules, Wishes},
     locations::{DEFAULT_LOCATION, Durability, Locations, Setting},
+    modules::{Modules, Wishes},
     settings::{Config, ListenOrigin, LogSettings, RecordLog, SslGenerate, TlsFiles},
     sources::{Sources, read_named},
 };

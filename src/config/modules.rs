@@ -142,7 +142,8 @@ pub(super) struct Wishes<'a> {
     pub(super) own_token: Option<SecretString>,
 }
 
-const BIND: Rule = rule("bindAddress must be localhost or an IP address", "write \"localhost\", or \"0.0.0.0\" for all");
+const BIND: Rule =
+    rule("bindAddress must be localhost or an IP address", "write \"localhost\", or \"0.0.0.0\" for all");
 
 impl ModuleFile {
     pub(super) fn read(fields: &mut Fields) -> Result<Self, ConfigError> {

@@ -44,6 +44,9 @@ pub trait Browse: fmt::Debug + Send + Sync {
     /// Whether the very bytes of a blob are at the place of their object: no later ones are.
     fn stands<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>>;
 
+    /// Whether any bytes are at the place of an object, whosever they are.
+    fn is_taken<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<bool, DataError>>;
+
     /// Whether the very bytes of a blob are still there, wherever, without reading them.
     fn holds<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>>;
 }

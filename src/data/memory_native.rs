@@ -475,7 +475,12 @@ impl DataBackend for MemoryNative {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: false, verified_reads: false, listing: true, versioned_buckets: self.mode == Mode::Versioned }
+        Capabilities {
+            durable: false,
+            verified_reads: false,
+            listing: true,
+            versioned_buckets: self.mode == Mode::Versioned,
+        }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {

@@ -141,8 +141,10 @@ impl Scans {
             let store = location.backend.browse().ok_or(StorageError::Broken("the location was checked"))?;
             let walk = Walk { found: store.walk(bucket.name.as_str()), batch: Vec::new() };
             walks.insert(job.id.clone(), walk);
-            let JobRecord { id, kind, account, bucket, bucket_id, prefix, from, dry_run, expected, created_ms, .. } = job;
-            let fresh = JobRecord { id, kind, account, bucket, bucket_id, prefix, from, dry_run, ..JobRecord::default() };
+            let JobRecord { id, kind, account, bucket, bucket_id, prefix, from, dry_run, expected, created_ms, .. } =
+                job;
+            let fresh =
+                JobRecord { id, kind, account, bucket, bucket_id, prefix, from, dry_run, ..JobRecord::default() };
             job = JobRecord { expected, created_ms, ..fresh };
         }
         let Some(walk) = walks.get_mut(&job.id) else { return Err(StorageError::Broken("a walk was begun")) };

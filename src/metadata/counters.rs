@@ -69,7 +69,10 @@ mod tests {
         assert!(grown(&[0, 2], 9, i64::MAX), "no such counter");
         assert!(!grown(&[0, 1], 3, i64::MAX), "sums do not wrap");
         assert!(grown(&[0, 2], 3, -100));
-        assert!(has_room(&encode(&[1, 0]), &[Growth { places: Cow::Borrowed(&[0]), bound: 1, by: 7 }]), "a bound of zero is none");
+        assert!(
+            has_room(&encode(&[1, 0]), &[Growth { places: Cow::Borrowed(&[0]), bound: 1, by: 7 }]),
+            "a bound of zero is none"
+        );
         assert!(!has_room(b"abc", &[]), "no counters, no room");
     }
 

@@ -363,11 +363,7 @@ fn condition(message: ConditionMessage) -> Result<(Namespace, Bytes, Condition),
 /// Places of counters are small numbers; one that is not names no counter, here as there.
 fn growth_message(growth: &Growth) -> GrowthMessage {
     let place = |place: &usize| u32::try_from(*place).unwrap_or(u32::MAX);
-    GrowthMessage {
-        places: growth.places.iter().map(place).collect(),
-        bound: place(&growth.bound),
-        by: growth.by,
-    }
+    GrowthMessage { places: growth.places.iter().map(place).collect(), bound: place(&growth.bound), by: growth.by }
 }
 
 fn grown(message: GrowthMessage) -> Growth {

@@ -86,7 +86,10 @@ impl From<DataError> for Fault {
             DataError::Io(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 Self::new(StatusCode::CONFLICT, "EntityAlreadyExists", "this name is in use")
             }
-            DataError::Io(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message),
+            // A module puts no parts together, so the last cannot come.
+            DataError::Io(_) | DataError::Parts(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+            }
             DataError::Body(error) => error.into(),
         }
     }
@@ -125,7 +128,9 @@ impl From<MetadataError> for Fault {
 pub(super) fn refused(refusal: Refusal) -> Response<ResponseBody> {
     let fault = match refusal {
         Refusal::SlowDown => Fault::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "Reduce your request rate."),
-        Refusal::Stopping => Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the module is stopping"),
+        Refusal::Stopping => {
+            Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the module is stopping")
+        }
         Refusal::Panicked => Fault::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "InternalError",
@@ -147,7 +152,8 @@ pub(super) fn refused(refusal: Refusal) -> Response<ResponseBody> {
 /// A JSON document.
 pub(super) fn document(value: &impl serde::Serialize) -> Result<Response<ResponseBody>, Fault> {
     let text = serde_json::to_vec(value);
-    let text = text.map_err(|error| Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))?;
+    let text =
+        text.map_err(|error| Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))?;
     let mut response = Response::new(full(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

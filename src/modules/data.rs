@@ -102,17 +102,22 @@ impl DataModule {
         let blob = match headers.get(BLOB).map(|value| value.to_str()) {
             None => None,
             Some(Ok(name)) if is_name(name) => Some(BlobId::new(name)),
-            Some(_) => return Err(Fault::new(StatusCode::BAD_REQUEST, "InvalidInput", "no name that this module takes")),
+            Some(_) => {
+                return Err(Fault::new(StatusCode::BAD_REQUEST, "InvalidInput", "no name that this module takes"));
+            }
         };
         let size = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if size.is_none() && blob.is_none() {
             let message = "You must provide the Content-Length HTTP header.";
             return Err(Fault::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength", message));
         }
-        let written = self.backend.put(self.gate.body(body), PutHint { blob, size }).await.map_err(|error| match error {
-            DataError::Corrupt { .. } => Fault::new(StatusCode::BAD_REQUEST, "InvalidInput", "no name of this store"),
-            other => other.into(),
-        })?;
+        let written =
+            self.backend.put(self.gate.body(body), PutHint { blob, size }).await.map_err(|error| match error {
+                DataError::Corrupt { .. } => {
+                    Fault::new(StatusCode::BAD_REQUEST, "InvalidInput", "no name of this store")
+                }
+                other => other.into(),
+            })?;
         let mut response = bare(StatusCode::CREATED);
         set(response.headers_mut(), header::LOCATION, &format!("{SERVICE}/{}", written.blob.as_str()));
         Ok(response)
@@ -280,7 +285,9 @@ mod tests {
         assert_eq!(word("/DataFile", true), "nothing");
         assert_eq!(word("/DataFile?diskUsage", true), "usage");
         let malformed = "400 InvalidURI: malformed URI";
-        for target in ["/DataFile?diskUsage", "/DataFile/0af?x", "/DataFile?other", "/DataFile/0AF", "/DataFile/a/b", "/"] {
+        for target in
+            ["/DataFile?diskUsage", "/DataFile/0af?x", "/DataFile?other", "/DataFile/0AF", "/DataFile/a/b", "/"]
+        {
             assert_eq!(word(target, false), malformed, "{target}");
         }
         assert_eq!(word("/DataFile/../etc", true), malformed);

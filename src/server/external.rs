@@ -35,11 +35,9 @@ fn azure(config: &Config, location: &Location) -> Result<Arc<dyn DataBackend>, S
     let secret = |key| SecretString::from(text(key));
     let login = match details.text("authMethod") {
         Some("shared-access-signature") => Login::SharedAccess(secret("sasToken")),
-        Some("client-secret") => Login::ClientSecret {
-            tenant: text("tenantId"),
-            client: text("clientId"),
-            secret: secret("clientKey"),
-        },
+        Some("client-secret") => {
+            Login::ClientSecret { tenant: text("tenantId"), client: text("clientId"), secret: secret("clientKey") }
+        }
         _ => Login::SharedKey { account: text("azureStorageAccountName"), key: secret("azureStorageAccessKey") },
     };
     let endpoint = text("azureStorageEndpoint");

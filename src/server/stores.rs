@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use super::{StartError, external};
 use crate::{
     config::{self, Config, DataKind, Durability, LocationKind, Locations, MetadataKind},
-    data::{DataBackend, FileBackend, FileDurability, FileOptions, MemoryBackend, RemoteBackend, remote::RemoteOptions},
+    data::{
+        DataBackend, FileBackend, FileDurability, FileOptions, MemoryBackend, RemoteBackend, remote::RemoteOptions,
+    },
     location::{Location, LocationTable},
     metadata::{Batch, MemoryStore, MetadataStore, Namespace, RemoteStore, Table, remote::RemoteStoreOptions},
 };
@@ -79,7 +81,10 @@ impl Backends {
             match remote.meet().await {
                 Ok(Some(info)) => return info.directory,
                 Ok(None) => {
-                    tracing::info!(address, "the data module speaks the original's protocol: no audits, no reserved names");
+                    tracing::info!(
+                        address,
+                        "the data module speaks the original's protocol: no audits, no reserved names"
+                    );
                     return None;
                 }
                 Err(error) if Instant::now() >= end => {

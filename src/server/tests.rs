@@ -161,8 +161,12 @@ async fn the_data_protocol_is_the_originals_word_for_word() {
 
     let (status, head, body) = module.ask(&get, "").await;
     assert_eq!((status, body.as_str()), (200, "0123456789"));
-    assert!(head.contains("content-length: 10") && head.contains("accept-ranges: bytes") && !head.contains("content-range"));
-    for (range, expected, shown) in [("2-4", "234", "2-4"), ("8-99", "89", "8-9"), ("7-", "789", "7-9"), ("-3", "789", "7-9")] {
+    assert!(
+        head.contains("content-length: 10") && head.contains("accept-ranges: bytes") && !head.contains("content-range")
+    );
+    for (range, expected, shown) in
+        [("2-4", "234", "2-4"), ("8-99", "89", "8-9"), ("7-", "789", "7-9"), ("-3", "789", "7-9")]
+    {
         let (status, head, body) = module.ask(&get, &format!("range: bytes={range}\r\n")).await;
         assert_eq!((status, body.as_str()), (206, expected), "{range}");
         assert!(head.contains(&format!("content-range: bytes {shown}/10")), "{head}");
@@ -231,7 +235,8 @@ async fn a_token_guards_both_modules() {
     let module = Served::new(Arc::new(DataModule::new(memory, None, gate(Some("secret")))));
     assert_eq!(module.ask("GET /DataFile?diskUsage", "").await.0, 403);
     let mut options = RemoteOptions::new(module.base());
-    let refused = RemoteBackend::new(options.clone()).put(body::once(Bytes::from_static(b"x")), PutHint::default()).await;
+    let refused =
+        RemoteBackend::new(options.clone()).put(body::once(Bytes::from_static(b"x")), PutHint::default()).await;
     assert!(matches!(refused, Err(DataError::Unavailable(_))), "{refused:?}");
     options.token = Some("secret".to_owned());
     RemoteBackend::new(options).put(body::once(Bytes::from_static(b"x")), PutHint::default()).await.unwrap();
@@ -280,8 +285,7 @@ async fn a_module_that_is_away_is_unavailable_and_found_again() {
     let listener = Listener::bind(address).unwrap();
     let handler = Arc::new(DataModule::new(memory, None, gate(None)));
     let tasks = Tasks::default();
-    let service =
-        Service { handler, limits: Limits::default(), metrics: Arc::default(), access_log: None, tls: None };
+    let service = Service { handler, limits: Limits::default(), metrics: Arc::default(), access_log: None, tls: None };
     serve(vec![listener], service, Readiness::default(), &tasks).unwrap();
     backend.probe().await.unwrap();
     assert_eq!(body::collect(backend.get(&blob, 0..1).await.unwrap(), 10).await.unwrap(), "x");

@@ -206,6 +206,10 @@ impl Storage {
             }
             let key = std::str::from_utf8(&row).ok().and_then(|key| ObjectKey::new(key).ok());
             let key = key.ok_or(StorageError::Broken("object keys are UTF-8"))?;
+            if store.is_taken(bucket.name.as_str(), key.as_str()).await? {
+                // Other bytes are: the walk takes them up, this time or the next.
+                continue;
+            }
             if dry_run {
                 page.removed += 1;
                 continue;

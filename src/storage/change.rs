@@ -272,8 +272,13 @@ impl<'a> Change<'a> {
         }
         let bytes = self.demand.of(self.usage.bytes + self.usage.upload_bytes);
         let versions = self.demand.of(self.usage.versions);
-        let bytes = bytes.map(|by| Growth { places: Cow::Borrowed(&[places::BYTES, places::UPLOADS]), bound: places::MAX_BYTES, by });
-        let versions = versions.map(|by| Growth { places: Cow::Borrowed(&[places::VERSIONS]), bound: places::MAX_VERSIONS, by });
+        let bytes = bytes.map(|by| Growth {
+            places: Cow::Borrowed(&[places::BYTES, places::UPLOADS]),
+            bound: places::MAX_BYTES,
+            by,
+        });
+        let versions =
+            versions.map(|by| Growth { places: Cow::Borrowed(&[places::VERSIONS]), bound: places::MAX_VERSIONS, by });
         bytes.into_iter().chain(versions).collect()
     }
 

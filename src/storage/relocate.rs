@@ -243,7 +243,9 @@ impl Storage {
         bytes += moved.bytes;
         let mut change = Change::new(bucket);
         change.batch.put(change.ns(found.row.0), found.row.1.clone(), record.to_bytes());
-        self.commit_relocated(change, &found, moved).await.map(|done| if done { Fate::Moved(bytes) } else { Fate::Changed })
+        self.commit_relocated(change, &found, moved)
+            .await
+            .map(|done| if done { Fate::Moved(bytes) } else { Fate::Changed })
     }
 
     /// Moves one row of the part table of an object of many parts.

@@ -46,6 +46,7 @@ mod object_lock;
 mod object_lock_random;
 mod objects;
 mod policy;
+mod posix;
 mod promises;
 mod quota;
 mod ranges;

@@ -293,7 +293,12 @@ impl DataBackend for AwsS3Backend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false, versioned_buckets: true, listing: true }
+        Capabilities {
+            durable: true,
+            verified_reads: false,
+            listing: true,
+            versioned_buckets: self.far.keeps_versions(),
+        }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {

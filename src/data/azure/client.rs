@@ -87,7 +87,9 @@ impl Failure {
     fn may_pass(&self) -> bool {
         match self {
             Self::Refused { status, .. } => {
-                status.is_server_error() || matches!(status.as_u16(), 408 | 429) || self.code() == "AuthenticationFailed"
+                status.is_server_error()
+                    || matches!(status.as_u16(), 408 | 429)
+                    || self.code() == "AuthenticationFailed"
             }
             Self::Body(_) => false,
             Self::Away(_) => true,

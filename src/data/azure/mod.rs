@@ -21,7 +21,7 @@ mod names;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Write, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future, future::BoxFuture, stream};
@@ -35,8 +35,8 @@ use self::{
     names::{Handle, MADE_UP, Published, WRITE, blob_name, block_id},
 };
 use super::{
-    BlobId, Capabilities, DataBackend, DataError, DiskUsage, NativeObject, NativeSource, NativeStore, PartToken, PutHint,
-    Staged, Written, announced::Announced,
+    BlobId, Capabilities, DataBackend, DataError, DiskUsage, NativeObject, NativeSource, NativeStore, PartToken,
+    PartsFault, PutHint, Staged, Written, announced::Announced,
 };
 use crate::{clock::Clock, outbound::HttpClient, types::ByteStream, xml};
 
@@ -107,11 +107,7 @@ impl AzureBackend {
     }
 
     fn name_of(&self, object: &NativeObject) -> String {
-        if self.bucket_match {
-            blob_name(&object.key)
-        } else {
-            blob_name(&format!("{}/{}", object.bucket, object.key))
-        }
+        if self.bucket_match { blob_name(&object.key) } else { blob_name(&format!("{}/{}", object.bucket, object.key)) }
     }
 
     /// What is at a name now.
@@ -290,6 +286,9 @@ impl AzureBackend {
             return Ok(written);
         }
         if matches!(failure.code(), "InvalidBlockList" | "InvalidBlobOrBlock" | "InvalidBlockId") {
+            if handle.upload {
+                return Err(DataError::Parts(PartsFault::Missing));
+            }
             return Err(DataError::NotFound(BlobId::new(staged.handle.clone())));
         }
         Err(failure.into())
@@ -365,13 +364,15 @@ fn ids(handle: &Handle, blocks: u32, parts: &[(u32, String)]) -> Result<Bytes, D
     let mut list = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
     let mut push = |part: u32, random: &str, blocks: u32| {
         for index in 0..blocks {
-            // Base64 has nothing to escape, and text cannot fail.
-            drop(write!(list, "<Uncommitted>{}</Uncommitted>", block_id(part, random, index)));
+            // Base64 has nothing to escape.
+            list.push_str("<Uncommitted>");
+            list.push_str(&block_id(part, random, index));
+            list.push_str("</Uncommitted>");
         }
     };
     push(0, &handle.write, blocks);
     for (number, token) in parts {
-        let lost = || DataError::NotFound(BlobId::new(format!("part {number}")));
+        let lost = || DataError::Parts(PartsFault::Missing);
         let (random, count) = token.split_once('.').ok_or_else(lost)?;
         let known = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
         let count = count.parse::<u32>().ok().filter(|count| known && *count <= 10_000).ok_or_else(lost)?;
@@ -398,7 +399,9 @@ impl Page {
         for blob in root.children_named("Blobs").flat_map(|blobs| blobs.children_named("Blob")) {
             let properties = blob.children_named("Properties").next()?;
             // Made by others.
-            let Some(write) = blob.children_named("Metadata").find_map(|metadata| child(metadata, WRITE)) else { continue };
+            let Some(write) = blob.children_named("Metadata").find_map(|metadata| child(metadata, WRITE)) else {
+                continue;
+            };
             blobs.push(Published {
                 write,
                 size: child(properties, "Content-Length")?.parse().ok()?,

@@ -77,8 +77,12 @@ impl Published {
             let (head, name) = blob.as_str().split_once('/')?;
             let (write, rest) = head.split_once('.')?;
             let (size, etag) = rest.split_once('.')?;
-            let published =
-                Self { write: write.to_owned(), size: size.parse().ok()?, etag: etag.to_owned(), name: name.to_owned() };
+            let published = Self {
+                write: write.to_owned(),
+                size: size.parse().ok()?,
+                etag: etag.to_owned(),
+                name: name.to_owned(),
+            };
             let well = write.len() == 32 && write.bytes().all(|byte| byte.is_ascii_hexdigit()) && !name.is_empty();
             (well && published.id() == *blob).then_some(published)
         };
@@ -146,7 +150,8 @@ fn headers(object: &NativeObject) -> Vec<(String, String)> {
             headers.push((format!("x-ms-blob-{name}"), text(value)));
         }
     }
-    headers.extend(object.metadata.iter().map(|(name, value)| (format!("x-ms-meta-{}", identifier(name)), text(value))));
+    headers
+        .extend(object.metadata.iter().map(|(name, value)| (format!("x-ms-meta-{}", identifier(name)), text(value))));
     // Azure has no empty values.
     headers.retain(|(_, value)| !value.is_empty());
     headers.extend(tags(&object.tags).map(|tags| ("x-ms-meta-tags".to_owned(), tags)));
@@ -162,7 +167,8 @@ pub(super) fn tags(tags: &[(String, String)]) -> Option<String> {
 
 /// A name that Azure allows for metadata.
 fn identifier(name: &str) -> String {
-    let mut id: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    let mut id: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     if id.starts_with(|first: char| first.is_ascii_digit()) {
         id.insert(0, '_');
     }

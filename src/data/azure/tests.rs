@@ -45,7 +45,7 @@ impl Azurite {
         command.arg(port.to_string()).arg("--location").arg(dir.path());
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let azurite = Self { process, endpoint: format!("http://127.0.0.1:{port}/{ACCOUNT}"), _dir: dir };
-        for _ in 0..300 {
+        for _ in 0..1200 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
                 return Some(azurite);
             }

@@ -75,6 +75,11 @@ impl Browse for PosixBackend {
         .boxed()
     }
 
+    fn is_taken<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<bool, DataError>> {
+        let native = self.native_name(bucket, key);
+        async move { self.blocking(move |_, root| Core::is_taken(root, &native)).await }.boxed()
+    }
+
     fn holds<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>> {
         async move {
             let blob = Blob::parse(blob)?;

@@ -91,6 +91,16 @@ impl Core {
         Ok(false)
     }
 
+    /// Whether any file is at the place of an object. Blocks.
+    pub(super) fn is_taken(root: &Root, native: &str) -> Result<bool, DataError> {
+        for form in [Form::Plain, Form::Aside] {
+            if open_if_there(root.open_file(&map(native, form)))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Removes the very bytes of a blob, and the folders that this leaves empty. Blocks.
     pub(super) fn remove(&self, root: &Root, blob: &Blob) -> Result<(), DataError> {
         let native = match &blob.place {

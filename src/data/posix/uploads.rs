@@ -8,7 +8,7 @@ use rustix::{
 };
 
 use super::{
-    super::{BlobId, DataError, Staged},
+    super::{BlobId, DataError, PartsFault, Staged},
     Core,
     copy::copy,
     identity::{Blob, Handle, Identity, Kind, Place, WriteId},
@@ -112,7 +112,7 @@ impl Core {
         for (number, token) in staged.parts.iter() {
             let part = parse_token(token, *number).and_then(|name| open_in(dir, name).ok());
             let Some(part) = part else {
-                return Err(DataError::NotFound(BlobId::new(format!("part {number} of {}", staged.handle))));
+                return Err(DataError::Parts(PartsFault::Missing));
             };
             let size = part.metadata().map_err(fault)?.len();
             copy(&part, 0..size, whole, at).map_err(fault)?;

@@ -366,9 +366,7 @@ impl Module {
             (507, _) | (_, "NoSpace") => DataError::NoSpace,
             (409, _) => DataError::Io(std::io::ErrorKind::AlreadyExists.into()),
             (_, "Corrupt") => DataError::Corrupt { blob: blob.clone(), detail: error_message },
-            (code, kind) => {
-                DataError::Unavailable(format!("the data module answered {code} {kind}: {error_message}"))
-            }
+            (code, kind) => DataError::Unavailable(format!("the data module answered {code} {kind}: {error_message}")),
         }
     }
 }
@@ -441,6 +439,11 @@ impl DataBackend for RemoteBackend {
     fn capabilities(&self) -> Capabilities {
         let kind = self.module.kind.load(Ordering::Acquire);
         // The protocol promises that what was answered with 201 is kept.
-        Capabilities { durable: kind & EXTENDED == 0 || kind & DURABLE != 0, verified_reads: kind & VERIFIED != 0, listing: kind & EXTENDED != 0, versioned_buckets: true }
+        Capabilities {
+            durable: kind & EXTENDED == 0 || kind & DURABLE != 0,
+            verified_reads: kind & VERIFIED != 0,
+            listing: kind & EXTENDED != 0,
+            versioned_buckets: true,
+        }
     }
 }

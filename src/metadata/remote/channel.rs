@@ -213,9 +213,7 @@ impl From<Refusal> for MetadataError {
             ("Busy", _) => Self::Busy,
             ("Corrupt", _) => Self::Corrupt(error_message),
             ("Io", _) => Self::Io(error_message),
-            (kind, _) => {
-                Self::Unavailable(format!("the metadata module answered {status} {kind}: {error_message}"))
-            }
+            (kind, _) => Self::Unavailable(format!("the metadata module answered {status} {kind}: {error_message}")),
         }
     }
 }

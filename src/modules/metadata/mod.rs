@@ -162,7 +162,8 @@ impl Inner {
         }
         let pieces = u32::try_from(length.div_ceil(PIECE)).unwrap_or(u32::MAX);
         let reserved = self.memory.acquire_many(pieces).await;
-        reserved.map_err(|_| Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the module is stopping"))
+        reserved
+            .map_err(|_| Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the module is stopping"))
     }
 
     fn usage(&self) -> Result<Response<ResponseBody>, Fault> {
@@ -178,7 +179,11 @@ impl Inner {
     async fn health(&self) -> Result<Response<ResponseBody>, Fault> {
         self.commits.session().await?;
         if !self.store.is_writable() {
-            return Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, "ReadOnly", "the store takes no writes: restart it"));
+            return Err(Fault::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ReadOnly",
+                "the store takes no writes: restart it",
+            ));
         }
         document(&json!({"status": "ok"}))
     }

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Entry, Item, ListPage, ListQuery, ListStart, Page,
-    fold::Fold,
-    is_full,
-};
+use super::{Entry, Item, ListPage, ListQuery, ListStart, Page, fold::Fold, is_full};
 use crate::{
     metadata::{Direction, Namespace, Pairs, Table},
     storage::{

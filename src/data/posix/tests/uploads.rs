@@ -1,7 +1,7 @@
 //! Parts are put together at the end, and copies share what they can.
 
 use super::*;
-use crate::data::NativeSource;
+use crate::data::{NativeSource, PartsFault};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_are_put_together_in_their_order_by_their_tokens() {
@@ -39,7 +39,8 @@ async fn an_upload_that_is_discarded_takes_its_parts_along() {
     let part = world.backend.put_part(&upload, 1, body(b"part"), None).await.unwrap();
     for (number, token) in [(2, part.token.as_str()), (1, "1-x"), (1, "../../b/k"), (1, "whole")] {
         let staged = world.backend.staged_upload(&upload, vec![(number, token.to_owned())], 4);
-        assert!(matches!(world.backend.publish(&staged).await, Err(DataError::NotFound(_))), "{token}");
+        let refused = world.backend.publish(&staged).await;
+        assert!(matches!(refused, Err(DataError::Parts(PartsFault::Missing))), "{token}: {refused:?}");
     }
     for _ in 0..2 {
         world.backend.discard(&upload).await.unwrap();
