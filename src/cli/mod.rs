@@ -20,8 +20,8 @@ mod store;
 mod table;
 
 pub use keys::{KeysCommand, keys};
-pub use location::{LocationCommand, location};
-pub use migrate::{MigrateCommand, migrate};
+pub use location::{LocationCommand, MoveCommand, ServerArguments, location};
+pub use migrate::{Compare, MigrateCommand, migrate};
 pub use report::report;
 
 /// An S3 object store in one binary.

@@ -21,6 +21,7 @@ use super::{
     later,
     limits::Limits,
     listen,
+    migration::Migration,
     modules::{ModuleFile, Role},
     outbound::Outbound,
     settings::{AccessLogDelivery, Compat, InventoryReports, LogFormat, LogLevel, RecordLog, TrustedProxies},
@@ -105,6 +106,8 @@ pub(super) struct Own {
     pub(super) access_logs: AccessLogDelivery,
     /// `inventory`.
     pub(super) inventory: InventoryReports,
+    /// `migration`.
+    pub(super) migration: Migration,
     /// `limits`.
     pub(super) limits: Limits,
     /// `kms`.
@@ -171,6 +174,7 @@ impl Own {
             compat: compat(fields.section("compat")?, warnings)?,
             access_logs: access_logs(fields.section("accessLogs")?, warnings)?,
             inventory: inventory(fields.section("inventory")?, warnings)?,
+            migration: Migration::read(fields.section("migration")?, warnings)?,
             limits: Limits::read(fields.section("limits")?, warnings)?,
             kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,
             require_tls_for_sse_c: fields.take("requireTlsForSseC", SWITCH)?.unwrap_or(false),

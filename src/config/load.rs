@@ -120,6 +120,7 @@ impl Config {
             outbound: file.outbound,
             access_logs: file.own.access_logs,
             inventory: file.own.inventory,
+            migration: file.own.migration,
             limits: file.own.limits,
             modules,
             kms: file.own.kms,

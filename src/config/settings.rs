@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::{
-    authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations, modules::Modules,
-    outbound::Outbound,
+    authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations, migration::Migration,
+    modules::Modules, outbound::Outbound,
 };
 use crate::types::{Dialect, version_id::VersionIdEncoding};
 
@@ -313,6 +313,8 @@ pub struct Config {
     pub access_logs: AccessLogDelivery,
     /// `cloudserver.inventory`.
     pub inventory: InventoryReports,
+    /// `cloudserver.migration`: the server that this one takes over from.
+    pub migration: Migration,
     /// `cloudserver.limits`.
     pub limits: Limits,
     /// Which parts of the server this process is, and where the others are.

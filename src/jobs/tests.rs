@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use super::*;
 use crate::{
     clock::{Identifiers, ManualClock},
-    data::{BlobId, DataBackend, MemoryBackend},
+    data::{BlobId, DataBackend, MemoryBackend, MemoryNative, memory_native::Mode},
     kms::MemoryKms,
     location::{Location, LocationTable},
     metadata::MemoryStore,
@@ -29,6 +29,10 @@ struct World {
     storage: Storage,
     jobs: Jobs,
     backends: [Arc<MemoryBackend>; 2],
+    /// Keeps objects under names of their own.
+    named: Arc<MemoryNative>,
+    /// Where objects are written.
+    home: &'static str,
 }
 
 impl World {
@@ -37,20 +41,24 @@ impl World {
         let backends = [(); 2].map(|()| Arc::new(MemoryBackend::new()));
         let location = |name: &str, backend: &Arc<MemoryBackend>| Location {
             name: name.into(),
-            backend: Arc::<MemoryBackend>::clone(backend),
+            backend: Arc::<MemoryBackend>::clone(backend) as Arc<dyn DataBackend>,
             strict: true,
             legacy_aws_behavior: false,
             is_cold: false,
         };
         let [old, new] = &backends;
         let cold = Location { is_cold: true, ..location("cold", new) };
-        let table = LocationTable::new([location("old", old), location("alias", old), location("new", new), cold]);
+        let store = Arc::new(MemoryNative::new(Mode::Versioned));
+        let named = Location { name: "named".into(), backend: Arc::<MemoryNative>::clone(&store), ..cold.clone() };
+        let named = Location { is_cold: false, ..named };
+        let all = [location("old", old), location("alias", old), location("new", new), cold, named];
+        let table = LocationTable::new(all);
         let ids = Identifiers::new(Arc::<ManualClock>::clone(&clock), "RG001");
         let settings = Settings { inline_threshold: 8, min_part_size: 4, ..Settings::default() };
         let storage =
             Storage::new(Arc::new(MemoryStore::new()), table, clock, ids, (Arc::new(MemoryKms::default()), settings));
         let jobs = Jobs::new(storage.clone(), [Arc::new(Moves) as Arc<dyn JobKind>]);
-        Self { storage, jobs, backends }
+        Self { storage, jobs, backends, named: store, home: "old" }
     }
 
     async fn bucket(&self, versioning: Versioning) -> Arc<Bucket> {
@@ -65,7 +73,7 @@ impl World {
     }
 
     async fn put_with(&self, bucket: &Arc<Bucket>, key: &str, body: &[u8], attributes: Attributes) -> ObjectRecord {
-        let location = Arc::clone(self.storage.locations().get("old").unwrap());
+        let location = Arc::clone(self.storage.locations().get(self.home).unwrap());
         let put = PutObject {
             bucket: Arc::clone(bucket),
             key: ObjectKey::new(key).unwrap(),
@@ -83,7 +91,7 @@ impl World {
         let new = NewUpload {
             bucket: Arc::clone(bucket),
             key: key.clone(),
-            location: Arc::clone(self.storage.locations().get("old").unwrap()),
+            location: Arc::clone(self.storage.locations().get(self.home).unwrap()),
             attributes: Attributes::default(),
             checksum: None,
             initiator: AccountId::new("initiator"),
@@ -314,6 +322,38 @@ async fn an_interrupted_move_goes_on_where_it_was() {
     let job = again.find(&job.id).await.unwrap().unwrap();
     assert_eq!((job.state(), job.done), (JobState::Done, 100));
     assert_eq!(world.blobs().await, [0, 100]);
+}
+
+#[tokio::test]
+async fn objects_move_into_and_out_of_a_store_of_named_objects() {
+    let mut world = World::new();
+    let bucket = world.bucket(Versioning::Enabled).await;
+    let parts: Vec<Vec<u8>> = (0..20_u8).map(|number| vec![number; 9]).collect();
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    let mut all = Vec::new();
+    for home in ["old", "named"] {
+        world.home = home;
+        all.push((world.put(&bucket, "a", b"tiny").await, b"tiny".to_vec()));
+        all.push((world.put(&bucket, "a", b"").await, Vec::new()));
+        all.push((world.put(&bucket, "a", b"long enough for a blob").await, b"long enough for a blob".to_vec()));
+        all.push((world.multipart(&bucket, "a", &parts[..3]).await, parts[..3].concat()));
+        all.push((world.multipart(&bucket, "a", &parts).await, parts.concat()));
+    }
+    for (from, to) in [("named", "new"), ("old", "named"), ("new", "old"), ("named", "old")] {
+        let request = JobRequest { from: from.into(), to: to.into(), ..JobRequest::default() };
+        let job = world.submit(&bucket, request).await.unwrap();
+        world.work().await;
+        let job = world.jobs.find(&job.id).await.unwrap().unwrap();
+        assert_eq!((job.state(), job.left, job.failed), (JobState::Done, 0, 0), "{from} {to} {job:?}");
+        for (before, text) in &all {
+            let id = VersionSelector::Id(before.version_id());
+            let (after, bytes) = world.get(&bucket, "a", Some(id)).await;
+            assert_eq!((&bytes[..], &after.etag), (&text[..], &before.etag), "{from} {to}");
+            assert_ne!(after.location, from);
+        }
+    }
+    assert_eq!(world.blobs().await[1], 0);
+    assert_eq!(world.named.stored_bytes(), 0, "nothing is left behind");
 }
 
 #[tokio::test]

@@ -138,9 +138,18 @@ impl Copying<'_> {
         let now = options.from.now();
         let wanted = Wanted { lock: self.place.lock, dates: options.keep_dates, now };
         let mut made = headers::forward(answer, wanted);
-        if text_of(answer, "x-amz-tagging-count").is_some_and(|count| count != "0") {
+        let has_tags = match text_of(answer, "x-amz-tagging-count") {
+            Some(count) => count != "0",
+            None => !headers::tells_of_tags(answer),
+        };
+        if has_tags {
             let tags = options.from.object_tags(&self.place.from, self.key(), self.version()).await;
-            headers::set(&mut made, "x-amz-tagging", &headers::tagging(&tags.map_err(CopyError::Source)?));
+            let tags = match tags {
+                // A store that has no tags at all.
+                Err(error) if error.status().is_some_and(|status| matches!(status, 404 | 405 | 501)) => Vec::new(),
+                tags => tags.map_err(CopyError::Source)?,
+            };
+            headers::set(&mut made, "x-amz-tagging", &headers::tagging(&tags));
         }
         if options.acls {
             match acl::read(&options.from, &self.place.from, Some((self.key(), self.version()))).await {
@@ -157,6 +166,7 @@ impl Copying<'_> {
         }
         if self.if_absent {
             headers::set(&mut made, "if-none-match", "*");
+            headers::set(&mut made, headers::UNLESS_DELETED, "true");
         }
         Ok(made)
     }
@@ -252,6 +262,7 @@ impl Copying<'_> {
         let (bucket, key) = (self.place.to.as_str(), self.key());
         let id = match to.create_multipart_upload(bucket, key, headers).await {
             Ok(id) => id,
+            Err(error) if self.if_absent && error.status() == Some(412) => return Err(CopyError::Taken),
             Err(error) => {
                 let Some(fewer) = without(headers, &error) else { return Err(CopyError::Target(error)) };
                 to.create_multipart_upload(bucket, key, &fewer).await.map_err(CopyError::Target)?
@@ -281,6 +292,9 @@ impl Copying<'_> {
             Ok::<_, CopyError>((number, tag))
         });
         let listed: Vec<(u32, String)> = sent.buffered(PARTS).try_collect().await?;
+        if self.if_absent && to.head_object(bucket, key, None).await.is_ok() {
+            return Err(CopyError::Taken);
+        }
         match to.complete_multipart_upload(bucket, key, id, &listed).await {
             Ok(stored) => Ok(stored),
             // The answer may have been lost: what is there tells.

@@ -291,7 +291,10 @@ struct Inner {
 }
 
 impl Ledger {
-    fn new(bucket: &str, state: BucketState, report: BucketReport) -> Self {
+    fn new(bucket: &str, mut state: BucketState, report: BucketReport) -> Self {
+        if state.touched == state.after {
+            state.touched = None;
+        }
         let inner = Inner { state, report, open: BTreeMap::new(), last: None, since_checkpoint: 0, fatal: None };
         Self { bucket: bucket.to_owned(), inner: Mutex::new(inner), over: AtomicBool::new(false) }
     }
@@ -307,12 +310,13 @@ impl Ledger {
     /// Whether the target is to be asked what it has of a key; `None` where the key is done.
     fn plan(&self, group: &Group) -> Option<bool> {
         let mut inner = self.inner.lock();
+        let lookup = !inner.state.fresh || inner.state.touched.is_some();
+        // Not every store lists in the order of bytes: it is that very key that ends it.
+        if inner.state.touched.as_deref() == Some(group.key.as_str()) {
+            inner.state.touched = None;
+        }
         if !inner.state.done.is_empty() && inner.state.done.contains(&hash(group)) {
             return None;
-        }
-        let lookup = !inner.state.fresh || inner.state.touched.is_some();
-        if inner.state.touched.as_deref().is_some_and(|touched| touched <= group.key.as_str()) {
-            inner.state.touched = None;
         }
         Some(lookup)
     }

@@ -20,7 +20,10 @@ const MODE: &str = "x-amz-object-lock-mode";
 const UNTIL: &str = "x-amz-object-lock-retain-until-date";
 const HOLD: &str = "x-amz-object-lock-legal-hold";
 /// Asks a cloudserver whose bucket's owner may set dates to keep this one.
-pub(crate) const KEEP_DATE: &str = "x-cloudserver-last-modified";
+const KEEP_DATE: &str = "x-cloudserver-last-modified";
+
+/// Asks a cloudserver that serves already not to bring back what was deleted there.
+pub(super) const UNLESS_DELETED: &str = "x-cloudserver-unless-deleted";
 
 /// What is to be asked of the target besides what the source says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,12 @@ pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     {
         headers.insert(HeaderName::from_static(name), value);
     }
+}
+
+/// Whether a store is known to count the tags of an object in its answer: others are asked for them each time.
+pub(super) fn tells_of_tags(answer: &HeaderMap) -> bool {
+    const KNOWN: [&str; 3] = ["AmazonS3", "MinIO", "S3 Server"];
+    text_of(answer, "server").is_some_and(|server| KNOWN.iter().any(|known| server.starts_with(known)))
 }
 
 /// Tags as a header has them.

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// Pauses between tries, at the longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// Said of keys that the target has gone on with.
+const LEFT: &str = "it was written or deleted at the target since: left as it is there";
+
 /// What came of a key.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -37,6 +40,8 @@ pub(super) struct Outcome {
 enum Missing {
     /// These versions, from here on.
     From(usize),
+    /// The target was written since: it stays as it is.
+    Newer,
     /// What is there is not the beginning of what the source has.
     Conflict(&'static str),
 }
@@ -95,17 +100,26 @@ async fn attempt_once(
     };
     let first = match missing(&group.versions, &there, place.is_versioned) {
         Missing::From(first) => first,
+        Missing::Newer => {
+            outcome.notes.push(problem(group, LEFT.to_owned()));
+            return Ok(());
+        }
         Missing::Conflict(why) => {
             outcome.problems.push(problem(group, why.to_owned()));
             return Ok(());
         }
     };
     outcome.sums.present = (first as u64).saturating_sub(copied);
-    for entry in group.versions.iter().skip(first) {
-        let if_absent = !place.is_versioned && there.is_empty();
+    for (index, entry) in group.versions.iter().enumerate().skip(first) {
+        // Of later versions the first is there already.
+        let if_absent = there.is_empty() && index == 0;
         match (Copying { shared, place, entry, if_absent }).run().await {
             Ok(done) => note(outcome, entry, done),
-            Err(error) if error.may_pass() || matches!(error, CopyError::Taken) => return Err(error),
+            Err(CopyError::Taken) => {
+                outcome.notes.push(problem(group, LEFT.to_owned()));
+                return Ok(());
+            }
+            Err(error) if error.may_pass() => return Err(error),
             // The other versions are copied all the same.
             Err(error) => outcome.problems.push(Problem {
                 key: group.key.clone(),
@@ -136,9 +150,7 @@ fn missing(source: &[VersionEntry], there: &[VersionEntry], is_versioned: bool) 
     if !is_versioned {
         return match (source.first(), there.first()) {
             (Some(source), Some(there)) if same(source, there) => Missing::From(1),
-            (Some(source), Some(there)) if source.object.modified < there.object.modified => {
-                Missing::Conflict("it was written at the target since it was last written at the source: left alone")
-            }
+            (Some(source), Some(there)) if source.object.modified < there.object.modified => Missing::Newer,
             _ => Missing::From(0),
         };
     }
@@ -205,7 +217,7 @@ mod tests {
         assert_eq!(missing(&source, &[], false), Missing::From(0));
         assert_eq!(missing(&source, &[version("a", 9)], false), Missing::From(1));
         assert_eq!(missing(&source, &[version("b", 4)], false), Missing::From(0), "the source was written since");
-        assert!(matches!(missing(&source, &[version("b", 6)], false), Missing::Conflict(_)));
+        assert_eq!(missing(&source, &[version("b", 6)], false), Missing::Newer);
     }
 
     #[test]

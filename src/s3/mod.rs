@@ -22,6 +22,7 @@ pub mod operation;
 pub mod ops;
 mod permits;
 pub mod pipeline;
+pub mod read_through;
 pub mod reply;
 pub mod report;
 pub mod request_body;

@@ -9,6 +9,7 @@ use super::{
     accounts::Numbers,
     health::ServerHealth,
     keys::open_kms,
+    migration::{read_through, tombstones},
     outbound,
     reload::{Reloader, snapshot},
     stores::{Backends, check_pair, open_metadata},
@@ -137,7 +138,9 @@ impl Server {
             report: ReportRoute { token: config.report_token.clone() },
             jobs: Some(jobs),
         };
-        let s3 = S3Service::new(parts, snapshot(&config, &set));
+        let old = read_through(&config)?;
+        storage.remember_deletes(tombstones(&config));
+        let s3 = S3Service::new(parts, snapshot(&config, &set, old.as_ref()));
         front.metrics.watch_disk(config.data_path.clone());
         let (admin_listeners, admin) = bind(&config.admin_listen, config.listen_origin)?;
         let (s3_listeners, addresses) = bind(&config.listen, config.listen_origin)?;
@@ -152,6 +155,7 @@ impl Server {
             storage: storage.clone(),
             service: s3,
             numbers,
+            old,
             #[cfg(feature = "tls")]
             tls: front.tls.clone(),
             config,

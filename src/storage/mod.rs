@@ -52,6 +52,7 @@ mod restore;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 mod versions;
 mod write;
 
@@ -73,6 +74,7 @@ pub use rename::{Rename, RenameCheck, RenameToken};
 pub use report::{Holdings, ReportedBucket, StorageReport};
 pub use restore::{Restore, Restored, RetrievalTier};
 pub use settings::{SettingKind, SettingPage};
+pub use tombstones::Tombstones;
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +125,7 @@ struct Inner {
     /// Publications under way: they go on when their clients go away.
     publications: Tasks,
     lock_clock: lock::LockClock,
+    tombstones: ArcSwap<Tombstones>,
 }
 
 impl fmt::Debug for Storage {
@@ -158,6 +161,7 @@ impl Storage {
                 notes: native::Notes::default(),
                 publications: Tasks::default(),
                 lock_clock: lock::LockClock::default(),
+                tombstones: ArcSwap::default(),
             }),
         }
     }

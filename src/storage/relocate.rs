@@ -5,6 +5,10 @@
 //! old ones to the garbage worker. Nothing else of the version changes: not its id, tag, dates, parts nor lock. What
 //! somebody overwrites or deletes meanwhile is left alone. Every step can be done again.
 //!
+//! Into a store that keeps objects under their own names bytes come under names of the store's making: a version that is
+//! replaced there would take others' place. Where an object of several segments is one blob, each segment becomes a blob
+//! of its own, and the one they shared goes with the last of them.
+//!
 //! A version wanders from `Current` to `Versions` when a newer one comes, and back when that is deleted. `Current` is
 //! swept first, so only the way back can be missed: whoever sweeps looks a second time.
 
@@ -202,10 +206,14 @@ impl Storage {
         if record.location == from || record.segments.iter().any(|segment| segment.location == from) {
             return Ok(true);
         }
+        let first = record.segments.first();
         for row in 0..rows_of(record) {
             match self.layout_row(bucket.id, &record.upload_id, row).await {
-                Ok(segments) if segments.iter().any(|segment| segment.location == from) => return Ok(true),
-                Ok(_) => {}
+                Ok(segments) => {
+                    if segments.into_iter().any(|segment| segment.named_by(first).location == from) {
+                        return Ok(true);
+                    }
+                }
                 // Rows go with their object: somebody deleted it.
                 Err(StorageError::Broken(_)) => return Ok(false),
                 Err(e) => return Err(e),
@@ -235,8 +243,14 @@ impl Storage {
         }
         let mut moved = Moved::default();
         let mut record = found.record.clone();
-        let whole = whole_md5(&record);
-        self.move_segments(bucket, (from, target), &mut record.segments, (whole, &mut moved)).await?;
+        if record.layout.is_some() {
+            self.leave_shared(from, target, &mut record, &mut moved)?;
+        } else {
+            let whole = whole_md5(&record);
+            let first = record.segments.first().cloned();
+            let naming = (first.as_ref(), whole);
+            self.move_segments(bucket, (from, target), &mut record.segments, (naming, &mut moved)).await?;
+        }
         if record.location == from {
             (*target.name).clone_into(&mut record.location);
         }
@@ -263,11 +277,12 @@ impl Storage {
             return Ok(Fate::Changed);
         };
         let mut layout = LayoutRow::from_bytes(&stored)?;
-        if !layout.segments.iter().any(|segment| segment.location == from) {
+        let first = found.record.segments.first();
+        let mut moved = Moved::default();
+        self.move_segments(bucket, (from, target), &mut layout.segments, ((first, None), &mut moved)).await?;
+        if moved.bytes == 0 {
             return Ok(Fate::Settled);
         }
-        let mut moved = Moved::default();
-        self.move_segments(bucket, (from, target), &mut layout.segments, (None, &mut moved)).await?;
         let bytes = moved.bytes;
         let mut change = Change::new(bucket);
         change.batch.unchanged(ns, keys::layout_row(id, row), Some(&stored));
@@ -305,30 +320,63 @@ impl Storage {
         }
     }
 
-    /// Moves those of the segments that are in `from`. `whole` is the MD5 of the one segment, where it is known.
+    /// Moves those of the segments that are in `from`. `first` names the blob that some of them may share, `whole` is the
+    /// MD5 of the one segment, where it is known.
     async fn move_segments(
         &self,
         bucket: &Bucket,
         (from, target): (&str, &Arc<Location>),
         segments: &mut [Segment],
-        (whole, moved): (Option<[u8; 16]>, &mut Moved),
+        ((first, whole), moved): ((Option<&Segment>, Option<[u8; 16]>), &mut Moved),
     ) -> StorageResult<()> {
-        let source = self.location(from)?;
-        let shared = Arc::ptr_eq(&source.backend, &target.backend);
-        for segment in segments.iter_mut().filter(|segment| !segment.blob.is_empty() && segment.location == from) {
-            moved.bytes += segment.size;
-            if shared {
-                // Two names of one place: the bytes are there already.
-                (*target.name).clone_into(&mut segment.location);
+        let one_place = self.is_one_place(from, target)?;
+        for segment in segments {
+            let named = segment.clone().named_by(first);
+            if named.blob.is_empty() || named.location != from {
                 continue;
             }
+            if one_place {
+                // Two names of one place: the bytes are there already.
+                if !segment.shared {
+                    (*target.name).clone_into(&mut segment.location);
+                    moved.bytes += segment.size;
+                }
+                continue;
+            }
+            moved.bytes += segment.size;
             let md5 = whole.or_else(|| segment.md5.as_ref().try_into().ok());
-            let blob = self.copy_segment(bucket, segment, target, md5).await?;
-            moved.old.push(segment.clone());
+            let blob = self.copy_segment(bucket, &named, target, md5).await?;
+            if segment.is_stored() {
+                moved.old.push(segment.clone());
+            }
             *segment = blob.instead_of(segment);
             moved.blobs.push(blob);
         }
         Ok(())
+    }
+
+    /// Rids a record with rows of the segment that named the blob which its segments shared: they have their own now.
+    fn leave_shared(
+        &self,
+        from: &str,
+        target: &Location,
+        record: &mut ObjectRecord,
+        moved: &mut Moved,
+    ) -> StorageResult<()> {
+        let one_place = self.is_one_place(from, target)?;
+        for segment in record.segments.iter_mut().filter(|segment| segment.location == from) {
+            if one_place {
+                (*target.name).clone_into(&mut segment.location);
+            } else {
+                moved.old.push(std::mem::take(segment));
+            }
+        }
+        record.segments.retain(Segment::is_stored);
+        Ok(())
+    }
+
+    fn is_one_place(&self, from: &str, target: &Location) -> StorageResult<bool> {
+        Ok(Arc::ptr_eq(&self.location(from)?.backend, &target.backend))
     }
 
     /// Copies the stored bytes of a segment, and reads the copy. `md5` is that of the text.

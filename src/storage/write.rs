@@ -81,7 +81,14 @@ impl Drop for PendingBlob {
 impl PendingBlob {
     /// A segment whose bytes are here now, else as it was.
     pub(super) fn instead_of(&self, segment: &Segment) -> Segment {
-        Segment { blob: self.blob.clone(), location: self.location.clone(), body: Bytes::new(), ..segment.clone() }
+        Segment {
+            blob: self.blob.clone(),
+            location: self.location.clone(),
+            body: Bytes::new(),
+            offset: 0,
+            shared: false,
+            ..segment.clone()
+        }
     }
 
     /// Makes the blob part of a change, as [`Stored::name_in`].

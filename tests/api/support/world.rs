@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use cloudserver::{
-    config::{Config, Launch, Options},
+    config::{Config, DataKind, Launch, MetadataKind, ModuleAddress, Options, Role},
     metadata::{Direction, Namespace, Table},
-    server::Server,
+    server::{ModuleServer, Server},
     storage::{Storage, keys::end_of_all},
     types::BucketName,
 };
@@ -28,6 +28,8 @@ use super::{
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
+    /// The modules behind it, with `TEST_MODULES`, and the front's folder.
+    _behind: Option<(Vec<ModuleServer>, TempDir)>,
 }
 
 /// Canonical ids of the shipped accounts.
@@ -59,6 +61,29 @@ pub(crate) fn config() -> Config {
     config
 }
 
+/// Moves what a server in memory keeps into a data module and a metadata module of its own: `TEST_MODULES=1` runs the
+/// whole set over the two protocols.
+fn over_modules(config: &mut Config) -> (Vec<ModuleServer>, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let module = |role| {
+        let mut config = config.clone();
+        config.modules.role = role;
+        config.modules.data_listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        config.modules.metadata_listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        ModuleServer::start(&config, None).unwrap()
+    };
+    let modules = vec![module(Role::Data), module(Role::Metadata)];
+    let [data, metadata] = [0, 1].map(|index| {
+        let address: SocketAddr = modules[index].addresses()[0];
+        Some(ModuleAddress { host: address.ip().to_string(), port: address.port() })
+    });
+    config.modules.data_client = data;
+    config.modules.metadata_client = metadata;
+    (config.data, config.metadata) = (DataKind::File, MetadataKind::RocksDb);
+    config.metadata_path = folder.path().to_owned();
+    (modules, folder)
+}
+
 impl World {
     /// A server as it is shipped, but in memory.
     pub(crate) async fn new() -> Self {
@@ -74,9 +99,11 @@ impl World {
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
+        let wanted = std::env::var_os("TEST_MODULES").is_some();
+        let behind = (wanted && config.data == DataKind::Memory).then(|| over_modules(&mut config));
         let server = Server::start(config, None).await.unwrap();
         let address = server.s3_addresses()[0];
-        Self { server, address }
+        Self { server, address, _behind: behind }
     }
 
     pub(crate) fn client(&self, id: &str, secret: &str) -> Client {

@@ -138,7 +138,7 @@ pub(crate) fn binary() -> PathBuf {
 }
 
 /// A port that nobody listened on a moment ago: servers here are told their ports, as operators tell them.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
