@@ -17,6 +17,7 @@ use super::{
     env::Environment,
     error::{ConfigError, Rule, rule},
     fields::Fields,
+    health::LocationWatch,
     kms::KmsSettings,
     later,
     limits::Limits,
@@ -108,6 +109,8 @@ pub(super) struct Own {
     pub(super) inventory: InventoryReports,
     /// `migration`.
     pub(super) migration: Migration,
+    /// `health`.
+    pub(super) health: LocationWatch,
     /// `limits`.
     pub(super) limits: Limits,
     /// `kms`.
@@ -175,6 +178,7 @@ impl Own {
             access_logs: access_logs(fields.section("accessLogs")?, warnings)?,
             inventory: inventory(fields.section("inventory")?, warnings)?,
             migration: Migration::read(fields.section("migration")?, warnings)?,
+            health: LocationWatch::read(fields.section("health")?, warnings)?,
             limits: Limits::read(fields.section("limits")?, warnings)?,
             kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,
             require_tls_for_sse_c: fields.take("requireTlsForSseC", SWITCH)?.unwrap_or(false),

@@ -121,6 +121,7 @@ impl Config {
             access_logs: file.own.access_logs,
             inventory: file.own.inventory,
             migration: file.own.migration,
+            health: file.own.health,
             limits: file.own.limits,
             modules,
             kms: file.own.kms,

@@ -136,6 +136,7 @@ pub struct DiskUsage {
 }
 
 /// Powers that not every backend has.
+#[expect(clippy::struct_excessive_bools, reason = "each is a power of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// Blobs outlive the process.

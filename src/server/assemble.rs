@@ -2,13 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
+use tokio::sync::Mutex;
 
 use super::{
     StartError,
     accounts::Numbers,
     health::ServerHealth,
     keys::open_kms,
+    locations::{settle, show_locations, tell_of_orphans},
     migration::{read_through, tombstones},
     outbound,
     reload::{Reloader, snapshot},
@@ -24,6 +25,7 @@ use crate::{
     http::{Drain, Limits, Listener, Service, serve},
     inventory::{Inventories, InventorySettings},
     jobs::{JobKind, Jobs, Moves, Scans},
+    location::health::{first_look, watch},
     logging::{AccessLogs, LogSettings},
     s3::{
         body::{Intake, Pace},
@@ -41,6 +43,8 @@ pub(super) const TASKS_LIMIT: Duration = Duration::from_secs(10);
 const TESTING_PART: u64 = 1;
 /// S3's smallest part.
 const SMALLEST_PART: u64 = 5 << 20;
+/// How long a start waits for locations elsewhere.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// Garbage notes counted at most for the metrics.
 const GARBAGE_COUNTED: usize = 10_000;
 
@@ -71,7 +75,8 @@ impl Server {
     /// [`StartError`], whose first line says what to do.
     pub async fn start(config: Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
         outbound::check(&config)?;
-        let backends = Backends::open(&config)?;
+        let metrics = Arc::new(Metrics::default());
+        let backends = Backends::open(&config, metrics.locations.clone())?;
         let metadata = open_metadata(&config).await?;
         check_pair(&config, metadata.as_ref(), &backends).await?;
         let kms = open_kms(&config, metadata.as_ref()).await?;
@@ -84,13 +89,17 @@ impl Server {
             encrypt_new_buckets: config.global_encryption,
             ..Settings::default()
         };
-        let storage = Storage::new(metadata, backends.table(&config, &config.locations)?, clock, ids, (kms, settings));
+        let table = backends.table(&config, &config.locations)?;
+        first_look(&table, FIRST_LOOK).await;
+        let storage = Storage::new(metadata, table, clock, ids, (kms, settings));
         let removed = storage.recover().await?;
         if removed > 0 {
             tracing::info!(removed, "removed what unfinished writes had left behind");
         }
+        settle(&storage, &storage.locations()).await?;
+        tell_of_orphans(&storage, &storage.locations()).await?;
         let front = Front {
-            metrics: Arc::new(Metrics::default()),
+            metrics,
             readiness: Readiness::default(),
             tasks: Tasks::default(),
             #[cfg(feature = "tls")]
@@ -179,8 +188,8 @@ impl Server {
     }
 
     /// Reads accounts, locations, endpoints and certificates anew; requests under way keep the old ones.
-    pub fn reload(&self) {
-        self.reloader.reload();
+    pub async fn reload(&self) {
+        self.reloader.reload().await;
     }
 
     /// Finishes requests under way for up to `limit`, then stops everything. Returns the number of requests cut.
@@ -300,6 +309,8 @@ fn start_background(storage: &Storage, front: &Front) {
     let worker = storage.clone();
     let stop = front.tasks.stop_signal();
     front.tasks.spawn("garbage", async move { worker.run_garbage(stop).await });
+    let (watched, stop) = (storage.clone(), front.tasks.stop_signal());
+    front.tasks.spawn("locations", watch(move || watched.locations(), stop));
     let (worker, metrics) = (storage.clone(), Arc::clone(&front.metrics));
     let mut stop = front.tasks.stop_signal();
     front.tasks.spawn("gauges", async move {
@@ -316,6 +327,7 @@ async fn fill_gauges(storage: &Storage, metrics: &Metrics) {
     let stats = storage.metadata().stats();
     metrics.commits.inc_by(stats.commits.saturating_sub(metrics.commits.get()));
     metrics.wal_syncs.inc_by(stats.syncs.saturating_sub(metrics.wal_syncs.get()));
+    show_locations(storage, &metrics.locations).await;
     if let Ok(report) = storage.report(0).await {
         metrics.buckets.set(report.total.buckets);
         metrics.objects.set(report.total.usage.objects);

@@ -7,6 +7,7 @@ mod external;
 mod far_s3;
 mod health;
 mod keys;
+mod locations;
 mod migration;
 mod modules;
 mod outbound;

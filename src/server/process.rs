@@ -108,9 +108,9 @@ impl Running {
         }
     }
 
-    fn reload(&self) {
+    async fn reload(&self) {
         match self {
-            Self::Front(server) => server.reload(),
+            Self::Front(server) => server.reload().await,
             Self::Module(_) => tracing::info!("a module has nothing to read again"),
         }
     }
@@ -144,7 +144,7 @@ impl Signals {
     async fn wait(&mut self, server: &Running) {
         loop {
             tokio::select! {
-                _ = self.hangup.recv() => server.reload(),
+                _ = self.hangup.recv() => server.reload().await,
                 () = Self::any(&mut self.terminate, &mut self.interrupt, &mut self.quit) => return,
             }
         }

@@ -8,6 +8,7 @@ use super::{
     change::{Change, Demand},
     encryption::EncryptionRequest,
     keys,
+    location_usage::LocationConditions,
     lock::{Bypass, Leave, Lock},
     multipart::Completion,
     native::{Published, Publishing, check_versionable, native_object},
@@ -156,6 +157,7 @@ impl Storage {
         let PutObject { bucket, key, location, attributes, condition, body, op } = put;
         self.check_new_lock(&bucket, &attributes.lock).await?;
         self.check_room_early(&bucket, &key, body.length).await?;
+        self.check_location_of_put(&bucket, &key, (&location, body.length)).await?;
         // Before the body is asked for: a key manager that is away costs the client nothing.
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
         let copied = match &attributes.annotations {
@@ -259,7 +261,10 @@ impl Storage {
     /// the batch is queued, the batch may still name them. They are unsettled again only by a certain refusal.
     pub(super) async fn commit(&self, change: Change<'_>, mut stored: Option<&mut Stored>) -> StorageResult<()> {
         let bucket = change.bucket;
-        let (batch, leaves_garbage) = change.finish();
+        let growing = self.bounded_growth(change.growing_locations());
+        let (mut batch, leaves_garbage) = change.finish();
+        growing.require(&mut batch);
+        let locations = LocationConditions::of(&batch);
         let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
         if let Some(stored) = stored.as_deref_mut() {
             stored.settle();
@@ -274,6 +279,9 @@ impl Storage {
             Err(e) => {
                 if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
                     stored.unsettle();
+                }
+                if let Some(full) = locations.full(&e) {
+                    return Err(full);
                 }
                 Err(if bounded { self.full_or_gone(bucket, e).await } else { e.into() })
             }

@@ -40,6 +40,7 @@ mod listings;
 mod locations;
 mod matrix;
 mod migrate;
+mod moves;
 mod multipart;
 mod notification;
 mod object_lock;

@@ -20,6 +20,7 @@ mod disk_full;
 mod failpoints;
 mod history;
 mod kill;
+mod locations;
 mod modules;
 mod reload;
 mod shutdown;

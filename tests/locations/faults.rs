@@ -172,6 +172,25 @@ async fn connection(
     }
 }
 
+/// Passes requests and answers on, with other heads.
+pub(crate) async fn translated(
+    mut near: TcpStream,
+    mut onward: TcpStream,
+    asked: fn(&str) -> String,
+    answered: fn(&str) -> String,
+) -> std::io::Result<()> {
+    loop {
+        let mut request = Message::read(&mut near).await?;
+        onward.write_all(asked(&request.head).as_bytes()).await?;
+        let length = request.length;
+        request.pass(&mut near, &mut onward, length, false).await?;
+        let mut answer = Message::read(&mut onward).await?;
+        let length = if request.head.starts_with("HEAD ") { 0 } else { answer.length };
+        near.write_all(answered(&answer.head).as_bytes()).await?;
+        answer.pass(&mut onward, &mut near, length, false).await?;
+    }
+}
+
 /// Reads the rest of a request, as a server does that answers by itself.
 async fn discard(near: &mut TcpStream, request: &Message) -> std::io::Result<()> {
     let mut left = request.length.saturating_sub(request.start.len());

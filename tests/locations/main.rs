@@ -12,6 +12,8 @@
 mod far;
 mod faults;
 mod foreign;
+mod google;
 mod lies;
+mod near;
 mod storms;
 mod suites;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use cloudserver::{
     clock::{Clock, Identifiers, ManualClock},
-    data::MemoryBackend,
+    data::{DataBackend, MemoryBackend},
     kms::MemoryKms,
     location::{Location, LocationTable},
     metadata::MetadataStore,
@@ -40,13 +40,7 @@ pub(crate) struct Engine {
 }
 
 fn location(backend: &Arc<MemoryBackend>) -> Location {
-    Location {
-        name: "here".into(),
-        backend: Arc::<MemoryBackend>::clone(backend),
-        strict: true,
-        legacy_aws_behavior: false,
-        is_cold: false,
-    }
+    Location::new("here", Arc::<MemoryBackend>::clone(backend) as Arc<dyn DataBackend>)
 }
 
 fn storage(metadata: &Arc<dyn MetadataStore>, backend: &Arc<MemoryBackend>, clock: &Arc<ManualClock>) -> Storage {
