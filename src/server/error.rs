@@ -65,6 +65,9 @@ pub enum StartError {
     /// The external key manager cannot be set up.
     #[error("key manager (cloudserver.kms.vault): {0}")]
     Vault(String),
+    /// The old server of a migration cannot be reached as configured.
+    #[error("migration (cloudserver.migration): {0}")]
+    Migration(String),
     /// A proxy's address cannot be used.
     #[error("proxy (HTTP_PROXY, HTTPS_PROXY, outboundProxy): {0}")]
     Proxy(String),
