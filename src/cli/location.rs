@@ -6,7 +6,13 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{failure, migrate::size, store::Named, table};
+use super::{
+    failure,
+    migrate::size,
+    scan::{ScanCommand, scan},
+    store::Named,
+    table,
+};
 use crate::{
     outbound::Payload,
     s3client::{Call, S3Client, S3ClientError},
@@ -24,6 +30,12 @@ pub enum LocationCommand {
     /// keep their ids, tags, dates, parts and locks. Objects written meanwhile stay where they are written;
     /// --and-new-writes sends them to the new location, too.
     Move(MoveCommand),
+    /// Take up what others put into the folder of a posix location, changed there or removed
+    ///
+    /// Files that are new or changed become objects, without a byte being copied; objects whose files are gone are
+    /// deleted. The server does it by itself; this command asks for it, shows how far it is, and tells what was done.
+    /// What was done is not done twice.
+    Scan(ScanCommand),
 }
 
 /// Which objects, from where to where.
@@ -66,7 +78,7 @@ pub struct MoveCommand {
 pub struct ServerArguments {
     /// The server
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
-    server: String,
+    pub(super) server: String,
     /// Access key of the bucket's owner
     #[arg(long, value_name = "KEY", env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
     access_key: Option<String>,
@@ -82,7 +94,7 @@ pub struct ServerArguments {
 }
 
 impl ServerArguments {
-    fn client(&self) -> Result<S3Client, String> {
+    pub(super) fn client(&self) -> Result<S3Client, String> {
         let named = Named {
             url: &self.server,
             access_key: self.access_key.as_deref(),
@@ -100,7 +112,10 @@ impl ServerArguments {
 /// Asks, and tells on `output` how it stands. Ends with 0 where the job is done or under way, with 3 where it ended with
 /// something left, with 1 where it was refused.
 pub fn location(command: &LocationCommand, output: &mut dyn Write, errors: &mut (dyn Write + Send)) -> ExitCode {
-    let LocationCommand::Move(wanted) = command;
+    let wanted = match command {
+        LocationCommand::Move(wanted) => wanted,
+        LocationCommand::Scan(wanted) => return scan(wanted, output, errors),
+    };
     let client = match wanted.server.client() {
         Ok(client) => client,
         Err(problem) => return failure(writeln!(errors, "{problem}")),
@@ -166,11 +181,11 @@ async fn move_it(
     Ok(vec![job])
 }
 
-fn path(job: &Value) -> String {
+pub(super) fn path(job: &Value) -> String {
     format!("_/locations/jobs/{}", job["id"].as_str().unwrap_or_default())
 }
 
-async fn ask(client: &S3Client, call: Call<'_>) -> Result<Value, S3ClientError> {
+pub(super) async fn ask(client: &S3Client, call: Call<'_>) -> Result<Value, S3ClientError> {
     let answer = client.document(call).await?;
     serde_json::from_slice(&answer.text).map_err(|error| S3ClientError::Answer(error.to_string()))
 }

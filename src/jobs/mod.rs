@@ -5,6 +5,7 @@
 //! step fails for a reason that may pass, the job waits and says why; it is given up only where nothing can come of it.
 
 mod moves;
+mod scans;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 pub use moves::Moves;
+pub use scans::Scans;
 
 use crate::{
     storage::{

@@ -365,7 +365,7 @@ impl Document {
 
 impl Retry {
     /// A random part of the longest pause before the next attempt.
-    fn pause(&self, attempt: u32) -> Duration {
+    pub fn pause(&self, attempt: u32) -> Duration {
         let most = self.first_pause.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.longest_pause);
         let mut random = [0; 2];
         // Without random numbers everybody waits as long as may be.

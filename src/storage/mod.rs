@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod access_lines;
+mod adopt;
 mod annotations;
 mod append;
 mod buckets;
@@ -57,6 +58,7 @@ mod versions;
 mod write;
 
 pub use access_lines::LinePlace;
+pub use adopt::{Adoption, FoundBytes, MissingPage};
 pub use annotations::{AnnotationPage, AnnotationSource, NewAnnotation};
 pub use append::Append;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
@@ -67,7 +69,7 @@ pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
 pub use garbage::GarbageReport;
 pub use location_usage::{LocationUsage, Orphaned};
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload, PartChecksums};
-pub use objects::{Attributes, PutObject, WriteCondition};
+pub use objects::{Attributes, NewObject, PutObject, WriteCondition};
 pub use read::SegmentPage;
 pub use relocate::{Relocation, Sweep, SweepPage};
 pub use rename::{Rename, RenameCheck, RenameToken};

@@ -94,6 +94,15 @@ pub struct JobRecord {
     /// When it last went on, in milliseconds since the epoch.
     #[prost(uint64, tag = "25")]
     pub updated_ms: u64,
+    /// Of a scan: objects that were not there before.
+    #[prost(uint64, tag = "30")]
+    pub added: u64,
+    /// Of a scan: objects that had other bytes before.
+    #[prost(uint64, tag = "31")]
+    pub updated: u64,
+    /// Of a scan: objects whose bytes are gone.
+    #[prost(uint64, tag = "32")]
+    pub removed: u64,
 }
 
 /// Most notes of a job.
