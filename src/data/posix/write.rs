@@ -174,7 +174,7 @@ impl Intake {
     async fn flush(&mut self, piece: Gathered) -> Result<Gathered, DataError> {
         self.settle().await?;
         let permit = pool::permit(&self.core.writes).await?;
-        let (incoming, core) = (self.take_or_create(), Arc::clone(&self.core));
+        let incoming = self.take_or_create();
         self.stage = Stage::Writing(tokio::task::spawn_blocking(move || {
             let mut incoming = incoming()?;
             let result = incoming.append(piece);
