@@ -20,6 +20,7 @@ use super::{
     health::LocationWatch,
     kms::KmsSettings,
     later,
+    lease::LeaseSettings,
     limits::Limits,
     listen,
     migration::Migration,
@@ -117,6 +118,8 @@ pub(super) struct Own {
     pub(super) kms: KmsSettings,
     /// `requireTlsForSseC`: false.
     pub(super) require_tls_for_sse_c: bool,
+    /// `lease`.
+    pub(super) lease: LeaseSettings,
     /// `role`: all.
     pub(super) role: Option<Role>,
     /// `moduleToken`: none.
@@ -182,6 +185,7 @@ impl Own {
             limits: Limits::read(fields.section("limits")?, warnings)?,
             kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,
             require_tls_for_sse_c: fields.take("requireTlsForSseC", SWITCH)?.unwrap_or(false),
+            lease: LeaseSettings::read(fields.section("lease")?, warnings)?,
             role: word(&mut fields, "role", ROLE)?,
             module_token: module_token(&mut fields)?,
         };

@@ -123,6 +123,7 @@ impl Config {
             migration: file.own.migration,
             health: file.own.health,
             limits: file.own.limits,
+            lease: file.own.lease.or_argument(options.take_over_after),
             modules,
             kms: file.own.kms,
             require_tls_for_sse_c: file.own.require_tls_for_sse_c,

@@ -11,6 +11,7 @@ mod browse;
 pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faulty;
+mod fenced;
 pub mod file;
 pub mod memory;
 #[cfg(any(test, feature = "conformance"))]
@@ -30,6 +31,7 @@ pub use azure::{AzureBackend, AzureOptions, Login};
 pub use browse::{Browse, Found};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
+pub use fenced::FencedBackend;
 pub use file::{FileBackend, FileDurability, FileOptions};
 pub use memory::MemoryBackend;
 #[cfg(any(test, feature = "conformance"))]

@@ -25,6 +25,7 @@ use crate::{
     http::{Drain, Limits, Listener, Service, serve},
     inventory::{Inventories, InventorySettings},
     jobs::{JobKind, Jobs, Moves, Scans},
+    lease::Lease,
     location::health::{first_look, watch},
     logging::{AccessLogs, LogSettings},
     s3::{
@@ -60,10 +61,11 @@ pub struct Server {
 }
 
 /// What both listeners share.
-struct Front {
-    metrics: Arc<Metrics>,
-    readiness: Readiness,
-    tasks: Tasks,
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) readiness: Readiness,
+    pub(super) tasks: Tasks,
     #[cfg(feature = "tls")]
     tls: Option<Arc<Tls>>,
 }
@@ -74,10 +76,22 @@ impl Server {
     /// # Errors
     /// [`StartError`], whose first line says what to do.
     pub async fn start(config: Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
+        Self::start_owner(config, None, access_log).await
+    }
+
+    /// As [`Server::start`], over folders that are owned by a lease.
+    ///
+    /// # Errors
+    /// [`StartError`], whose first line says what to do.
+    pub async fn start_owner(
+        config: Config,
+        lease: Option<Arc<Lease>>,
+        access_log: Option<AccessLog>,
+    ) -> Result<Self, StartError> {
         outbound::check(&config)?;
         let metrics = Arc::new(Metrics::default());
-        let backends = Backends::open(&config, metrics.locations.clone())?;
-        let metadata = open_metadata(&config).await?;
+        let backends = Backends::open(&config, lease.as_ref(), metrics.locations.clone())?;
+        let metadata = open_metadata(&config, lease.as_ref()).await?;
         check_pair(&config, metadata.as_ref(), &backends).await?;
         let kms = open_kms(&config, metadata.as_ref()).await?;
         let clock = Arc::new(SystemClock);
@@ -98,17 +112,7 @@ impl Server {
         }
         settle(&storage, &storage.locations()).await?;
         tell_of_orphans(&storage, &storage.locations()).await?;
-        let front = Front {
-            metrics,
-            readiness: Readiness::default(),
-            tasks: Tasks::default(),
-            #[cfg(feature = "tls")]
-            tls: load_tls(&config)?,
-        };
-        #[cfg(not(feature = "tls"))]
-        if config.tls.is_some() || config.ssl_generate.is_some() {
-            return Err(StartError::NoTls);
-        }
+        let front = Front { metrics, ..Front::new(&config)? };
         Self::serve(config, backends, storage, front, access_log)
     }
 
@@ -211,7 +215,22 @@ impl Server {
 }
 
 impl Front {
-    fn listen(
+    /// What the configuration says of it.
+    pub(super) fn new(config: &Config) -> Result<Self, StartError> {
+        #[cfg(not(feature = "tls"))]
+        if config.tls.is_some() || config.ssl_generate.is_some() {
+            return Err(StartError::NoTls);
+        }
+        Ok(Self {
+            metrics: Arc::new(Metrics::default()),
+            readiness: Readiness::default(),
+            tasks: Tasks::default(),
+            #[cfg(feature = "tls")]
+            tls: load_tls(config)?,
+        })
+    }
+
+    pub(super) fn listen(
         &self,
         listeners: Vec<Listener>,
         handler: Arc<dyn crate::s3::Handler>,

@@ -10,9 +10,12 @@ mod keys;
 mod locations;
 mod migration;
 mod modules;
+mod notify;
 mod outbound;
+mod ownership;
 mod process;
 mod reload;
+mod standby;
 mod stores;
 #[cfg(test)]
 mod tests;

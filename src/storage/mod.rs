@@ -69,7 +69,7 @@ pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
 pub use garbage::GarbageReport;
 pub use location_usage::{LocationUsage, Orphaned};
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload, PartChecksums};
-pub use objects::{Attributes, PutObject, WriteCondition};
+pub use objects::{Attributes, NewObject, PutObject, WriteCondition};
 pub use read::SegmentPage;
 pub use relocate::{Relocation, Sweep, SweepPage};
 pub use rename::{Rename, RenameCheck, RenameToken};
