@@ -40,7 +40,7 @@ pub(super) fn blob_name(native: &str) -> String {
                 '.' if at == 0 && matches!(part, "." | "..") => name.push_str("%2E"),
                 '%' if part.get(at + 1..).is_some_and(is_escape) => name.push_str("%25"),
                 '\0'..='\x1f' | '\x7f' => {
-                    name.extend(['%', digit(u32::from(character) >> 4), digit(u32::from(character))])
+                    name.extend(['%', digit(u32::from(character) >> 4), digit(u32::from(character))]);
                 }
                 _ => name.push(character),
             }
