@@ -24,9 +24,9 @@ fn main() -> ExitCode {
     match command {
         Command::Serve => serve(&launch, server::run, &mut stderr()),
         Command::Kms(what) => keys(&what, &launch, &mut stdout().lock(), &mut stderr()),
+        Command::Health { ready } => health(ready, &launch, &mut stdout().lock(), &mut stderr()),
         Command::Migrate(what) => migrate(&what, &mut stdout().lock(), &mut stderr()),
         Command::Location(what) => location(&what, &mut stdout().lock(), &mut stderr()),
-        Command::Health { ready } => health(ready, &launch, &mut stdout().lock(), &mut stderr()),
         Command::CheckConfig => check_config(&launch, &mut stdout().lock(), &mut stderr()),
     }
 }

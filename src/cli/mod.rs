@@ -58,15 +58,6 @@ pub enum Command {
     /// Look after the master keys that encrypt objects
     #[command(subcommand)]
     Kms(KeysCommand),
-    /// Copy buckets with all their versions from another S3 store; the same command goes on where it was interrupted
-    ///
-    /// Copies settings, versions and delete markers in their order, metadata, tags, lists of access and locks; objects
-    /// uploaded in parts keep their parts and with them their entity tags. Ends with 0 if everything is at the target, with
-    /// 3 if something is not (the report names it, the same command tries again), with 1 if it could not begin or go on.
-    Migrate(Box<MigrateCommand>),
-    /// Move objects between the locations of a running server, or take up what others put there
-    #[command(subcommand)]
-    Location(LocationCommand),
     /// Ask the server that runs here with the same configuration how it is, and end with 0 if it is well
     ///
     /// Without --ready: does the process work? With it: does it serve, with all its parts? For health checks of
@@ -76,6 +67,15 @@ pub enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Copy buckets with all their versions from another S3 store; the same command goes on where it was interrupted
+    ///
+    /// Copies settings, versions and delete markers in their order, metadata, tags, lists of access and locks; objects
+    /// uploaded in parts keep their parts and with them their entity tags. Ends with 0 if everything is at the target, with
+    /// 3 if something is not (the report names it, the same command tries again), with 1 if it could not begin or go on.
+    Migrate(Box<MigrateCommand>),
+    /// Move objects between the locations of a running server, or take up what others put there
+    #[command(subcommand)]
+    Location(LocationCommand),
 }
 
 #[derive(Args, Debug)]
