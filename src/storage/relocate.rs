@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use super::{
     Storage, StorageError, StorageResult,
     buckets::Bucket,
-    change::{self, Change},
+    change::{self, Change, signed},
     encryption, keys,
     records::{JournalOp, LayoutRow, ObjectRecord, Record, Segment},
     write::PendingBlob,
@@ -256,6 +256,13 @@ impl Storage {
         }
         bytes += moved.bytes;
         let mut change = Change::new(bucket);
+        if record.location != found.record.location {
+            let held = signed(record.stored_bytes());
+            for (location, sign) in [(&found.record.location, -1), (&record.location, 1)] {
+                change.locations.versions(location, sign);
+                change.locations.bytes(location, sign * held);
+            }
+        }
         change.batch.put(change.ns(found.row.0), found.row.1.clone(), record.to_bytes());
         self.commit_relocated(change, &found, moved)
             .await
@@ -303,19 +310,14 @@ impl Storage {
         let _guard = self.inner.locks.lock(change.bucket.id, &found.key).await;
         // The bytes are settled before the outcome is known, as in every commit.
         moved.blobs.iter_mut().for_each(|blob| blob.settle(true));
-        match self.inner.metadata.commit(change.finish().0).await {
-            Ok(()) => {
-                self.inner.garbage.wake();
-                Ok(true)
-            }
-            Err(MetadataError::Conflict(_)) => {
-                moved.blobs.iter_mut().for_each(|blob| blob.settle(false));
-                Ok(false)
-            }
+        match self.commit(change, None).await {
+            Ok(()) => Ok(true),
             Err(e) => {
-                let refused = matches!(e, MetadataError::Busy);
-                moved.blobs.iter_mut().for_each(|blob| blob.settle(!refused));
-                Err(e.into())
+                let is_conflict = matches!(e, StorageError::Metadata(MetadataError::Conflict(_)));
+                let is_refused =
+                    matches!(e, StorageError::Metadata(MetadataError::Busy) | StorageError::LocationFull(_));
+                moved.blobs.iter_mut().for_each(|blob| blob.settle(!is_conflict && !is_refused));
+                if is_conflict { Ok(false) } else { Err(e) }
             }
         }
     }

@@ -37,6 +37,7 @@ mod hostile;
 mod inventory;
 mod lifecycle;
 mod listings;
+mod location_jobs;
 mod locations;
 mod matrix;
 mod migrate;
