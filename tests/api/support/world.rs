@@ -99,14 +99,13 @@ async fn over_far(config: &mut Config, keeps: &str) -> (Server, TempDir) {
     if keeps == "versions" {
         versioning(&bart, "far", "Enabled").await;
     }
-    let locations = serde_json::json!({
-        "us-east-1": {
-            "type": "aws_s3", "objectId": "us-east-1", "legacyAwsBehavior": true,
-            "details": {
-                "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
-                "supportsVersioning": keeps == "versions",
-                "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
-            },
+    let mut locations: serde_json::Value = serde_json::from_str(include_str!("../../../locationConfig.json")).unwrap();
+    locations["us-east-1"] = serde_json::json!({
+        "type": "aws_s3", "objectId": "us-east-1", "legacyAwsBehavior": true,
+        "details": {
+            "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
+            "supportsVersioning": keeps == "versions",
+            "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
         },
     });
     let file = folder.path().join("locations.json");
