@@ -13,6 +13,7 @@ pub mod outbound;
 pub mod tasks;
 pub mod telemetry;
 
+pub mod lease;
 pub mod s3client;
 
 pub mod data;

@@ -26,7 +26,7 @@ const ROWS: &[&[&str]] = &[
     &["storage"],
     &["auth", "location", "kms"],
     &["metadata", "data"],
-    &["s3client"],
+    &["s3client", "lease"],
     &["config", "telemetry", "tasks", "clock", "outbound"],
     &["types", "xml"],
 ];

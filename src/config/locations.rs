@@ -162,6 +162,19 @@ pub struct Location {
     pub details: Details,
 }
 
+impl Location {
+    /// [`Location::size_limit_gb`] in bytes. A gigabyte is 2^30 of them, as in the original.
+    pub fn size_limit_bytes(&self) -> Option<u64> {
+        const GB: f64 = 1_073_741_824.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "limits are above 0; the cast saturates"
+        )]
+        self.size_limit_gb.map(|limit| (limit * GB) as u64)
+    }
+}
+
 /// All locations of one reading of the file; immutable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Locations {
@@ -272,7 +285,7 @@ impl Entry<'_> {
             legacy_aws_behavior: self.required_flag(&mut fields, "legacyAwsBehavior")?,
             is_transient: self.flag(&mut fields, "isTransient")?,
             is_cold: self.flag(&mut fields, "isCold")?,
-            size_limit_gb: self.size_limit(&mut fields, setting.metered, warnings)?,
+            size_limit_gb: self.size_limit(&mut fields, setting.metered)?,
             durability: self.durability(&mut fields)?.unwrap_or(setting.durability),
             details: self.details(&mut fields, kind, setting.environment)?,
         };
@@ -326,12 +339,7 @@ impl Entry<'_> {
         Ok(flag.unwrap_or(false))
     }
 
-    fn size_limit(
-        self,
-        fields: &mut Fields,
-        metered: bool,
-        warnings: &mut Vec<String>,
-    ) -> Result<Option<f64>, ConfigError> {
+    fn size_limit(self, fields: &mut Fields, metered: bool) -> Result<Option<f64>, ConfigError> {
         const RULE: Rule = rule("must be a number (of gigabytes) or null", "write a number above 0, or remove the key");
         let limit: Option<f64> = self.take(fields, "sizeLimitGB", RULE)?;
         let Some(limit) = limit else { return Ok(None) };
@@ -344,7 +352,6 @@ impl Entry<'_> {
                 "add it in config.json (or set STORAGE_LIMIT_ENABLED), or remove the limit",
             ));
         }
-        warnings.push(format!("{}: {}.sizeLimitGB is not enforced in this release", self.file, self.name));
         Ok(Some(limit))
     }
 

@@ -9,6 +9,7 @@ pub mod aws_s3;
 pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faulty;
+mod fenced;
 pub mod file;
 pub mod memory;
 #[cfg(any(test, feature = "conformance"))]
@@ -25,6 +26,7 @@ use thiserror::Error;
 pub use aws_s3::{AwsS3Backend, AwsS3Options};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
+pub use fenced::FencedBackend;
 pub use file::{FileBackend, FileDurability, FileOptions};
 pub use memory::MemoryBackend;
 #[cfg(any(test, feature = "conformance"))]
@@ -130,6 +132,7 @@ pub struct DiskUsage {
 }
 
 /// Powers that not every backend has.
+#[expect(clippy::struct_excessive_bools, reason = "each is a power of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// Blobs outlive the process.

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{data::DataError, kms::KeyFileError, metadata::MetadataError, storage::StorageError};
+use crate::{data::DataError, kms::KeyFileError, lease::LeaseError, metadata::MetadataError, storage::StorageError};
 
 /// Why a server does not start.
 #[derive(Debug, Error)]
@@ -99,6 +99,9 @@ pub enum StartError {
     /// What a crash left behind cannot be cleaned up.
     #[error("recovery: {0}")]
     Recovery(#[from] StorageError),
+    /// The folder of leases cannot be used.
+    #[error("{0}; if nobody shares these folders, set cloudserver.lease.enabled to \"off\"")]
+    Lease(#[from] LeaseError),
     /// The system refused something.
     #[error("{0}")]
     Io(#[from] io::Error),

@@ -8,9 +8,10 @@ use super::{
     change::{Change, Demand},
     encryption::EncryptionRequest,
     keys,
+    location_usage::LocationConditions,
     lock::{Bypass, Leave, Lock},
     multipart::Completion,
-    native::{Published, Publishing, check_versionable, native_object},
+    native::{Published, Publishing, StoreCopy, check_versionable, native_object},
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
     versions::{self, Head},
     write::{Goal, Stored},
@@ -86,6 +87,30 @@ pub struct PutObject {
     pub op: JournalOp,
 }
 
+/// An object to be written, but for its bytes.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    /// As [`PutObject::bucket`].
+    pub bucket: Arc<Bucket>,
+    /// As [`PutObject::key`].
+    pub key: ObjectKey,
+    /// As [`PutObject::location`].
+    pub location: Arc<Location>,
+    /// As [`PutObject::attributes`].
+    pub attributes: Attributes,
+    /// As [`PutObject::condition`].
+    pub condition: WriteCondition,
+    /// As [`PutObject::op`].
+    pub op: JournalOp,
+}
+
+/// Where the bytes come from.
+pub(super) enum Source<'a> {
+    Body(IncomingBody),
+    /// They are at the location already.
+    Store(&'a StoreCopy<'a>),
+}
+
 impl WriteCondition {
     /// Whether the newest version of the key allows the write.
     pub(super) fn check(&self, current: Option<&ObjectRecord>) -> StorageResult<()> {
@@ -151,8 +176,21 @@ impl Storage {
     /// a lock that cannot be, and where a locked version would give way. Nothing changes then.
     pub async fn put_object(&self, put: PutObject) -> StorageResult<ObjectRecord> {
         let PutObject { bucket, key, location, attributes, condition, body, op } = put;
+        let length = body.length;
+        self.put_bytes(NewObject { bucket, key, location, attributes, condition, op }, (length, Source::Body(body)))
+            .await
+    }
+
+    /// As [`Storage::put_object`], with bytes from wherever they come.
+    pub(super) async fn put_bytes(
+        &self,
+        new: NewObject,
+        (length, source): (Option<u64>, Source<'_>),
+    ) -> StorageResult<ObjectRecord> {
+        let NewObject { bucket, key, location, attributes, condition, op } = new;
         self.check_new_lock(&bucket, &attributes.lock).await?;
-        self.check_room_early(&bucket, &key, body.length).await?;
+        self.check_room_early(&bucket, &key, length).await?;
+        self.check_location_of_put(&bucket, &key, (&location, length)).await?;
         // Before the body is asked for: a key manager that is away costs the client nothing.
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
         let copied = match &attributes.annotations {
@@ -162,7 +200,10 @@ impl Storage {
         check_versionable(&bucket, &location)?;
         let native = native_object(&bucket, &key, &attributes);
         let unlocked = encryption.as_ref().map(|made| &made.key);
-        let mut stored = self.receive(&location, body, unlocked, Goal::Object(&native)).await?;
+        let mut stored = match source {
+            Source::Body(body) => self.receive(&location, body, unlocked, Goal::Object(&native)).await?,
+            Source::Store(copy) => self.stage_copy(&location, copy, &native).await?,
+        };
         let mut record = attributes.into_record(&location);
         if let Some(copied) = &copied {
             copied.describe(&mut record);
@@ -251,7 +292,10 @@ impl Storage {
     /// the batch is queued, the batch may still name them. They are unsettled again only by a certain refusal.
     pub(super) async fn commit(&self, change: Change<'_>, mut stored: Option<&mut Stored>) -> StorageResult<()> {
         let bucket = change.bucket;
-        let (batch, leaves_garbage) = change.finish();
+        let growing = self.bounded_growth(change.growing_locations());
+        let (mut batch, leaves_garbage) = change.finish();
+        growing.require(&mut batch);
+        let locations = LocationConditions::of(&batch);
         let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
         if let Some(stored) = stored.as_deref_mut() {
             stored.settle();
@@ -266,6 +310,9 @@ impl Storage {
             Err(e) => {
                 if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
                     stored.unsettle();
+                }
+                if let Some(full) = locations.full(&e) {
+                    return Err(full);
                 }
                 Err(if bounded { self.full_or_gone(bucket, e).await } else { e.into() })
             }

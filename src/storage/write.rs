@@ -122,6 +122,17 @@ impl Stored {
         }
     }
 
+    /// Bytes that are in such a store already, with what is known of them.
+    pub(super) fn staged(digests: BodyDigests, staged: StagedBlob) -> Self {
+        Self { digests, place: Place::Staged(staged), seal: Bytes::new(), annotations: None }
+    }
+
+    /// As [`Stored::staged`], for a part.
+    pub(super) fn part(digests: BodyDigests, location: &Location, token: PartToken) -> Self {
+        let place = Place::Part { location: (*location.name).to_owned(), token };
+        Self { digests, place, seal: Bytes::new(), annotations: None }
+    }
+
     /// Makes the bytes part of a change: from its commit on they are named.
     pub(super) fn name_in(&self, change: &mut Change<'_>) {
         if let Some(copied) = &self.annotations {

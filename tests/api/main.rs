@@ -37,6 +37,7 @@ mod hostile;
 mod inventory;
 mod lifecycle;
 mod listings;
+mod locations;
 mod matrix;
 mod multipart;
 mod notification;

@@ -164,7 +164,7 @@ async fn connection(
         if matches!(fault, Fault::Truncate | Fault::Stall) && length > 0 {
             answer.pass(&mut onward, &mut near, length / 2, false).await?;
             if fault == Fault::Stall {
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                tokio::time::sleep(Duration::from_mins(1)).await;
             }
             return Ok(());
         }

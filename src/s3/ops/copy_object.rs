@@ -13,7 +13,7 @@ use crate::{
         body::{LARGEST_PUT, Plan},
         codes::S3Code,
         conditional::{ReadCondition, Verdict, write_condition},
-        context::Context,
+        context::{Context, LOCATION_OF_OBJECT},
         encryption::{self, KeyOf},
         error::{S3Error, S3Result},
         head::{self, Head},
@@ -26,7 +26,7 @@ use crate::{
         xml::write::XmlWriter,
     },
     storage::{
-        AnnotationSource, Attributes, Bucket, PutObject as Put, StorageError, WriteCondition,
+        AnnotationSource, Attributes, Bucket, NewObject, PutObject as Put, StorageError, WriteCondition,
         records::{ChecksumRecord, JournalOp, ObjectRecord},
     },
     types::{BucketName, ChecksumAlgorithm, IncomingBody},
@@ -282,21 +282,20 @@ impl Operation for CopyObject {
             ));
         }
         let mut attributes = self.attributes(&cx, &bucket, &source.record)?;
+        let location = cx.location(&bucket, &attributes.metadata)?;
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
         let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         attributes.annotations = self.annotations(&mut cx, &source).await?;
-        let body = self.source.body(&cx, &source, 0..source.record.size, checksum).await?;
-        let key = self.object.key;
-        let put = Put {
+        let new = NewObject {
             bucket: Arc::clone(&bucket),
-            key: key.clone(),
-            location: cx.location(&bucket)?,
+            key: self.object.key.clone(),
+            location,
             attributes,
             condition: self.condition,
-            body,
             op: JournalOp::ObjectCopied,
         };
-        let record = cx.storage.put_object(put).await.map_err(unwritten)?;
+        let record = written_copy(&cx, (&self.source, &source), new, checksum).await?;
+        let key = self.object.key;
         let mut reply = Document::new(result(
             "CopyObjectResult",
             &record.etag().quoted(),
@@ -354,12 +353,33 @@ impl CopyObject {
         if self.metadata == Directive::Copy {
             attributes.content = source.content.clone().unwrap_or_default();
             attributes.metadata.clone_from(&source.metadata);
+            // The choice of a location is not copied: the copy goes, and says to go, where its bucket's objects go.
+            let chosen = attributes.metadata.iter_mut().find(|pair| pair.name == LOCATION_OF_OBJECT);
+            if let Some(chosen) = chosen.filter(|_| !bucket.record.location.is_empty()) {
+                chosen.value.clone_from(&bucket.record.location);
+            }
         }
         if self.tagging == Directive::Copy {
             attributes.tags.clone_from(&source.tags);
         }
         Ok(attributes)
     }
+}
+
+/// Writes a copy: at the store where the source is, if it can be done there, else with its bytes.
+async fn written_copy(
+    cx: &Context,
+    (from, source): (&CopySource, &OpenSource),
+    new: NewObject,
+    checksum: ChecksumAlgorithm,
+) -> S3Result<ObjectRecord> {
+    if let Some(record) = cx.storage.copy_at_store(&new, &source.record, checksum).await? {
+        return Ok(record);
+    }
+    let body = from.body(cx, source, 0..source.record.size, checksum).await?;
+    let NewObject { bucket, key, location, attributes, condition, op } = new;
+    let put = Put { bucket, key, location, attributes, condition, body, op };
+    cx.storage.put_object(put).await.map_err(unwritten)
 }
 
 /// The algorithm that a copy keeps: that of a source in one piece. One of many parts gets a full checksum.

@@ -209,6 +209,7 @@ impl Read {
     }
 
     async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {
+        cx.check_read_location()?;
         let record = cx.version(bucket, &self.object).await.map_err(|e| missing(cx, e))?;
         guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
         // Ceph looks for the part before it asks for the key.
@@ -218,7 +219,7 @@ impl Read {
         // Before conditions and range: without the key nothing is told of the object.
         check_key_of_read(cx, bucket, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {
-            Verdict::Go => Ok(record),
+            Verdict::Go => cx.check_is_there(&record).map(|()| record),
             Verdict::NotModified => Err(S3Error::not_modified(validators(cx, bucket, &record))),
             Verdict::Failed(condition) => Err(S3Error::from(S3Code::PreconditionFailed).with("Condition", condition)),
         }

@@ -65,7 +65,7 @@ impl Operation for PutObject {
         let head = Arc::clone(&cx.head);
         let bucket = cx.bucket(&self.object.bucket).await?;
         let attributes = attributes(&head, &cx, &bucket)?;
-        let location = cx.location(&bucket)?;
+        let location = cx.location(&bucket, &attributes.metadata)?;
         if let Some(offset) = self.offset {
             return self.append(&cx, offset, (bucket, location, attributes), body).await;
         }

@@ -12,6 +12,7 @@ use crate::{
         Storage, StorageError, StorageResult,
         buckets::Bucket,
         change::Change,
+        location_usage::release,
         lock::{Bypass, Leave},
         records::{JournalOp, ObjectRecord, Pending},
         rename::{RenameToken, remember},
@@ -126,6 +127,7 @@ impl Storage {
         }
         change.within_limits();
         change.batch.unchanged(PENDING, row.clone(), Some(stored)).delete(PENDING, row.clone());
+        release(&mut change.batch, note);
         let now = self.inner.clock.now();
         if let Some(token) = &moved.token {
             remember(&mut change, token, &key, now);

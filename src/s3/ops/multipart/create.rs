@@ -48,11 +48,12 @@ impl Operation for CreateMultipartUpload {
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
+        let attributes = attributes(&cx.head, &cx, &bucket)?;
         let upload = NewUpload {
             bucket: std::sync::Arc::clone(&bucket),
             key: self.object.key.clone(),
-            location: cx.location(&bucket)?,
-            attributes: attributes(&cx.head, &cx, &bucket)?,
+            location: cx.location(&bucket, &attributes.metadata)?,
+            attributes,
             checksum: self.checksum,
             initiator: cx.principal.account.clone(),
             initiator_display_name: cx.principal.display_name.to_string(),
