@@ -82,7 +82,7 @@ impl Message {
                 let length = small.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
                 return Ok(Self { head, start, length: length.unwrap_or(0) });
             }
-            let mut piece = [0; 16 << 10];
+            let mut piece = vec![0; 16 << 10];
             match socket.read(&mut piece).await? {
                 0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
                 got => all.extend_from_slice(&piece[..got]),
