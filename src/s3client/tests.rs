@@ -24,7 +24,7 @@ async fn script(lines: &[Line]) -> Script {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (tasks, seen) = (Tasks::default(), Arc::<Mutex<Vec<String>>>::default());
-    let heard = Arc::clone(&seen);
+    let taken = Arc::clone(&seen);
     let mut lines: VecDeque<Line> = lines.iter().copied().collect();
     tasks.spawn("script", async move {
         while let Ok((mut socket, _)) = listener.accept().await {
@@ -44,7 +44,7 @@ async fn script(lines: &[Line]) -> Script {
                     _ => break,
                 }
             }
-            heard.lock().push(String::from_utf8_lossy(&text).into_owned());
+            taken.lock().push(String::from_utf8_lossy(&text).into_owned());
             let (status, headers, body) = lines.pop_front().unwrap_or((500, "", ""));
             if status > 0 {
                 let length = body.len();

@@ -10,6 +10,7 @@ use super::{
     health::ServerHealth,
     keys::open_kms,
     locations::{settle, show_locations, tell_of_orphans},
+    migration::{read_through, tombstones},
     outbound,
     reload::{Reloader, snapshot},
     stores::{Backends, check_pair, open_metadata},
@@ -23,6 +24,8 @@ use crate::{
     config::{Config, ListenOrigin, shared_credentials},
     http::{Drain, Limits, Listener, Service, serve},
     inventory::{Inventories, InventorySettings},
+    jobs::{JobKind, Jobs, Moves, Scans},
+    lease::Lease,
     location::health::{first_look, watch},
     logging::{AccessLogs, LogSettings},
     s3::{
@@ -58,10 +61,11 @@ pub struct Server {
 }
 
 /// What both listeners share.
-struct Front {
-    metrics: Arc<Metrics>,
-    readiness: Readiness,
-    tasks: Tasks,
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) readiness: Readiness,
+    pub(super) tasks: Tasks,
     #[cfg(feature = "tls")]
     tls: Option<Arc<Tls>>,
 }
@@ -72,10 +76,22 @@ impl Server {
     /// # Errors
     /// [`StartError`], whose first line says what to do.
     pub async fn start(config: Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
+        Self::start_owner(config, None, access_log).await
+    }
+
+    /// As [`Server::start`], over folders that are owned by a lease.
+    ///
+    /// # Errors
+    /// [`StartError`], whose first line says what to do.
+    pub async fn start_owner(
+        config: Config,
+        lease: Option<Arc<Lease>>,
+        access_log: Option<AccessLog>,
+    ) -> Result<Self, StartError> {
         outbound::check(&config)?;
         let metrics = Arc::new(Metrics::default());
-        let backends = Backends::open(&config, metrics.locations.clone())?;
-        let metadata = open_metadata(&config).await?;
+        let backends = Backends::open(&config, lease.as_ref(), metrics.locations.clone())?;
+        let metadata = open_metadata(&config, lease.as_ref()).await?;
         check_pair(&config, metadata.as_ref(), &backends).await?;
         let kms = open_kms(&config, metadata.as_ref()).await?;
         let clock = Arc::new(SystemClock);
@@ -96,17 +112,7 @@ impl Server {
         }
         settle(&storage, &storage.locations()).await?;
         tell_of_orphans(&storage, &storage.locations()).await?;
-        let front = Front {
-            metrics,
-            readiness: Readiness::default(),
-            tasks: Tasks::default(),
-            #[cfg(feature = "tls")]
-            tls: load_tls(&config)?,
-        };
-        #[cfg(not(feature = "tls"))]
-        if config.tls.is_some() || config.ssl_generate.is_some() {
-            return Err(StartError::NoTls);
-        }
+        let front = Front { metrics, ..Front::new(&config)? };
         Self::serve(config, backends, storage, front, access_log)
     }
 
@@ -133,6 +139,8 @@ impl Server {
         };
         let numbers = Arc::new(Numbers::new(Arc::clone(&config.accounts)));
         let logs = log_settings(&config, &numbers, &front.metrics);
+        let jobs = Jobs::new(storage.clone(), job_kinds());
+        jobs.start(&front.tasks);
         let parts = Parts {
             storage: storage.clone(),
             auth,
@@ -141,8 +149,11 @@ impl Server {
             probe: Some(probe.clone()),
             access_logs: Some(AccessLogs::start(storage.clone(), logs, &front.tasks)),
             report: ReportRoute { token: config.report_token.clone() },
+            jobs: Some(jobs),
         };
-        let s3 = S3Service::new(parts, snapshot(&config, &set));
+        let old = read_through(&config)?;
+        storage.remember_deletes(tombstones(&config));
+        let s3 = S3Service::new(parts, snapshot(&config, &set, old.as_ref()));
         front.metrics.watch_disk(config.data_path.clone());
         let (admin_listeners, admin) = bind(&config.admin_listen, config.listen_origin)?;
         let (s3_listeners, addresses) = bind(&config.listen, config.listen_origin)?;
@@ -157,6 +168,7 @@ impl Server {
             storage: storage.clone(),
             service: s3,
             numbers,
+            old,
             #[cfg(feature = "tls")]
             tls: front.tls.clone(),
             config,
@@ -203,7 +215,22 @@ impl Server {
 }
 
 impl Front {
-    fn listen(
+    /// What the configuration says of it.
+    pub(super) fn new(config: &Config) -> Result<Self, StartError> {
+        #[cfg(not(feature = "tls"))]
+        if config.tls.is_some() || config.ssl_generate.is_some() {
+            return Err(StartError::NoTls);
+        }
+        Ok(Self {
+            metrics: Arc::new(Metrics::default()),
+            readiness: Readiness::default(),
+            tasks: Tasks::default(),
+            #[cfg(feature = "tls")]
+            tls: load_tls(config)?,
+        })
+    }
+
+    pub(super) fn listen(
         &self,
         listeners: Vec<Listener>,
         handler: Arc<dyn crate::s3::Handler>,
@@ -222,6 +249,11 @@ impl Front {
         };
         Ok(serve(listeners, service, self.readiness.clone(), &self.tasks)?)
     }
+}
+
+/// The kinds of long jobs that this server does.
+fn job_kinds() -> Vec<Arc<dyn JobKind>> {
+    vec![Arc::new(Moves), Arc::new(Scans::default())]
 }
 
 fn log_settings(config: &Config, numbers: &Arc<Numbers>, metrics: &Metrics) -> LogSettings {

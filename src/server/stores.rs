@@ -10,13 +10,17 @@ use super::{StartError, external};
 use crate::{
     config::{self, Config, DataKind, Durability, LocationKind, Locations, MetadataKind},
     data::{
-        DataBackend, FileBackend, FileDurability, FileOptions, MemoryBackend, RemoteBackend, remote::RemoteOptions,
+        DataBackend, FencedBackend, FileBackend, FileDurability, FileOptions, MemoryBackend, RemoteBackend,
+        remote::RemoteOptions,
     },
+    lease::Lease,
     location::{
         Location, LocationTable,
         health::{BreakerSettings, HealthSettings, LocationHealth},
     },
-    metadata::{Batch, MemoryStore, MetadataStore, Namespace, RemoteStore, Table, remote::RemoteStoreOptions},
+    metadata::{
+        Batch, FencedStore, MemoryStore, MetadataStore, Namespace, RemoteStore, Table, remote::RemoteStoreOptions,
+    },
     telemetry::metrics::LocationMetrics,
 };
 
@@ -52,16 +56,21 @@ type Guarded = (Arc<dyn DataBackend>, Option<Arc<LocationHealth>>);
 
 #[derive(Clone, Debug)]
 struct FileBackends {
-    strict: Arc<FileBackend>,
-    relaxed: Arc<FileBackend>,
+    id: String,
+    strict: Arc<dyn DataBackend>,
+    relaxed: Arc<dyn DataBackend>,
 }
 
 impl Backends {
     /// Opens the data directory, unless all data stays in memory.
     /// A data module takes the directory's place.
-    pub(super) fn open(config: &Config, metrics: LocationMetrics) -> Result<Self, StartError> {
+    pub(super) fn open(
+        config: &Config,
+        lease: Option<&Arc<Lease>>,
+        metrics: LocationMetrics,
+    ) -> Result<Self, StartError> {
         let Some(address) = config.modules.data_client.as_ref().filter(|_| config.data != DataKind::Memory) else {
-            return Ok(Self { metrics, ..Self::open_local(config)? });
+            return Ok(Self { metrics, ..Self::open_local(config, lease)? });
         };
         let mut options = RemoteOptions::new(format!("http://{address}"));
         options.token = config.modules.token.as_ref().map(|token| token.expose_secret().to_owned());
@@ -70,8 +79,8 @@ impl Backends {
     }
 
     /// Opens the data directory, unless all data stays in memory.
-    pub(super) fn open_local(config: &Config) -> Result<Self, StartError> {
-        let file = if config.data == DataKind::Memory { None } else { Some(open_files(config)?) };
+    pub(super) fn open_local(config: &Config, lease: Option<&Arc<Lease>>) -> Result<Self, StartError> {
+        let file = if config.data == DataKind::Memory { None } else { Some(open_files(config, lease)?) };
         Ok(Self {
             memory: Arc::default(),
             file,
@@ -84,7 +93,7 @@ impl Backends {
 
     /// The identity of the data directory.
     pub(super) fn directory_id(&self) -> Option<String> {
-        self.file.as_ref().map(|file| file.strict.directory_id().to_owned())
+        self.file.as_ref().map(|file| file.id.clone())
     }
 
     /// The identity of the data directory or the data module's. A module that is away, or is not ours, has none.
@@ -122,7 +131,7 @@ impl Backends {
             files.any(|place| (place.durability == Durability::Strict) == strict)
         };
         let relaxed = of_files(false) && !of_files(true);
-        Arc::<FileBackend>::clone(if relaxed { &file.relaxed } else { &file.strict })
+        Arc::clone(if relaxed { &file.relaxed } else { &file.strict })
     }
 
     /// The locations that this release can serve; the configuration has warned about the others.
@@ -160,9 +169,9 @@ impl Backends {
             (LocationKind::Mem, DataKind::Multiple) => Ok(memory()),
             // With data in files, every location goes there, as in the original.
             (LocationKind::File, _) | (_, DataKind::File) => {
-                let files: Arc<dyn DataBackend> = match location.durability {
-                    Durability::Strict => Arc::<FileBackend>::clone(&file.strict),
-                    Durability::Relaxed => Arc::<FileBackend>::clone(&file.relaxed),
+                let files = match location.durability {
+                    Durability::Strict => Arc::clone(&file.strict),
+                    Durability::Relaxed => Arc::clone(&file.relaxed),
                 };
                 Ok(Some((files, None)))
             }
@@ -213,18 +222,28 @@ fn health_settings(config: &Config) -> HealthSettings {
     }
 }
 
-fn open_files(config: &Config) -> Result<FileBackends, StartError> {
+fn open_files(config: &Config, lease: Option<&Arc<Lease>>) -> Result<FileBackends, StartError> {
     let path = &config.data_path;
     let opened = FileBackend::open(path, FileOptions::default());
     let strict = opened.map_err(|source| StartError::Data { path: path.clone(), source })?;
-    let relaxed = Arc::new(strict.with_durability(FileDurability::Relaxed));
-    Ok(FileBackends { strict: Arc::new(strict), relaxed })
+    let relaxed = strict.with_durability(FileDurability::Relaxed);
+    let fenced = |backend: FileBackend| -> Arc<dyn DataBackend> {
+        let backend = Arc::new(backend);
+        match lease {
+            Some(lease) => Arc::new(FencedBackend::new(backend, Arc::clone(lease))),
+            None => backend,
+        }
+    };
+    Ok(FileBackends { id: strict.directory_id().to_owned(), strict: fenced(strict), relaxed: fenced(relaxed) })
 }
 
 /// Opens the metadata store, or waits for the metadata module and takes it over.
-pub(super) async fn open_metadata(config: &Config) -> Result<Arc<dyn MetadataStore>, StartError> {
+pub(super) async fn open_metadata(
+    config: &Config,
+    lease: Option<&Arc<Lease>>,
+) -> Result<Arc<dyn MetadataStore>, StartError> {
     let module = config.modules.metadata_client.as_ref().filter(|_| config.metadata != MetadataKind::Memory);
-    let Some(address) = module else { return open_local_metadata(config) };
+    let Some(address) = module else { return open_local_metadata(config, lease) };
     // The master keys stay with the front.
     std::fs::create_dir_all(&config.metadata_path)?;
     let mut options = RemoteStoreOptions::new(format!("http://{address}"));
@@ -244,11 +263,18 @@ pub(super) async fn open_metadata(config: &Config) -> Result<Arc<dyn MetadataSto
 }
 
 /// Opens the metadata store of this process.
-pub(super) fn open_local_metadata(config: &Config) -> Result<Arc<dyn MetadataStore>, StartError> {
-    match config.metadata {
-        MetadataKind::Memory => Ok(Arc::new(MemoryStore::default())),
-        MetadataKind::RocksDb => open_rocksdb(config),
-    }
+pub(super) fn open_local_metadata(
+    config: &Config,
+    lease: Option<&Arc<Lease>>,
+) -> Result<Arc<dyn MetadataStore>, StartError> {
+    let store = match config.metadata {
+        MetadataKind::Memory => return Ok(Arc::new(MemoryStore::default())),
+        MetadataKind::RocksDb => open_rocksdb(config)?,
+    };
+    Ok(match lease {
+        Some(lease) => Arc::new(FencedStore::new(store, Arc::clone(lease))),
+        None => store,
+    })
 }
 
 #[cfg(feature = "rocksdb")]

@@ -11,7 +11,7 @@ use super::{
     location_usage::LocationConditions,
     lock::{Bypass, Leave, Lock},
     multipart::Completion,
-    native::{Published, Publishing, check_versionable, native_object},
+    native::{Published, Publishing, StoreCopy, check_versionable, native_object},
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
     versions::{self, Head},
     write::{Goal, Stored},
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     location::Location,
     metadata::{Condition, MetadataError, Table},
-    types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, VersionSelector},
+    types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, Timestamp, VersionSelector},
 };
 
 /// Attempts of a write whose key others change, too. The key's lock makes a second one rare.
@@ -50,6 +50,8 @@ pub struct Attributes {
     pub lock: Lock,
     /// The version whose annotations the object gets copies of.
     pub annotations: Option<AnnotationSource>,
+    /// When it was last modified, where that is not now.
+    pub modified: Option<Timestamp>,
 }
 
 /// What must hold of the key for a write to happen.
@@ -87,6 +89,30 @@ pub struct PutObject {
     pub op: JournalOp,
 }
 
+/// An object to be written, but for its bytes.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    /// As [`PutObject::bucket`].
+    pub bucket: Arc<Bucket>,
+    /// As [`PutObject::key`].
+    pub key: ObjectKey,
+    /// As [`PutObject::location`].
+    pub location: Arc<Location>,
+    /// As [`PutObject::attributes`].
+    pub attributes: Attributes,
+    /// As [`PutObject::condition`].
+    pub condition: WriteCondition,
+    /// As [`PutObject::op`].
+    pub op: JournalOp,
+}
+
+/// Where the bytes come from.
+pub(super) enum Source<'a> {
+    Body(IncomingBody),
+    /// They are at the location already.
+    Store(&'a StoreCopy<'a>),
+}
+
 impl WriteCondition {
     /// Whether the newest version of the key allows the write.
     pub(super) fn check(&self, current: Option<&ObjectRecord>) -> StorageResult<()> {
@@ -122,6 +148,7 @@ impl Attributes {
                 class => class,
             },
             redirect: self.redirect,
+            modified_ms: self.modified.map_or(0, Timestamp::as_millis),
             location: (*location.name).to_owned(),
             ..ObjectRecord::default()
         };
@@ -152,9 +179,21 @@ impl Storage {
     /// a lock that cannot be, and where a locked version would give way. Nothing changes then.
     pub async fn put_object(&self, put: PutObject) -> StorageResult<ObjectRecord> {
         let PutObject { bucket, key, location, attributes, condition, body, op } = put;
+        let length = body.length;
+        self.put_bytes(NewObject { bucket, key, location, attributes, condition, op }, (length, Source::Body(body)))
+            .await
+    }
+
+    /// As [`Storage::put_object`], with bytes from wherever they come.
+    pub(super) async fn put_bytes(
+        &self,
+        new: NewObject,
+        (length, source): (Option<u64>, Source<'_>),
+    ) -> StorageResult<ObjectRecord> {
+        let NewObject { bucket, key, location, attributes, condition, op } = new;
         self.check_new_lock(&bucket, &attributes.lock).await?;
-        self.check_room_early(&bucket, &key, body.length).await?;
-        self.check_location_of_put(&bucket, &key, (&location, body.length)).await?;
+        self.check_room_early(&bucket, &key, length).await?;
+        self.check_location_of_put(&bucket, &key, (&location, length)).await?;
         // Before the body is asked for: a key manager that is away costs the client nothing.
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
         let copied = match &attributes.annotations {
@@ -164,7 +203,10 @@ impl Storage {
         check_versionable(&bucket, &location)?;
         let native = native_object(&bucket, &key, &attributes);
         let unlocked = encryption.as_ref().map(|made| &made.key);
-        let mut stored = self.receive(&location, body, unlocked, Goal::Object(&native)).await?;
+        let mut stored = match source {
+            Source::Body(body) => self.receive(&location, body, unlocked, Goal::Object(&native)).await?,
+            Source::Store(copy) => self.stage_copy(&location, copy, &native).await?,
+        };
         let mut record = attributes.into_record(&location);
         if let Some(copied) = &copied {
             copied.describe(&mut record);
@@ -195,7 +237,9 @@ impl Storage {
         mut publication: Publication<'_>,
     ) -> StorageResult<ObjectRecord> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
+        let dated = record.modified_ms;
         for _ in 0..ATTEMPTS {
+            (record.stamp, record.modified_ms) = (0, dated);
             match self.try_publish(bucket, key, &mut record, &mut publication).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
                 other => return other.map(|()| record),
@@ -240,8 +284,11 @@ impl Storage {
         let null = self.replaced_null(bucket, key, &head).await?;
         let now = self.inner.clock.now();
         let previous = head.record.as_ref().map(ObjectRecord::version_id);
+        // A record without an id is new: it may come with a date of its own.
+        if record.stamp != 0 || record.modified_ms == 0 {
+            record.modified_ms = now.as_millis();
+        }
         record.set_version_id(self.inner.ids.version_id(previous));
-        record.modified_ms = now.as_millis();
         self.lock_new(bucket, record).await?;
         let mut change = Change::new(bucket);
         let leave = Leave { now, bypass: Bypass::No };

@@ -12,6 +12,7 @@ use std::{
 use futures_util::future::{self, BoxFuture, FutureExt};
 use http::{Method, StatusCode};
 use ipnet::IpNet;
+use parking_lot::Mutex;
 
 use super::json;
 
@@ -141,17 +142,31 @@ impl AllowList {
 
 /// Whether the server takes requests; shared by the probes and whoever stops the server.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness {
+    stopping: Arc<AtomicBool>,
+    /// What must come before requests are taken.
+    waiting: Arc<Mutex<Option<String>>>,
+}
 
 impl Readiness {
     /// From now on `/ready` says 503, so that load balancers look elsewhere.
     pub fn stop(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.stopping.store(true, Ordering::SeqCst);
     }
 
     /// Whether [`Readiness::stop`] was called.
     pub fn is_stopping(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// `/ready` says 503 and this.
+    pub fn wait_for(&self, what: &str) {
+        *self.waiting.lock() = Some(what.to_owned());
+    }
+
+    /// Why no requests are taken; `None` where they are.
+    pub fn hindrance(&self) -> Option<String> {
+        if self.is_stopping() { Some("stopping".to_owned()) } else { self.waiting.lock().clone() }
     }
 }
 
@@ -210,11 +225,12 @@ impl Probe {
         match depth {
             Depth::Live if self.health.live().await => answer(StatusCode::OK, "{}"),
             Depth::Live => answer(StatusCode::INTERNAL_SERVER_ERROR, "{}"),
-            Depth::Ready if self.readiness.is_stopping() => {
-                let body = r#"{"server":{"code":503,"message":"stopping"}}"#;
-                answer(StatusCode::SERVICE_UNAVAILABLE, body)
-            }
             Depth::Ready => {
+                if let Some(hindrance) = self.readiness.hindrance() {
+                    let components = vec![ComponentHealth::failed("server", 503, hindrance)];
+                    let body = HealthReport { components }.to_json();
+                    return ProbeAnswer { status: StatusCode::SERVICE_UNAVAILABLE, body };
+                }
                 let report = self.health.report().await;
                 let status = if report.is_ok() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
                 ProbeAnswer { status, body: report.to_json() }
@@ -257,8 +273,13 @@ mod tests {
         assert_eq!(ask(&probe, ready, Method::PUT, "127.0.0.1").await.0, 400);
         assert_eq!(ask(&probe, ready, Method::PUT, "192.168.1.1").await.0, 403);
         assert_eq!(ask(&probe, Depth::Live, Method::GET, "::2").await.0, 403);
+        readiness.wait_for("the other \"owner\"");
+        let waiting = r#"{"server":{"code":503,"message":"the other \"owner\""}}"#;
+        assert_eq!(ask(&probe, ready, Method::GET, "127.0.0.1").await, (503, waiting.into()));
+        assert_eq!(ask(&probe, Depth::Live, Method::GET, "127.0.0.1").await, (200, "{}".into()));
         readiness.stop();
-        assert_eq!(ask(&probe, ready, Method::GET, "127.0.0.1").await.0, 503);
+        let stopping = r#"{"server":{"code":503,"message":"stopping"}}"#;
+        assert_eq!(ask(&probe, ready, Method::GET, "127.0.0.1").await, (503, stopping.into()));
         assert_eq!(ask(&probe, Depth::Live, Method::GET, "127.0.0.1").await, (200, "{}".into()));
     }
 

@@ -27,3 +27,4 @@ mod shutdown;
 mod soak;
 mod start;
 mod support;
+mod takeover;

@@ -29,7 +29,7 @@ pub(crate) const INLINE: usize = 6;
 
 pub(crate) struct Engine {
     metadata: Arc<dyn MetadataStore>,
-    backend: Arc<MemoryBackend>,
+    store: Store,
     /// Moved on at each step: a restarted engine makes no id of the millisecond before again.
     clock: Arc<ManualClock>,
     storage: Storage,
@@ -39,11 +39,51 @@ pub(crate) struct Engine {
     uploads: Vec<(ObjectKey, UploadId)>,
 }
 
-fn location(backend: &Arc<MemoryBackend>) -> Location {
-    Location::new("here", Arc::<MemoryBackend>::clone(backend) as Arc<dyn DataBackend>)
+/// Where the bytes go.
+#[derive(Clone)]
+pub(crate) enum Store {
+    Blobs(Arc<MemoryBackend>),
+    /// Objects under names of their own.
+    #[cfg(feature = "conformance")]
+    Native(Arc<cloudserver::data::MemoryNative>),
 }
 
-fn storage(metadata: &Arc<dyn MetadataStore>, backend: &Arc<MemoryBackend>, clock: &Arc<ManualClock>) -> Storage {
+impl Store {
+    pub(crate) fn blobs() -> Self {
+        Self::Blobs(Arc::default())
+    }
+
+    fn backend(&self) -> Arc<dyn DataBackend> {
+        match self {
+            Self::Blobs(blobs) => Arc::<MemoryBackend>::clone(blobs),
+            #[cfg(feature = "conformance")]
+            Self::Native(native) => Arc::<cloudserver::data::MemoryNative>::clone(native),
+        }
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        match self {
+            Self::Blobs(blobs) => blobs.stored_bytes(),
+            #[cfg(feature = "conformance")]
+            Self::Native(native) => native.stored_bytes(),
+        }
+    }
+
+    /// Uploads that the store itself has begun; `None` where it knows no uploads.
+    pub(crate) fn open_uploads(&self) -> Option<usize> {
+        match self {
+            Self::Blobs(_) => None,
+            #[cfg(feature = "conformance")]
+            Self::Native(native) => Some(native.unfinished()),
+        }
+    }
+}
+
+fn location(store: &Store) -> Location {
+    Location::new("here", store.backend())
+}
+
+fn storage(metadata: &Arc<dyn MetadataStore>, store: &Store, clock: &Arc<ManualClock>) -> Storage {
     let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
     let ids = Identifiers::new(Arc::clone(&clock), "RG001");
     let settings = Settings {
@@ -54,7 +94,7 @@ fn storage(metadata: &Arc<dyn MetadataStore>, backend: &Arc<MemoryBackend>, cloc
     };
     Storage::new(
         Arc::clone(metadata),
-        LocationTable::new([location(backend)]),
+        LocationTable::new([location(store)]),
         clock,
         ids,
         (Arc::new(MemoryKms::default()), settings),
@@ -84,25 +124,24 @@ fn refused(error: &StorageError) -> &'static str {
 }
 
 impl Engine {
-    pub(crate) async fn new(metadata: Arc<dyn MetadataStore>) -> Self {
-        let backend = Arc::new(MemoryBackend::new());
+    pub(crate) async fn new(metadata: Arc<dyn MetadataStore>, store: Store) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
-        let storage = storage(&metadata, &backend, &clock);
+        let storage = storage(&metadata, &store, &clock);
         let name = BucketName::new("modelled").unwrap();
         let record = BucketRecord { owner: "owner".to_owned(), location: "here".to_owned(), ..BucketRecord::default() };
         storage.create_bucket(NewBucket { name: name.clone(), record }).await.unwrap();
-        Self { metadata, backend, clock, storage, name, versions: Vec::new(), uploads: Vec::new() }
+        Self { metadata, store, clock, storage, name, versions: Vec::new(), uploads: Vec::new() }
     }
 
     /// The same over its store, closed and opened again.
     #[cfg(feature = "rocksdb")]
     pub(crate) async fn reopened(self, open: impl FnOnce() -> Arc<dyn MetadataStore>) -> Self {
-        let Self { metadata, backend, clock, storage: old, name, versions, uploads } = self;
+        let Self { metadata, store, clock, storage: old, name, versions, uploads } = self;
         metadata.close().await.unwrap();
         drop((metadata, old));
         let metadata = open();
-        let storage = storage(&metadata, &backend, &clock);
-        Self { metadata, backend, clock, storage, name, versions, uploads }
+        let storage = storage(&metadata, &store, &clock);
+        Self { metadata, store, clock, storage, name, versions, uploads }
     }
 
     pub(crate) async fn apply(&mut self, op: &Op) -> Outcome {
@@ -119,7 +158,7 @@ impl Engine {
         let here = Arc::clone(self.storage.locations().get("here").unwrap());
         match op {
             Op::Restart => {
-                self.storage = storage(&self.metadata, &self.backend, &self.clock);
+                self.storage = storage(&self.metadata, &self.store, &self.clock);
                 // Bodies of refused writes, whose removal was still to come.
                 self.storage.recover().await?;
             }
@@ -227,7 +266,12 @@ impl Engine {
     pub(crate) async fn blob_bytes(&self) -> u64 {
         self.storage.collect_garbage().await.unwrap();
         assert_eq!(self.storage.garbage_pending(1).await.unwrap(), 0);
-        self.backend.stored_bytes()
+        self.store.stored_bytes()
+    }
+
+    /// As [`Store::open_uploads`].
+    pub(crate) fn open_uploads(&self) -> Option<usize> {
+        self.store.open_uploads()
     }
 
     /// Objects, versions, bytes, bytes of parts.

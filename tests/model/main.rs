@@ -17,7 +17,7 @@ use proptest::{
     test_runner::{Config, TestCaseError},
 };
 
-use engine::{Engine, INLINE};
+use engine::{Engine, INLINE, Store};
 use reference::Reference;
 
 /// Fewest bytes of a part other than the last.
@@ -172,13 +172,24 @@ async fn compare(engine: &mut Engine, reference: &mut Reference) -> Result<(), T
     let upload_bytes: usize = open().map(Vec::len).sum();
     let counted = [objects, versions().count(), bytes, upload_bytes].map(|count| i64::try_from(count).unwrap());
     prop_assert_eq!(engine.usage().await, counted);
+    let bytes = engine.blob_bytes().await;
+    if let Some(begun) = engine.open_uploads() {
+        // Every object is there as it is, and parts are none yet.
+        prop_assert_eq!(bytes, counted[2] as u64);
+        prop_assert_eq!(begun, reference.uploads.iter().filter(|upload| upload.is_open()).count());
+        return Ok(());
+    }
     let blobs: usize = versions().flatten().chain(open()).map(Vec::len).filter(|size| *size > INLINE).sum();
-    prop_assert_eq!(engine.blob_bytes().await, blobs as u64);
+    prop_assert_eq!(bytes, blobs as u64);
     Ok(())
 }
 
-async fn play(store: Arc<dyn MetadataStore>, ops: Vec<(Op, u32)>) -> Result<(Engine, Reference), TestCaseError> {
-    let mut engine = Engine::new(store).await;
+async fn play(
+    metadata: Arc<dyn MetadataStore>,
+    store: Store,
+    ops: Vec<(Op, u32)>,
+) -> Result<(Engine, Reference), TestCaseError> {
+    let mut engine = Engine::new(metadata, store).await;
     let mut reference = Reference::default();
     for (step, (op, bits)) in ops.into_iter().enumerate() {
         let op = chosen(op, bits, &reference);
@@ -197,7 +208,29 @@ proptest! {
 
     #[test]
     fn the_engine_in_memory_is_the_reference(ops in vec(op(), 1..80)) {
-        run(play(Arc::new(MemoryStore::new()), ops))?;
+        run(play(Arc::new(MemoryStore::new()), Store::blobs(), ops))?;
+    }
+}
+
+#[cfg(feature = "conformance")]
+proptest! {
+    #![proptest_config(Config { cases: 128, ..Config::default() })]
+
+    #[test]
+    fn the_engine_over_a_store_of_named_objects_is_the_reference(ops in vec(op(), 1..80)) {
+        use cloudserver::data::memory_native::{MemoryNative, Mode};
+
+        let store = Store::Native(Arc::new(MemoryNative::new(Mode::Versioned)));
+        run(play(Arc::new(MemoryStore::new()), store, ops))?;
+    }
+
+    #[test]
+    fn the_engine_over_a_store_without_versions_is_the_reference(ops in vec(op(), 1..80)) {
+        use cloudserver::data::memory_native::{MemoryNative, Mode};
+
+        let store = Store::Native(Arc::new(MemoryNative::new(Mode::InPlace)));
+        let ops = ops.into_iter().filter(|(op, _)| !matches!(op, Op::Versioning(_))).collect();
+        run(play(Arc::new(MemoryStore::new()), store, ops))?;
     }
 }
 
@@ -214,7 +247,7 @@ proptest! {
             Arc::new(RocksStore::open(folder.path(), RocksOptions::default()).unwrap())
         };
         run(async {
-            let (engine, mut reference) = play(open(), ops).await?;
+            let (engine, mut reference) = play(open(), Store::blobs(), ops).await?;
             let mut engine = engine.reopened(open).await;
             compare(&mut engine, &mut reference).await
         })?;

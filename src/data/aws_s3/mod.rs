@@ -35,7 +35,7 @@ use http::{HeaderMap, header};
 use tokio::sync::{Mutex, MutexGuard};
 
 use self::names::{FarBlob, OWN_PREFIX};
-use super::{BlobId, Capabilities, DataBackend, DataError, DiskUsage, NativeStore, PutHint, Written};
+use super::{BlobId, Capabilities, DataBackend, DataError, DiskUsage, NativeStore, PartsFault, PutHint, Written};
 use crate::{
     s3client::{Flavor, S3Client, S3ClientError, Stored, text_of},
     tasks::Tasks,
@@ -147,6 +147,12 @@ impl Far {
                 if refusal.status.as_u16() == 507 || refusal.code == "XMinioStorageFull" =>
             {
                 DataError::NoSpace
+            }
+            S3ClientError::Refused(refusal) if matches!(refusal.code.as_str(), "InvalidPart" | "InvalidPartOrder") => {
+                DataError::Parts(PartsFault::Missing)
+            }
+            S3ClientError::Refused(refusal) if refusal.code == "EntityTooSmall" => {
+                DataError::Parts(PartsFault::TooSmall)
             }
             _ => DataError::Unavailable(format!("{} of {}: {error}", self.bucket(), self.client.endpoint().authority)),
         }

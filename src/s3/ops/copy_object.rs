@@ -26,7 +26,7 @@ use crate::{
         xml::write::XmlWriter,
     },
     storage::{
-        AnnotationSource, Attributes, Bucket, PutObject as Put, StorageError, WriteCondition,
+        AnnotationSource, Attributes, Bucket, NewObject, PutObject as Put, StorageError, WriteCondition,
         records::{ChecksumRecord, JournalOp, ObjectRecord},
     },
     types::{BucketName, ChecksumAlgorithm, IncomingBody},
@@ -286,18 +286,16 @@ impl Operation for CopyObject {
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
         let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         attributes.annotations = self.annotations(&mut cx, &source).await?;
-        let body = self.source.body(&cx, &source, 0..source.record.size, checksum).await?;
-        let key = self.object.key;
-        let put = Put {
+        let new = NewObject {
             bucket: Arc::clone(&bucket),
-            key: key.clone(),
+            key: self.object.key.clone(),
             location,
             attributes,
             condition: self.condition,
-            body,
             op: JournalOp::ObjectCopied,
         };
-        let record = cx.storage.put_object(put).await.map_err(unwritten)?;
+        let record = written_copy(&cx, (&self.source, &source), new, checksum).await?;
+        let key = self.object.key;
         let mut reply = Document::new(result(
             "CopyObjectResult",
             &record.etag().quoted(),
@@ -366,6 +364,22 @@ impl CopyObject {
         }
         Ok(attributes)
     }
+}
+
+/// Writes a copy: at the store where the source is, if it can be done there, else with its bytes.
+async fn written_copy(
+    cx: &Context,
+    (from, source): (&CopySource, &OpenSource),
+    new: NewObject,
+    checksum: ChecksumAlgorithm,
+) -> S3Result<ObjectRecord> {
+    if let Some(record) = cx.storage.copy_at_store(&new, &source.record, checksum).await? {
+        return Ok(record);
+    }
+    let body = from.body(cx, source, 0..source.record.size, checksum).await?;
+    let NewObject { bucket, key, location, attributes, condition, op } = new;
+    let put = Put { bucket, key, location, attributes, condition, body, op };
+    cx.storage.put_object(put).await.map_err(unwritten)
 }
 
 /// The algorithm that a copy keeps: that of a source in one piece. One of many parts gets a full checksum.

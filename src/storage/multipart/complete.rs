@@ -145,7 +145,7 @@ impl Storage {
         let open = self.open_upload(bucket.id, key, id).await?;
         if open.is_none_or(|upload| !upload.handle.is_empty()) {
             let (storage, bucket, key, request) = (self.clone(), Arc::clone(bucket), key.clone(), request.clone());
-            let work = async move { storage.complete_staged(&bucket, &key, id, request).await };
+            let work = async move { Box::pin(storage.complete_staged(&bucket, &key, id, request)).await };
             return self.detached(work.boxed()).await;
         }
         let _guard = self.inner.locks.lock(bucket.id, key).await;

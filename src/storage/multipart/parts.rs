@@ -69,7 +69,7 @@ impl Storage {
     }
 
     /// Makes stored bytes a part.
-    async fn name_part(
+    pub(in crate::storage) async fn name_part(
         &self,
         bucket: &Arc<Bucket>,
         key: &ObjectKey,

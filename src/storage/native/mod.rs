@@ -26,12 +26,14 @@ use crate::{
 };
 
 mod append;
+mod copy;
 mod mirror;
 mod moved;
 mod publish;
 mod rename;
 mod settle;
 
+pub(super) use copy::StoreCopy;
 pub(super) use publish::{Completing, Published, Publishing, staged_upload};
 
 /// Bytes that a store has staged. Dropped without a note of their publication, they are given up.

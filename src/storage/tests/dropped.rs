@@ -1,6 +1,6 @@
 //! Callers that go away while their batch waits: it happens or not, and what it left is right either way.
 
-use std::{ops::Range, pin::pin, sync::Arc, task::Poll};
+use std::{ops::Range, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, poll};
@@ -95,7 +95,7 @@ impl MetadataStore for Late {
 
 /// Runs the future until it waits for its commit, and drops it.
 async fn dropped<T>(future: impl Future<Output = T>) {
-    let mut future = pin!(future);
+    let mut future = Box::pin(future);
     for _ in 0..10 {
         assert!(matches!(poll!(future.as_mut()), Poll::Pending));
         tokio::task::yield_now().await;
@@ -136,13 +136,13 @@ async fn a_write_whose_caller_went_away_happened_wholly_or_leaves_nothing_after_
         let id = world.create_upload(&bucket, "parts").await;
         world.put_part(&bucket, "parts", id, (1, b"the first, a blob")).await.unwrap();
         late.hold();
-        dropped(world.put_if(&bucket, "key", b"new, a blob of some bytes", WriteCondition::Always)).await;
+        dropped(Box::pin(world.put_if(&bucket, "key", b"new, a blob of some bytes", WriteCondition::Always))).await;
         dropped(world.put_part(&bucket, "parts", id, (2, b"the second, a blob"))).await;
         late.release(happens).await;
         late.hold();
         let bodies: [&[u8]; 2] = [b"the first, a blob", b"the second, a blob"];
         let list = listing_of(if happens { &bodies } else { &bodies[..1] });
-        dropped(world.complete(&bucket, "parts", id, &list)).await;
+        dropped(Box::pin(world.complete(&bucket, "parts", id, &list))).await;
         late.release(happens).await;
         // While the outcome is open, its bytes are no garbage; the engine that comes next knows.
         world.storage.collect_garbage().await.unwrap();

@@ -2,6 +2,7 @@
 
 pub(crate) mod chunked;
 pub(crate) mod client;
+pub(crate) mod elsewhere;
 pub(crate) mod sign;
 pub(crate) mod wire;
 pub(crate) mod world;

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use super::{
     client::{Call, Client},
+    elsewhere::{Elsewhere, over_far},
     sign::{Key, Scheme, escape_key},
     wire::{Connection, Reply, SOON},
 };
@@ -30,7 +31,7 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     /// The modules behind it, with `TEST_MODULES`, and the front's folder.
     _behind: Option<(Vec<ModuleServer>, TempDir)>,
-    /// The server that has the objects, with `TEST_FAR`, and the near one's folder.
+    /// The server that has the objects, with `TEST_LOCATION`, and the near one's folder.
     _far: Option<(Server, TempDir)>,
 }
 
@@ -86,41 +87,6 @@ fn over_modules(config: &mut Config) -> (Vec<ModuleServer>, TempDir) {
     (modules, folder)
 }
 
-/// Makes the default location a bucket of another server, whose bucket keeps versions or nothing: `TEST_FAR=versions`
-/// and `TEST_FAR=nothing` run the whole set over `aws_s3`.
-async fn over_far(config: &mut Config, keeps: &str) -> (Server, TempDir) {
-    let folder = TempDir::new().unwrap();
-    let mut far = self::config();
-    far.mpu_testing = config.mpu_testing;
-    let far = Server::start(far, None).await.unwrap();
-    let address = far.s3_addresses()[0];
-    let bart = Client::new(address, Key::new("accessKey1", "verySecretKey1"), Scheme::HeaderV4);
-    bart.put("/far", "").expect(200).await;
-    if keeps == "versions" {
-        versioning(&bart, "far", "Enabled").await;
-    }
-    let locations = serde_json::json!({
-        "us-east-1": {
-            "type": "aws_s3", "objectId": "us-east-1", "legacyAwsBehavior": true,
-            "details": {
-                "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
-                "supportsVersioning": keeps == "versions",
-                "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
-            },
-        },
-    });
-    let file = folder.path().join("locations.json");
-    std::fs::write(&file, locations.to_string()).unwrap();
-    let launch = Launch {
-        environment: [("S3METADATA", "mem"), ("S3_LOCATION_FILE", file.to_str().unwrap())].into_iter().collect(),
-        ..Launch::default()
-    };
-    config.locations = Config::load(&launch).unwrap().locations;
-    config.data = DataKind::Multiple;
-    config.data_path = folder.path().join("data");
-    (far, folder)
-}
-
 impl World {
     /// A server as it is shipped, but in memory.
     pub(crate) async fn new() -> Self {
@@ -138,12 +104,15 @@ impl World {
         change(&mut config);
         let wanted = std::env::var_os("TEST_MODULES").is_some();
         let behind = (wanted && config.data == DataKind::Memory).then(|| over_modules(&mut config));
-        let keeps = std::env::var("TEST_FAR").ok().filter(|_| config.data == DataKind::Memory);
-        let far = match keeps {
-            Some(keeps) => Some(over_far(&mut config, &keeps).await),
-            None => None,
+        let elsewhere = Elsewhere::wanted().filter(|_| config.data == DataKind::Memory);
+        let far = match &elsewhere {
+            Some(Elsewhere::Far { versions }) => Some(Box::pin(over_far(&mut config, *versions)).await),
+            _ => None,
         };
         let server = Server::start(config, None).await.unwrap();
+        if let Some(elsewhere) = &elsewhere {
+            elsewhere.move_locations(&server);
+        }
         let address = server.s3_addresses()[0];
         Self { server, address, _behind: behind, _far: far }
     }

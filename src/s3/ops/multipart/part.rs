@@ -146,11 +146,18 @@ impl Operation for UploadPartCopy {
             ));
         }
         let algorithm = upload.checksum().map_or(ChecksumAlgorithm::Crc64Nvme, |(algorithm, _)| algorithm);
-        let body = self.source.body(&cx, &source, range, algorithm).await?;
         let UploadRef { object, id } = &self.upload;
         let customer = guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
         let place = (*id, self.number);
-        let stored = cx.storage.put_part_with(&bucket, &object.key, place, body, customer.as_ref()).await;
+        let from = (&source.record, range.clone());
+        let stored = match cx.storage.copy_part_at_store(&bucket, &object.key, place, from, algorithm).await {
+            Ok(None) => {
+                let body = self.source.body(&cx, &source, range, algorithm).await?;
+                cx.storage.put_part_with(&bucket, &object.key, place, body, customer.as_ref()).await
+            }
+            Ok(Some(part)) => Ok(part),
+            Err(e) => Err(e),
+        };
         let part = stored.map_err(|e| match e {
             StorageError::Body(_) => unwritten(e),
             other => self.upload.explain(other),
