@@ -227,20 +227,20 @@ fn string_to_sign(account: &str, request: &Unsigned<'_>, length: u64) -> String 
     ours.retain(|name| name.starts_with("x-ms-"));
     ours.sort_unstable();
     for name in ours {
-        text.push_str(&format!("\n{name}:{}", header(name).trim()));
+        text.extend(["\n", name, ":", header(name).trim()]);
     }
     // The path as it is sent, below the account's name: an emulator has the name in the path, too.
     let base = request.endpoint.split_once("://").map_or("", |(_, rest)| rest);
     let base = base.split_once('/').map_or("", |(_, path)| path);
-    text.push_str(&format!("\n/{account}"));
+    text.extend(["\n/", account]);
     if !base.is_empty() {
-        text.push_str(&format!("/{base}"));
+        text.extend(["/", base]);
     }
     text.push_str(&request.path);
     let mut query: Vec<_> = request.query.iter().collect();
     query.sort_unstable();
     for (name, value) in query {
-        text.push_str(&format!("\n{name}:{value}"));
+        text.extend(["\n", name, ":", value]);
     }
     text
 }

@@ -361,13 +361,13 @@ impl AzureBackend {
 
 /// The list of blocks that are to be the blob.
 fn ids(handle: &Handle, blocks: u32, parts: &[(u32, String)]) -> Result<Bytes, DataError> {
-    let mut list = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
+    let mut document = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
     let mut push = |part: u32, random: &str, blocks: u32| {
         for index in 0..blocks {
             // Base64 has nothing to escape.
-            list.push_str("<Uncommitted>");
-            list.push_str(&block_id(part, random, index));
-            list.push_str("</Uncommitted>");
+            document.push_str("<Uncommitted>");
+            document.push_str(&block_id(part, random, index));
+            document.push_str("</Uncommitted>");
         }
     };
     push(0, &handle.write, blocks);
@@ -378,8 +378,8 @@ fn ids(handle: &Handle, blocks: u32, parts: &[(u32, String)]) -> Result<Bytes, D
         let count = count.parse::<u32>().ok().filter(|count| known && *count <= 10_000).ok_or_else(lost)?;
         push(*number, random, count);
     }
-    list.push_str("</BlockList>");
-    Ok(Bytes::from(list))
+    document.push_str("</BlockList>");
+    Ok(Bytes::from(document))
 }
 
 /// A page of a list.
@@ -529,18 +529,15 @@ impl NativeStore for AzureBackend {
             let random: String = names::random()?.chars().take(16).collect();
             let source = Source::new(body);
             let place = (handle.name.as_str(), number, random.as_str());
-            let (blocks, got) = match size.filter(|size| *size > HELD as u64) {
-                Some(size) => (self.put_known(place, &source, (size, MOST_PART_BLOCKS)).await?, size),
-                None => {
-                    let bytes = source.gather(HELD).await?;
-                    Announced(size).allows(bytes.len() as u64)?;
-                    let over = source.is_over().await?;
-                    if over || size.is_some() {
-                        let more = u64::from(!over);
-                        Announced(size).is_met_by(bytes.len() as u64 + more)?;
-                    }
-                    self.put_unknown(place, &source, bytes).await?
+            let (blocks, got) = if let Some(size) = size.filter(|size| *size > HELD as u64) {
+                (self.put_known(place, &source, (size, MOST_PART_BLOCKS)).await?, size)
+            } else {
+                let bytes = source.gather(HELD).await?;
+                let over = source.is_over().await?;
+                if over || size.is_some() {
+                    Announced(size).is_met_by(bytes.len() as u64 + u64::from(!over))?;
                 }
+                self.put_unknown(place, &source, bytes).await?
             };
             Ok(PartToken { token: format!("{random}.{blocks}"), size: got })
         }

@@ -39,7 +39,9 @@ pub(super) fn blob_name(native: &str) -> String {
             match character {
                 '.' if at == 0 && matches!(part, "." | "..") => name.push_str("%2E"),
                 '%' if part.get(at + 1..).is_some_and(is_escape) => name.push_str("%25"),
-                '\0'..='\x1f' | '\x7f' => name.push_str(&format!("%{:02X}", u32::from(character))),
+                '\0'..='\x1f' | '\x7f' => {
+                    name.extend(['%', digit(u32::from(character) >> 4), digit(u32::from(character))]);
+                }
                 _ => name.push(character),
             }
         }
@@ -185,11 +187,19 @@ fn text(value: &str) -> String {
         } else {
             let mut units = [0; 2];
             for unit in character.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
+                let unit = u32::from(*unit);
+                let digits = [12, 8, 4, 0].map(|shift| digit(unit >> shift).to_ascii_lowercase());
+                text.push_str("\\u");
+                text.extend(digits);
             }
         }
     }
     text
+}
+
+/// The last hex digit of a number, in upper case.
+fn digit(number: u32) -> char {
+    char::from_digit(number & 15, 16).unwrap_or('0').to_ascii_uppercase()
 }
 
 /// The name of a block: all of a blob have the same length.

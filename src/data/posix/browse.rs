@@ -70,7 +70,7 @@ impl Browse for PosixBackend {
     fn stands<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>> {
         async move {
             let blob = Blob::parse(blob)?;
-            self.blocking(move |core, root| core.stands(root, &blob)).await
+            self.blocking(move |_, root| Core::stands(root, &blob)).await
         }
         .boxed()
     }
@@ -83,7 +83,7 @@ impl Browse for PosixBackend {
     fn holds<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>> {
         async move {
             let blob = Blob::parse(blob)?;
-            match self.blocking(move |core, root| core.open(root, &blob).map(drop)).await {
+            match self.blocking(move |_, root| Core::open(root, &blob).map(drop)).await {
                 Ok(()) => Ok(true),
                 Err(DataError::NotFound(_) | DataError::Corrupt { .. }) => Ok(false),
                 Err(error) => Err(error),
@@ -103,7 +103,7 @@ impl Walk {
         for _ in 0..STEP {
             if self.current.is_none() {
                 let Some(names) = self.folders.pop() else { break };
-                self.current = self.enter(root, names)?;
+                self.current = Self::enter(root, names)?;
                 continue;
             }
             let Some(folder) = &mut self.current else { continue };
@@ -123,7 +123,7 @@ impl Walk {
         Ok((!over).then_some(found))
     }
 
-    fn enter(&self, root: &Root, names: Vec<String>) -> Result<Option<Folder>, DataError> {
+    fn enter(root: &Root, names: Vec<String>) -> Result<Option<Folder>, DataError> {
         match root.open_folder(&names) {
             Ok(file) => {
                 let entries = Dir::read_from(&file).map_err(fault)?;

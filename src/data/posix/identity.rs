@@ -82,7 +82,7 @@ impl Identity {
 
     /// What a look from outside tells.
     pub(super) fn of_stat(stat: &rustix::fs::Stat) -> Self {
-        let nanoseconds = i128::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let nanoseconds = i128::from(stat.st_mtime_nsec);
         Self {
             write: None,
             inode: stat.st_ino,

@@ -188,7 +188,7 @@ impl PosixBackend {
         let root = self.root().await?;
         let (incoming, identity) = Intake::new(&self.core, root, Target::whole()?, hint.size).run(body).await?;
         let core = Arc::clone(&self.core);
-        let new = pool::run(move || core.shelve(incoming, identity)).await??;
+        let new = pool::run(move || core.shelve(*incoming, identity)).await??;
         Ok(new.keep())
     }
 }
@@ -230,7 +230,8 @@ impl Core {
         match opened.sweep(stale * 1_000_000_000) {
             Ok(0) => {}
             Ok(removed) => {
-                tracing::info!(path = %self.options.path.display(), removed, "files of writes that never ended are removed")
+                let path = self.options.path.display();
+                tracing::info!(%path, removed, "files of writes that never ended are removed");
             }
             Err(error) => tracing::warn!(%error, "files of writes that never ended could not be removed"),
         }
@@ -254,13 +255,13 @@ impl Core {
         })
     }
 
-    fn check_space(&self, root: &Root, needed: u64) -> Result<(), DataError> {
+    fn check_space(root: &Root, needed: u64) -> Result<(), DataError> {
         let available = root.usage().map_err(fault)?.available;
         if available < RESERVE.saturating_add(needed) { Err(DataError::NoSpace) } else { Ok(()) }
     }
 
     /// Puts bytes that are no object's among the blobs.
-    fn shelve(self: &Arc<Self>, incoming: Box<write::Incoming>, identity: Identity) -> Result<NewBlob, DataError> {
+    fn shelve(self: &Arc<Self>, incoming: write::Incoming, identity: Identity) -> Result<NewBlob, DataError> {
         let root = self.root()?;
         let name = BlobName::random()?;
         let staged = incoming.write.to_string();
@@ -302,7 +303,7 @@ impl Core {
             let path = self.options.path.display();
             return Err(DataError::Unavailable(format!("{path} is another directory than before: is it mounted?")));
         }
-        self.check_space(&root, 0)?;
+        Self::check_space(&root, 0)?;
         root.try_write().map_err(fault)
     }
 }

@@ -6,7 +6,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{
     super::{BlobId, DataError, NativeObject, NativeSource, NativeStore, PartToken, Staged, Written, file::pool},
-    PosixBackend,
+    Core, PosixBackend,
     identity::{Blob, Handle, Kind, WriteId},
     write::{Intake, Target},
 };
@@ -76,7 +76,7 @@ impl NativeStore for PosixBackend {
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
         async move {
             let handle = Handle::parse(handle)?;
-            let found = self.blocking(move |core, root| core.published(root, &handle)).await?;
+            let found = self.blocking(move |_, root| Core::published(root, &handle)).await?;
             Ok(found.map(|blob| Written { blob: blob.id(), size: blob.identity.size }))
         }
         .boxed()

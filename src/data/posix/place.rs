@@ -60,7 +60,7 @@ fn open_if_there(opened: io::Result<File>) -> Result<Option<(File, Identity)>, D
 
 impl Core {
     /// Opens the very bytes of a blob. Blocks.
-    pub(super) fn open(&self, root: &Root, blob: &Blob) -> Result<File, DataError> {
+    pub(super) fn open(root: &Root, blob: &Blob) -> Result<File, DataError> {
         let mut changed = false;
         // Twice: it may have moved from a place not yet seen to one already seen.
         for _ in 0..2 {
@@ -81,7 +81,7 @@ impl Core {
     }
 
     /// Whether the very bytes of a blob are at the place of their object. Blocks.
-    pub(super) fn stands(&self, root: &Root, blob: &Blob) -> Result<bool, DataError> {
+    pub(super) fn stands(root: &Root, blob: &Blob) -> Result<bool, DataError> {
         let Place::Native(native) = &blob.place else { return Ok(false) };
         for form in [Form::Plain, Form::Aside] {
             if let Some((_, found)) = open_if_there(root.open_file(&map(native, form)))? {
@@ -151,7 +151,7 @@ impl Core {
     }
 
     /// The file that was published with a handle, and is still there. Blocks.
-    pub(super) fn published(&self, root: &Root, handle: &Handle) -> Result<Option<Blob>, DataError> {
+    pub(super) fn published(root: &Root, handle: &Handle) -> Result<Option<Blob>, DataError> {
         let place = Place::Native(handle.native.clone());
         let at = |form| root.open_file(&map(&handle.native, form));
         for opened in [at(Form::Plain), at(Form::Aside), open_in(&root.kept, &handle.write.to_string())] {

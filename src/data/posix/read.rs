@@ -40,7 +40,7 @@ pub(super) async fn open(
     let permit = pool::permit(&core.reads).await?;
     let shared = Arc::clone(core);
     let reading = pool::run(move || {
-        let file = Arc::new(shared.open(&root, &blob)?);
+        let file = Arc::new(Core::open(&root, &blob)?);
         if range.start > range.end || range.end > size {
             return Err(DataError::OutOfRange(range));
         }

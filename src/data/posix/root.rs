@@ -188,10 +188,10 @@ impl Root {
     /// The folder of so many names, made where it is missing; with `sync`, durable with all above it.
     pub(super) fn make_folder(&self, names: &[String], mode: Mode, sync: bool) -> Result<File, Blocked> {
         let path = names.join("/");
-        if let Ok(dir) = self.open_folder(names) {
-            if !sync || names.is_empty() || self.is_durable(&path, &dir)? {
-                return Ok(dir);
-            }
+        if let Ok(dir) = self.open_folder(names)
+            && (!sync || names.is_empty() || self.is_durable(&path, &dir)?)
+        {
+            return Ok(dir);
         }
         let mut dir = self.dir.try_clone()?;
         let mut path = String::new();

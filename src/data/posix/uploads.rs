@@ -66,11 +66,11 @@ impl Core {
         };
         let Some(identity) = identity else {
             // A lost answer: it was published before.
-            let published = self.published(root, &handle)?;
+            let published = Self::published(root, &handle)?;
             return published.ok_or_else(|| DataError::NotFound(BlobId::new(staged.handle.clone())));
         };
         if handle.kind == Kind::Parts {
-            self.forget_upload(root, handle.write);
+            Self::forget_upload(root, handle.write);
         }
         Ok(Blob { identity, place: Place::Native(handle.native), marker: false })
     }
@@ -141,7 +141,7 @@ impl Core {
                 }
             }
             Kind::Parts => {
-                self.forget_upload(root, handle.write);
+                Self::forget_upload(root, handle.write);
                 match root.upload(handle.write) {
                     Err(DataError::NotFound(_)) => Ok(()),
                     Err(error) => Err(error),
@@ -152,7 +152,7 @@ impl Core {
     }
 
     /// Removes the folder of an upload as far as it can: what is left is removed by whoever discards it.
-    fn forget_upload(&self, root: &Root, upload: WriteId) {
+    fn forget_upload(root: &Root, upload: WriteId) {
         let Ok(dir) = root.upload(upload) else { return };
         let Ok(entries) = rustix::fs::Dir::read_from(&dir) else { return };
         for entry in entries.flatten() {
@@ -174,7 +174,7 @@ impl Core {
         target: &super::write::Target,
     ) -> Result<(super::write::Incoming, Identity), DataError> {
         self.refuse_if_broken()?;
-        let source = self.open(root, blob)?;
+        let source = Self::open(root, blob)?;
         if range.start > range.end || range.end > blob.identity.size {
             return Err(DataError::OutOfRange(range));
         }

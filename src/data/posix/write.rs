@@ -39,7 +39,7 @@ pub(super) struct Incoming {
 impl Incoming {
     /// Makes the file, in `dir` of `root`. Blocks.
     pub(super) fn create(core: &Core, root: &Arc<Root>, target: &Target, size: u64) -> Result<Self, DataError> {
-        core.check_space(root, size)?;
+        Core::check_space(root, size)?;
         let dir = target.dir(root)?;
         let file = create(&dir, &target.name).map_err(fault)?;
         let (root, name) = (Arc::clone(root), target.name.clone());
@@ -48,8 +48,8 @@ impl Incoming {
         Ok(incoming)
     }
 
-    fn append(&mut self, core: &Core, mut piece: Gathered) -> Result<(), DataError> {
-        core.check_space(&self.root, piece.len() as u64)?;
+    fn append(&mut self, mut piece: Gathered) -> Result<(), DataError> {
+        Core::check_space(&self.root, piece.len() as u64)?;
         for slice in piece.slices() {
             self.file.write_all_at(slice, self.size).map_err(fault)?;
             self.size += slice.len() as u64;
@@ -174,10 +174,10 @@ impl Intake {
     async fn flush(&mut self, piece: Gathered) -> Result<Gathered, DataError> {
         self.settle().await?;
         let permit = pool::permit(&self.core.writes).await?;
-        let (incoming, core) = (self.take_or_create(), Arc::clone(&self.core));
+        let incoming = self.take_or_create();
         self.stage = Stage::Writing(tokio::task::spawn_blocking(move || {
             let mut incoming = incoming()?;
-            let result = incoming.append(&core, piece);
+            let result = incoming.append(piece);
             drop(permit);
             result.map(|()| incoming)
         }));
@@ -193,7 +193,7 @@ impl Intake {
         let (incoming, core) = (self.take_or_create(), Arc::clone(&self.core));
         pool::run(move || {
             let mut incoming = incoming()?;
-            incoming.append(&core, piece)?;
+            incoming.append(piece)?;
             let identity = incoming.seal(&core)?;
             drop(permit);
             Ok((incoming, identity))

@@ -48,8 +48,8 @@ impl Operation for CreateMultipartUpload {
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
-        let attributes = attributes(&cx.head, &cx, &bucket)?;
         check_not_deleted(&cx, &bucket, &self.object).await?;
+        let attributes = attributes(&cx.head, &cx, &bucket)?;
         let upload = NewUpload {
             bucket: std::sync::Arc::clone(&bucket),
             key: self.object.key.clone(),
