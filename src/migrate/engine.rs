@@ -140,7 +140,7 @@ fn count_ahead(shared: &Arc<Shared>, pairs: &[Pairing], past: &Past, tasks: &Tas
             let after = state.and_then(|state| state.after.clone());
             let mut walk = Walk::new(&options.from, (&pair.from, &options.prefix), versioned, after);
             while let Ok(Some(group)) = walk.next().await {
-                shared.progress.expect(group.versions.len() as u64);
+                shared.progress.add_expected(group.versions.len() as u64);
             }
         }
         shared.progress.counted();
