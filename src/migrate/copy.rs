@@ -260,6 +260,9 @@ impl Copying<'_> {
     async fn upload(&self, headers: &HeaderMap, sizes: &[u64], etag: &str) -> Result<Stored, CopyError> {
         let to = &self.shared.options.to;
         let (bucket, key) = (self.place.to.as_str(), self.key());
+        // Should this run end before the upload does, the next one gives it up.
+        let noted = self.shared.journal.upload(&self.place.from, key);
+        noted.map_err(|error| CopyError::Bytes(error.to_string()))?;
         let id = match to.create_multipart_upload(bucket, key, headers).await {
             Ok(id) => id,
             Err(error) if self.if_absent && error.status() == Some(412) => return Err(CopyError::Taken),
@@ -268,9 +271,6 @@ impl Copying<'_> {
                 to.create_multipart_upload(bucket, key, &fewer).await.map_err(CopyError::Target)?
             }
         };
-        // Should this end here, the next run removes the upload.
-        let noted = self.shared.journal.upload(&self.place.from, key, &id);
-        noted.map_err(|error| CopyError::Bytes(error.to_string()))?;
         match self.send_parts((&id, etag), sizes).await {
             Ok(stored) => Ok(stored),
             Err(error) => {

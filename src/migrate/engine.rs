@@ -21,7 +21,7 @@ use super::{
     key::{self, Outcome},
     listing::{self, Group, Walk},
     report::{BucketReport, Report, Sums},
-    verify,
+    uploads, verify,
 };
 use crate::{s3client::S3ClientError, tasks::Tasks};
 
@@ -140,7 +140,7 @@ fn count_ahead(shared: &Arc<Shared>, pairs: &[Pairing], past: &Past, tasks: &Tas
             let after = state.and_then(|state| state.after.clone());
             let mut walk = Walk::new(&options.from, (&pair.from, &options.prefix), versioned, after);
             while let Ok(Some(group)) = walk.next().await {
-                shared.progress.expect(group.versions.len() as u64);
+                shared.progress.add_expected(group.versions.len() as u64);
             }
         }
         shared.progress.counted();
@@ -158,9 +158,8 @@ async fn one(
     let options = &shared.options;
     let (place, versioning) = bucket::prepare(options, pair, accounts, report).await?;
     let mut state = state;
-    for (key, id) in state.uploads.drain(..) {
-        options.to.abort_multipart_upload(&pair.to, &key, &id).await.map_err(MigrateError::Target)?;
-    }
+    let left = std::mem::take(&mut state.uploads);
+    uploads::give_up(&options.to, &pair.to, left, &place.accounts.own).await.map_err(MigrateError::Target)?;
     if state.after.is_none() && state.touched.is_none() {
         let mut there = Walk::new(&options.to, (&pair.to, &options.prefix), place.is_versioned, None);
         state.fresh = there.next().await.map_err(MigrateError::Target)?.is_none();

@@ -8,7 +8,7 @@
 //! | `d` | a key is done: a hash of it and of its versions |
 //! | `c` | all keys up to this one are done; and the sums so far |
 //! | `f` | a key that could not be copied; without a problem: that could, later |
-//! | `u` | an upload in parts is begun at the target |
+//! | `u` | an upload in parts of this key may be begun at the target |
 //! | `e` | a bucket is done |
 //! | `z` | all buckets are done |
 //!
@@ -80,8 +80,8 @@ pub struct BucketState {
     pub sums: Sums,
     /// Keys that could not be copied.
     pub failed: Vec<Problem>,
-    /// Uploads that may be open at the target.
-    pub uploads: Vec<(String, String)>,
+    /// Keys of uploads that may be open at the target.
+    pub uploads: Vec<String>,
     /// Whether it is done.
     pub ended: bool,
 }
@@ -102,13 +102,6 @@ struct At {
 struct Failed {
     bucket: String,
     problem: Problem,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Upload {
-    bucket: String,
-    key: String,
-    id: String,
 }
 
 /// The open journal.
@@ -190,8 +183,8 @@ impl Journal {
         self.json('f', &Failed { bucket: bucket.to_owned(), problem: problem.clone() })
     }
 
-    pub(super) fn upload(&self, bucket: &str, key: &str, id: &str) -> Result<(), JournalError> {
-        self.json('u', &Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.to_owned() })
+    pub(super) fn upload(&self, bucket: &str, key: &str) -> Result<(), JournalError> {
+        self.json('u', &At { bucket: bucket.to_owned(), key: key.to_owned() })
     }
 
     pub(super) fn ended(&self, bucket: &str) -> Result<(), JournalError> {
@@ -288,8 +281,8 @@ impl Reading {
                 }
             }
             "u" => {
-                let upload: Upload = serde_json::from_str(rest).ok()?;
-                self.past.entry(upload.bucket).or_default().uploads.push((upload.key, upload.id));
+                let at: At = serde_json::from_str(rest).ok()?;
+                self.past.entry(at.bucket).or_default().uploads.push(at.key);
             }
             "z" => self.is_over = true,
             "e" => {
@@ -318,7 +311,7 @@ mod tests {
         journal.touched("b", "m").unwrap();
         journal.done(7, sums(1)).unwrap();
         journal.checkpoint("b", "c\n\"ä").unwrap();
-        journal.upload("b", "k", "id").unwrap();
+        journal.upload("b", "k").unwrap();
         journal.done(8, sums(2)).unwrap();
         let problem = Problem { key: "x".to_owned(), problem: "gone".to_owned(), ..Problem::default() };
         journal.failed("b", &problem).unwrap();
@@ -335,7 +328,7 @@ mod tests {
         assert_eq!((bucket.after.as_deref(), bucket.touched.as_deref()), (Some("c\n\"ä"), Some("m")));
         assert_eq!(bucket.done, HashSet::from([8]), "what lies behind a checkpoint need not be known");
         assert_eq!((bucket.sums.keys, bucket.sums.versions, bucket.sums.bytes), (2, 3, 30));
-        assert_eq!((bucket.failed[0].key.as_str(), &bucket.uploads[0].1), ("x", &"id".to_owned()));
+        assert_eq!((bucket.failed[0].key.as_str(), bucket.uploads[0].as_str()), ("x", "k"));
     }
 
     #[test]

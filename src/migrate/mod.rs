@@ -23,6 +23,7 @@ mod listing;
 mod parts;
 mod progress;
 mod report;
+mod uploads;
 mod verify;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};

@@ -47,7 +47,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn expect(&self, entries: u64) {
+    pub(super) fn add_expected(&self, entries: u64) {
         self.expected.fetch_add(entries, Ordering::Relaxed);
     }
 

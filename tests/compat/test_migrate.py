@@ -42,7 +42,8 @@ def far(clients, tmp_path):
     home.mkdir()
     words, port = seaweedfs(clients, home)
     with (home / "far.log").open("wb") as log:
-        process = subprocess.Popen(words, cwd=home, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "HOME": str(home)})
+        surroundings = {**os.environ, "HOME": str(home)}
+        process = subprocess.Popen(words, cwd=home, stdout=log, stderr=subprocess.STDOUT, env=surroundings)
     try:
         endpoint = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + START_LIMIT
@@ -111,7 +112,8 @@ def parts_of(client, key, sizes):
     place = {"Bucket": BUCKET, "Key": key, "UploadId": upload}
     tags = []
     for number, size in enumerate(sizes, 1):
-        tags.append({"PartNumber": number, "ETag": client.upload_part(**place, PartNumber=number, Body=payload(size))["ETag"]})
+        sent = client.upload_part(**place, PartNumber=number, Body=payload(size))
+        tags.append({"PartNumber": number, "ETag": sent["ETag"]})
     client.complete_multipart_upload(**place, MultipartUpload={"Parts": tags})
 
 
@@ -160,7 +162,8 @@ def migrate(source, target, home):
             running.wait()
     assert killed == KILLS, (home / "migrate.log").read_text()[-3000:]
     words = ["--verify=bytes", "--report", str(home / "report.json")]
-    done = subprocess.run(**command(source, target, home, *words), capture_output=True, text=True, timeout=LIMIT, check=False)
+    last = command(source, target, home, *words)
+    done = subprocess.run(**last, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
     report = json.loads((home / "report.json").read_text())["buckets"]
     (bucket,) = [bucket for bucket in report if bucket["from"] == BUCKET]
