@@ -37,7 +37,7 @@ pub enum StartError {
     },
     /// The metadata belongs to another data directory: a volume is not mounted, or the wrong one is.
     #[error(
-        "the metadata in {metadata} belongs to another data directory than {data}; check S3DATAPATH, S3METADATAPATH and that the right volumes are mounted"
+        "the metadata in {metadata} belongs to another data directory than {data}; check S3DATAPATH, S3METADATAPATH, DATA_HOST, and that the right volumes are mounted"
     )]
     WrongDirectory {
         /// The metadata directory.

@@ -82,7 +82,7 @@ impl Message {
                 let length = small.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
                 return Ok(Self { head, start, length: length.unwrap_or(0) });
             }
-            let mut piece = [0; 16 << 10];
+            let mut piece = vec![0; 16 << 10];
             match socket.read(&mut piece).await? {
                 0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
                 got => all.extend_from_slice(&piece[..got]),
@@ -164,7 +164,7 @@ async fn connection(
         if matches!(fault, Fault::Truncate | Fault::Stall) && length > 0 {
             answer.pass(&mut onward, &mut near, length / 2, false).await?;
             if fault == Fault::Stall {
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                tokio::time::sleep(Duration::from_mins(1)).await;
             }
             return Ok(());
         }

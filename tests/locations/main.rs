@@ -5,7 +5,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::string_slice,
     reason = "in tests a broken expectation is a failure, and says so best where it happens"
 )]
 

@@ -48,7 +48,7 @@ async fn near(address: SocketAddr, keeps: Keeps) -> Near {
     let mut config = Config::load(&launch).unwrap();
     assert_eq!(config.warnings, Vec::<String>::new());
     config.admin_listen = anywhere;
-    let server = Server::start(config, None).await.unwrap();
+    let server = Box::pin(Server::start(config, None)).await.unwrap();
     let patient = Retry { attempts: 1, ..Retry::default() };
     let client = client(server.s3_addresses()[0], patient);
     Near { _server: server, _folder: folder, client }
