@@ -41,7 +41,6 @@ mod location_jobs;
 mod locations;
 mod matrix;
 mod migrate;
-mod moves;
 mod multipart;
 mod notification;
 mod object_lock;

@@ -36,7 +36,8 @@ class Blobs:
 
     def ask(self, method, path, query=""):
         headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
-        resource = f"/{ACCOUNT}/{ACCOUNT}{path}" + "".join(f"\n{pair.replace('=', ':')}" for pair in sorted(query.split("&")) if pair)
+        parameters = [f"\n{pair.replace('=', ':')}" for pair in sorted(query.split("&")) if pair]
+        resource = f"/{ACCOUNT}/{ACCOUNT}{path}" + "".join(parameters)
         lines = [method, *[""] * 11, *[f"{name}:{value}" for name, value in sorted(headers.items())], resource]
         signature = hmac.new(base64.b64decode(KEY), "\n".join(lines).encode(), hashlib.sha256).digest()
         headers["Authorization"] = f"SharedKey {ACCOUNT}:{base64.b64encode(signature).decode()}"
@@ -50,9 +51,11 @@ def blobs(clients, tmp_path_factory):
     home = tmp_path_factory.mktemp("azurite")
     script = clients / "node_modules/azurite/dist/src/blob/main.js"
     (port,) = free_ports(1)
-    words = ["node", script, "--silent", "--skipApiVersionCheck", "--blobHost", "127.0.0.1", "--blobPort", port, "--location", home]
+    words = ["node", script, "--silent", "--skipApiVersionCheck", "--location", home]
+    words = [str(word) for word in [*words, "--blobHost", "127.0.0.1", "--blobPort", port]]
+    environment = {**os.environ, "HOME": str(home)}
     with (home / "azurite.log").open("wb") as log:
-        process = subprocess.Popen([str(word) for word in words], cwd=home, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "HOME": str(home)})
+        process = subprocess.Popen(words, cwd=home, stdout=log, stderr=subprocess.STDOUT, env=environment)
     try:
         container = Blobs(port)
         deadline = time.monotonic() + START_LIMIT
@@ -106,7 +109,8 @@ def there(near, bucket):
 
 
 def test_objects_are_blobs_with_their_headers(near, blobs, there):
-    near.put_object(Bucket=there, Key="a/b c.txt", Body=b"hello", ContentType="text/plain", Metadata={"colour": "blue"}, Tagging="t=v")
+    told = {"ContentType": "text/plain", "Metadata": {"colour": "blue"}, "Tagging": "t=v"}
+    near.put_object(Bucket=there, Key="a/b c.txt", Body=b"hello", **told)
     headers, body = blobs.ask("GET", f"/objects/{there}/a/b%20c.txt")
     assert (body, headers["Content-Type"], headers["x-ms-meta-colour"]) == (b"hello", "text/plain", "blue")
     assert json.loads(headers["x-ms-meta-tags"]) == {"t": "v"}
@@ -131,7 +135,8 @@ def test_bytes_come_back(near, there, size):
     assert etag.strip('"') == hashlib.md5(body).hexdigest()
     assert near.get_object(Bucket=there, Key="key")["Body"].read() == body
     if size > 10:
-        assert near.get_object(Bucket=there, Key="key", Range=f"bytes=5-{size - 3}")["Body"].read() == body[5 : size - 2]
+        part = near.get_object(Bucket=there, Key="key", Range=f"bytes=5-{size - 3}")["Body"].read()
+        assert part == body[5 : size - 2]
     near.copy_object(Bucket=there, Key="copy", CopySource={"Bucket": there, "Key": "key"})
     assert near.get_object(Bucket=there, Key="copy")["Body"].read() == body
 

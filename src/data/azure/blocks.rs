@@ -16,15 +16,23 @@ pub(super) struct Source {
 struct Rest {
     body: ByteStream,
     held: Bytes,
+    /// A body that has ended is not asked again.
+    ended: bool,
 }
 
 impl Rest {
     /// At most `most` bytes; `None` at the clean end.
     async fn take(&mut self, most: u64) -> Option<Result<Bytes, BodyError>> {
         while self.held.is_empty() {
-            match self.body.next().await? {
-                Ok(slice) => self.held = slice,
-                Err(error) => return Some(Err(error)),
+            if self.ended {
+                return None;
+            }
+            match self.body.next().await {
+                Some(Ok(slice)) => self.held = slice,
+                ended => {
+                    self.ended = true;
+                    return ended;
+                }
             }
         }
         let len = usize::try_from(most).unwrap_or(usize::MAX).min(self.held.len());
@@ -34,7 +42,7 @@ impl Rest {
 
 impl Source {
     pub(super) fn new(body: ByteStream) -> Self {
-        Self { rest: Arc::new(Mutex::new(Rest { body, held: Bytes::new() })) }
+        Self { rest: Arc::new(Mutex::new(Rest { body, held: Bytes::new(), ended: false })) }
     }
 
     /// The next `size` bytes as a stream. The last block's ends only when the body has.

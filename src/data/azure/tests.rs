@@ -127,6 +127,14 @@ async fn blocks_that_another_write_took_away_are_missed_and_never_mixed() {
     let staged = backend.stage(&object, body(&large), Some(large.len() as u64)).await.unwrap();
     let small = backend.stage(&object, body(&Bytes::from_static(b"small")), Some(5)).await.unwrap();
     let small = backend.publish(&small).await.unwrap().blob;
-    assert!(matches!(backend.publish(&staged).await, Err(DataError::NotFound(_))));
-    assert!(backend.get(&small, 0..5).await.is_ok());
+    // Azure drops the blocks; its emulator keeps them.
+    match backend.publish(&staged).await {
+        Err(DataError::NotFound(_)) => assert!(backend.get(&small, 0..5).await.is_ok()),
+        Ok(written) => {
+            assert!(matches!(backend.get(&small, 0..5).await.map(drop), Err(DataError::NotFound(_))));
+            let stream = backend.get(&written.blob, 0..written.size).await.unwrap();
+            assert_eq!(crate::types::body::collect(stream, large.len()).await.unwrap(), large);
+        }
+        Err(other) => panic!("{other}"),
+    }
 }
