@@ -33,6 +33,7 @@ pub(crate) struct World {
     _behind: Option<(Vec<ModuleServer>, TempDir)>,
     /// Where the objects are, with `TEST_LOCATION`.
     _far: Far,
+    elsewhere: bool,
 }
 
 /// Canonical ids of the shipped accounts.
@@ -106,9 +107,10 @@ impl World {
         let behind = (wanted && config.data == DataKind::Memory).then(|| over_modules(&mut config));
         let in_memory = config.data == DataKind::Memory;
         let server = Server::start(config, None).await.unwrap();
-        let far = if in_memory { Box::pin(move_locations(&server)).await } else { None };
+        let elsewhere = in_memory && std::env::var_os("TEST_LOCATION").is_some();
+        let far = if elsewhere { Box::pin(move_locations(&server)).await } else { None };
         let address = server.s3_addresses()[0];
-        Self { server, address, _behind: behind, _far: far }
+        Self { server, address, _behind: behind, _far: far, elsewhere }
     }
 
     pub(crate) fn client(&self, id: &str, secret: &str) -> Client {
@@ -151,6 +153,11 @@ impl World {
         let bart = self.bucket(name).await;
         versioning(&bart, name, "Enabled").await;
         bart
+    }
+
+    /// Whether every object is one blob under a name of its own, whatever its size, and parts are no blobs.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     pub(crate) fn storage(&self) -> &Storage {
