@@ -18,9 +18,8 @@ RUN --mount=type=cache,target=/cache --mount=type=cache,target=/usr/local/cargo/
     && cp /cache/target/release/cloudserver /build/cloudserver
 
 FROM debian:bookworm-slim
-# curl is for the health check, which has to take plain HTTP and TLS alike.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates curl libstdc++6 \
+    && apt-get install -y --no-install-recommends ca-certificates libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 1000 cloudserver \
     && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /usr/src/app cloudserver \
@@ -32,23 +31,17 @@ COPY --chown=cloudserver:cloudserver conf /usr/src/app/conf
 
 # The server never runs as root. Only this script does, to hand over bind-mounted folders that Docker made for root;
 # it is skipped with `docker run --user`.
-COPY --chmod=755 <<'EOF' /usr/local/bin/entrypoint
-#!/bin/sh
-set -e
-[ "$(id -u)" = 0 ] || exec cloudserver "$@"
-for folder in "${S3DATAPATH:-/usr/src/app/localData}" "${S3METADATAPATH:-/usr/src/app/localMetadata}"; do
-    mkdir -p "$folder"
-    [ "$(stat -c %u "$folder")" = 1000 ] || chown -R cloudserver:cloudserver "$folder" \
-        || echo "entrypoint: $folder cannot be handed to user 1000; make it writable for that user" >&2
-done
-exec setpriv --reuid=cloudserver --regid=cloudserver --init-groups --no-new-privs cloudserver "$@"
-EOF
+COPY --chmod=755 deploy/docker/entrypoint /usr/local/bin/entrypoint
 
 WORKDIR /usr/src/app
 # Published ports are published on purpose: in a container the shipped accounts do not mean loopback only.
 ENV CLOUDSERVER_CONTAINER=1
 VOLUME ["/usr/src/app/localData", "/usr/src/app/localMetadata"]
-EXPOSE 8000 8002
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD curl -fsS http://127.0.0.1:8002/live || curl -fsSk https://127.0.0.1:8002/live || exit 1
+# S3; health and metrics; in the role `data` and `metadata` those protocols.
+EXPOSE 8000 8002 9991 9990
+# The binary asks itself, plain or over TLS as it is configured. A server that waits for another owner of its folders is
+# well: it must not be restarted for that.
+HEALTHCHECK --interval=10s --timeout=10s --start-period=30s --retries=3 CMD ["cloudserver", "health"]
+# As `docker stop` does; a little longer than the server's own 30 seconds would be --time 40.
+STOPSIGNAL SIGTERM
 ENTRYPOINT ["entrypoint"]

@@ -19,14 +19,14 @@ use std::{
 const ROWS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["server", "fuzzing"],
+    &["server", "fuzzing", "migrate"],
     &["http", "admin", "modules"],
     &["s3"],
-    &["logging", "inventory"],
+    &["logging", "inventory", "jobs"],
     &["storage"],
     &["auth", "location", "kms"],
     &["metadata", "data"],
-    &["s3client"],
+    &["s3client", "lease"],
     &["config", "telemetry", "tasks", "clock", "outbound"],
     &["types", "xml"],
 ];

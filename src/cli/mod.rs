@@ -3,19 +3,28 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    ops::RangeInclusive,
     path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Launch, LogFormat, LogLevel, Options, Role};
+use crate::config::{Config, Launch, LeaseSettings, LogFormat, LogLevel, Options, Role};
 
+mod health;
 mod keys;
+mod location;
+mod migrate;
 mod report;
+mod scan;
+mod store;
 mod table;
 
+pub use health::health;
 pub use keys::{KeysCommand, keys};
+pub use location::{LocationCommand, MoveCommand, ServerArguments, location};
+pub use migrate::{Compare, MigrateCommand, migrate};
 pub use report::report;
 
 /// An S3 object store in one binary.
@@ -49,6 +58,24 @@ pub enum Command {
     /// Look after the master keys that encrypt objects
     #[command(subcommand)]
     Kms(KeysCommand),
+    /// Ask the server that runs here with the same configuration how it is, and end with 0 if it is well
+    ///
+    /// Without --ready: does the process work? With it: does it serve, with all its parts? For health checks of
+    /// containers, which then need no other program.
+    Health {
+        /// Ask whether it serves, not only whether the process works
+        #[arg(long)]
+        ready: bool,
+    },
+    /// Copy buckets with all their versions from another S3 store; the same command goes on where it was interrupted
+    ///
+    /// Copies settings, versions and delete markers in their order, metadata, tags, lists of access and locks; objects
+    /// uploaded in parts keep their parts and with them their entity tags. Ends with 0 if everything is at the target, with
+    /// 3 if something is not (the report names it, the same command tries again), with 1 if it could not begin or go on.
+    Migrate(Box<MigrateCommand>),
+    /// Move objects between the locations of a running server, or take up what others put there
+    #[command(subcommand)]
+    Location(LocationCommand),
 }
 
 #[derive(Args, Debug)]
@@ -77,10 +104,16 @@ struct Common {
     /// Refuse to start with the shipped, publicly known credentials
     #[arg(long, global = true)]
     production: bool,
+    /// Wait for folders that another server owns, and take them over once it is gone or has been silent so long (5 to 3600)
+    #[arg(long, value_name = "SECONDS", global = true, value_parser = clap::value_parser!(u32).range(LEASE_TIMES))]
+    take_over_after: Option<u32>,
     /// Parts of the server to be: all, front (S3 only), data or metadata
     #[arg(long, value_name = "ROLE", global = true)]
     role: Option<Role>,
 }
+
+/// As `cloudserver.lease.seconds`.
+const LEASE_TIMES: RangeInclusive<i64> = LeaseSettings::SHORTEST as i64..=LeaseSettings::LONGEST as i64;
 
 const SHORT_HELP: &str = "`cloudserver --help` shows examples and environment variables.";
 
@@ -96,12 +129,22 @@ Examples:
       serve two addresses
   cloudserver check-config --config new/config.json
       see what a configuration amounts to before it is used
+  cloudserver health --ready
+      end with 0 if the server that runs here serves, else with 1
+  cloudserver --take-over-after 15
+      on folders that two machines see: wait for the other, take over when it fails
   cloudserver serve --role data
       keep data for the front on another machine; with --role metadata, metadata
   DATA_HOST=store1 METADATA_HOST=store2 cloudserver
       serve S3 from these two
   cloudserver kms rotate
       encrypt new objects under a new version of the master key
+  cloudserver migrate --from http://old:9000 --to http://127.0.0.1:8000 --verify
+      copy all buckets from another store, keys in MIGRATE_FROM_ACCESS_KEY and so on
+  cloudserver location move --bucket photos --from us-east-1 --to archive --wait
+      move the bytes of a bucket to another location while it is served
+  cloudserver location scan --location files --dry-run
+      see what others put into a folder of files since
 
 Files, looked for in conf/ under the current folder, then in the current folder:
   config.json          listeners, host names, logs, TLS, limits    S3_CONFIG_FILE names another
@@ -133,6 +176,7 @@ Environment variables (arguments win over them, they win over files):
   ALLOW_PUBLIC_READ_BUCKETS
                           buckets that anybody may read, comma-separated
   PRODUCTION              true: as --production
+  CLOUDSERVER_CONTAINER   1: a container's ports are published on purpose, shared keys or not
 A file /run/secrets/s3-credentials with such assignments is read first.
 ";
 
@@ -144,8 +188,9 @@ impl Arguments {
 
     /// What the arguments say about the configuration.
     pub fn into_options(self) -> Options {
-        let Common { config, port, listen, data, metadata, log_level, log_format, production, role } = self.common;
-        Options { config, port, listen, data, metadata, log_level, log_format, production, role }
+        let Common { config, port, listen, data, metadata, log_level, log_format, production, take_over_after, role } =
+            self.common;
+        Options { config, port, listen, data, metadata, log_level, log_format, production, take_over_after, role }
     }
 }
 

@@ -82,9 +82,10 @@ fn accounts(config: &Config) -> Vec<[String; 4]> {
 fn settings(config: &Config) -> Vec<[String; 2]> {
     let limits = &config.limits;
     let rate = &limits.body_min_rate;
-    let rows: [(&str, String); 25] = [
+    let rows: [(&str, String); 26] = [
         ("data folder", folder(config.data != DataKind::Memory, &config.data_path)),
         ("metadata folder", folder(config.metadata == MetadataKind::RocksDb, &config.metadata_path)),
+        ("lease on folders", format!("{}, {}", config.lease.mode.as_str(), seconds(config.lease.time))),
         ("TLS", tls(config)),
         ("log", format!("{} ({}), dump at {}", config.log.level, config.log.format.as_str(), config.log.dump_level)),
         ("health checks from", join(&config.health_allow_from)),

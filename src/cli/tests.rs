@@ -31,7 +31,7 @@ fn serving_is_what_it_does_without_a_word() {
 #[test]
 fn options_arrive() {
     let words = "check-config --config c --port 9 --listen 127.0.0.1:0,[::1]:1 --listen 0.0.0.0:2 --data d --metadata m \
-                 --log-level warn --log-format json --production --role data";
+                 --log-level warn --log-format json --production --take-over-after 5 --role data";
     let options = parse(&words.split_whitespace().collect::<Vec<_>>()).unwrap().into_options();
     let expected = Options {
         config: Some("c".into()),
@@ -42,6 +42,7 @@ fn options_arrive() {
         log_level: Some(LogLevel::Warn),
         log_format: Some(LogFormat::Json),
         production: true,
+        take_over_after: Some(5),
         role: Some(Role::Data),
     };
     assert_eq!(options, expected);
@@ -54,6 +55,7 @@ fn wrong_arguments_are_refused_with_what_would_do() {
         (["--log-format", "xml"], "auto, json, pretty"),
         (["--listen", "localhost"], "--listen <IP:PORT>"),
         (["--port", "65536"], "65535"),
+        (["--take-over-after", "4"], "5..=3600"),
         (["--role", "king"], "all, front, data, metadata"),
     ] {
         let error = parse(&words).unwrap_err().to_string();

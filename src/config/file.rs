@@ -17,10 +17,13 @@ use super::{
     env::Environment,
     error::{ConfigError, Rule, rule},
     fields::Fields,
+    health::LocationWatch,
     kms::KmsSettings,
     later,
+    lease::LeaseSettings,
     limits::Limits,
     listen,
+    migration::Migration,
     modules::{ModuleFile, Role},
     outbound::Outbound,
     settings::{AccessLogDelivery, Compat, InventoryReports, LogFormat, LogLevel, RecordLog, TrustedProxies},
@@ -105,12 +108,18 @@ pub(super) struct Own {
     pub(super) access_logs: AccessLogDelivery,
     /// `inventory`.
     pub(super) inventory: InventoryReports,
+    /// `migration`.
+    pub(super) migration: Migration,
+    /// `health`.
+    pub(super) health: LocationWatch,
     /// `limits`.
     pub(super) limits: Limits,
     /// `kms`.
     pub(super) kms: KmsSettings,
     /// `requireTlsForSseC`: false.
     pub(super) require_tls_for_sse_c: bool,
+    /// `lease`.
+    pub(super) lease: LeaseSettings,
     /// `role`: all.
     pub(super) role: Option<Role>,
     /// `moduleToken`: none.
@@ -171,9 +180,12 @@ impl Own {
             compat: compat(fields.section("compat")?, warnings)?,
             access_logs: access_logs(fields.section("accessLogs")?, warnings)?,
             inventory: inventory(fields.section("inventory")?, warnings)?,
+            migration: Migration::read(fields.section("migration")?, warnings)?,
+            health: LocationWatch::read(fields.section("health")?, warnings)?,
             limits: Limits::read(fields.section("limits")?, warnings)?,
             kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,
             require_tls_for_sse_c: fields.take("requireTlsForSseC", SWITCH)?.unwrap_or(false),
+            lease: LeaseSettings::read(fields.section("lease")?, warnings)?,
             role: word(&mut fields, "role", ROLE)?,
             module_token: module_token(&mut fields)?,
         };

@@ -31,6 +31,8 @@ pub struct Options {
     pub log_format: Option<LogFormat>,
     /// `--production`.
     pub production: bool,
+    /// `--take-over-after`, in seconds.
+    pub take_over_after: Option<u32>,
     /// `--role`.
     pub role: Option<Role>,
 }

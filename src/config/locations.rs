@@ -1,6 +1,6 @@
 //! `locationConfig.json`: the places where data can be, by name.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, str::FromStr, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -37,10 +37,12 @@ pub enum LocationKind {
     Gcp,
     /// `pfs`: a file system served by a daemon.
     Pfs,
+    /// `posix`: plain files under a directory. Ours, absent from the original.
+    Posix,
 }
 
 impl LocationKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Mem,
         Self::File,
         Self::Scality,
@@ -51,6 +53,7 @@ impl LocationKind {
         Self::Azure,
         Self::Gcp,
         Self::Pfs,
+        Self::Posix,
     ];
 
     /// The word in the file.
@@ -66,12 +69,13 @@ impl LocationKind {
             Self::Azure => "azure",
             Self::Gcp => "gcp",
             Self::Pfs => "pfs",
+            Self::Posix => "posix",
         }
     }
 
     /// Whether this release can keep data there.
     pub const fn is_implemented(self) -> bool {
-        matches!(self, Self::Mem | Self::File | Self::AwsS3 | Self::Gcp)
+        matches!(self, Self::Mem | Self::File | Self::AwsS3 | Self::Azure | Self::Gcp | Self::Posix)
     }
 }
 
@@ -162,6 +166,19 @@ pub struct Location {
     pub details: Details,
 }
 
+impl Location {
+    /// [`Location::size_limit_gb`] in bytes. A gigabyte is 2^30 of them, as in the original.
+    pub fn size_limit_bytes(&self) -> Option<u64> {
+        const GB: f64 = 1_073_741_824.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "limits are above 0; the cast saturates"
+        )]
+        self.size_limit_gb.map(|limit| (limit * GB) as u64)
+    }
+}
+
 /// All locations of one reading of the file; immutable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Locations {
@@ -208,6 +225,7 @@ impl Locations {
                 "add a location of that name; buckets go there when nothing else is said",
             ));
         }
+        keep_apart(file, &by_name)?;
         Ok(Self { source: file.to_owned(), by_name })
     }
 
@@ -242,6 +260,26 @@ impl Locations {
     }
 }
 
+/// Two locations in one folder would take each other's files for their own.
+fn keep_apart(file: &str, by_name: &BTreeMap<String, Arc<Location>>) -> Result<(), ConfigError> {
+    let path = |place: &'_ Location| place.details.text("path").map(Path::new).map(Path::to_owned);
+    let posix: Vec<_> = by_name.values().filter(|place| place.kind == LocationKind::Posix).collect();
+    for (index, place) in posix.iter().enumerate() {
+        let others = posix.iter().take(index);
+        let clash = others
+            .filter_map(|other| Some((other, path(other)?, path(place)?)))
+            .find(|(_, one, two)| one.starts_with(two) || two.starts_with(one));
+        if let Some((other, ..)) = clash {
+            let entry = Entry { file, name: &place.name };
+            return Err(entry.refuse(
+                format!("path is within that of location \"{}\", or around it", other.name),
+                "give each location a folder of its own",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// One entry of the file, for its errors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
@@ -272,7 +310,7 @@ impl Entry<'_> {
             legacy_aws_behavior: self.required_flag(&mut fields, "legacyAwsBehavior")?,
             is_transient: self.flag(&mut fields, "isTransient")?,
             is_cold: self.flag(&mut fields, "isCold")?,
-            size_limit_gb: self.size_limit(&mut fields, setting.metered, warnings)?,
+            size_limit_gb: self.size_limit(&mut fields, setting.metered)?,
             durability: self.durability(&mut fields)?.unwrap_or(setting.durability),
             details: self.details(&mut fields, kind, setting.environment)?,
         };
@@ -326,12 +364,7 @@ impl Entry<'_> {
         Ok(flag.unwrap_or(false))
     }
 
-    fn size_limit(
-        self,
-        fields: &mut Fields,
-        metered: bool,
-        warnings: &mut Vec<String>,
-    ) -> Result<Option<f64>, ConfigError> {
+    fn size_limit(self, fields: &mut Fields, metered: bool) -> Result<Option<f64>, ConfigError> {
         const RULE: Rule = rule("must be a number (of gigabytes) or null", "write a number above 0, or remove the key");
         let limit: Option<f64> = self.take(fields, "sizeLimitGB", RULE)?;
         let Some(limit) = limit else { return Ok(None) };
@@ -344,7 +377,6 @@ impl Entry<'_> {
                 "add it in config.json (or set STORAGE_LIMIT_ENABLED), or remove the limit",
             ));
         }
-        warnings.push(format!("{}: {}.sizeLimitGB is not enforced in this release", self.file, self.name));
         Ok(Some(limit))
     }
 

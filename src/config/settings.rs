@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::{
-    authdata::Accounts, kms::KmsSettings, launch::Launch, limits::Limits, locations::Locations, modules::Modules,
-    outbound::Outbound,
+    authdata::Accounts, health::LocationWatch, kms::KmsSettings, launch::Launch, lease::LeaseSettings, limits::Limits,
+    locations::Locations, migration::Migration, modules::Modules, outbound::Outbound,
 };
 use crate::types::{Dialect, version_id::VersionIdEncoding};
 
@@ -313,8 +313,14 @@ pub struct Config {
     pub access_logs: AccessLogDelivery,
     /// `cloudserver.inventory`.
     pub inventory: InventoryReports,
+    /// `cloudserver.migration`: the server that this one takes over from.
+    pub migration: Migration,
+    /// `cloudserver.health`: how locations elsewhere are watched.
+    pub health: LocationWatch,
     /// `cloudserver.limits`.
     pub limits: Limits,
+    /// `cloudserver.lease`: how the folders are owned.
+    pub lease: LeaseSettings,
     /// Which parts of the server this process is, and where the others are.
     pub modules: Modules,
     /// `cloudserver.kms`: who keeps the keys of encrypted objects.

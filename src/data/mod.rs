@@ -5,16 +5,20 @@
 
 mod announced;
 pub mod aws_s3;
+pub mod azure;
+mod browse;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faulty;
+mod fenced;
 pub mod file;
 pub mod memory;
 #[cfg(any(test, feature = "conformance"))]
 pub mod memory_native;
 mod name;
 mod native;
+pub mod posix;
 pub mod remote;
 
 use std::{fmt, ops::Range};
@@ -23,13 +27,17 @@ use futures_util::future::{self, BoxFuture};
 use thiserror::Error;
 
 pub use aws_s3::{AwsS3Backend, AwsS3Options};
+pub use azure::{AzureBackend, AzureOptions, Login};
+pub use browse::{Browse, Found};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
+pub use fenced::FencedBackend;
 pub use file::{FileBackend, FileDurability, FileOptions};
 pub use memory::MemoryBackend;
 #[cfg(any(test, feature = "conformance"))]
 pub use memory_native::MemoryNative;
 pub use native::{NativeObject, NativeSource, NativeStore, PartToken, Staged};
+pub use posix::{PosixBackend, PosixOptions};
 pub use remote::RemoteBackend;
 
 use crate::types::{BodyError, ByteStream};
@@ -130,6 +138,7 @@ pub struct DiskUsage {
 }
 
 /// Powers that not every backend has.
+#[expect(clippy::struct_excessive_bools, reason = "each is a power of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// Blobs outlive the process.
@@ -184,6 +193,11 @@ pub trait DataBackend: fmt::Debug + Send + Sync {
     /// The same store, where it keeps each object under a name of its own. The engine then writes by this trait only;
     /// [`DataBackend::put`] makes up a name.
     fn native(&self) -> Option<&dyn NativeStore> {
+        None
+    }
+
+    /// The same store, where others bring, change and remove objects, too.
+    fn browse(&self) -> Option<&dyn Browse> {
         None
     }
 }

@@ -53,13 +53,7 @@ impl World {
         clock: Arc<ManualClock>,
         keys: Arc<MemoryKms>,
     ) -> Self {
-        let location = Location {
-            name: "here".into(),
-            backend: Arc::<MemoryBackend>::clone(&backend),
-            strict: true,
-            legacy_aws_behavior: false,
-            is_cold: false,
-        };
+        let location = Location::new("here", Arc::<MemoryBackend>::clone(&backend));
         let ids = Identifiers::new(Arc::<ManualClock>::clone(&clock), "RG001");
         let table = LocationTable::new([location]);
         let outside = (Arc::<MemoryKms>::clone(&keys) as Arc<dyn crate::kms::Kms>, Settings::default());

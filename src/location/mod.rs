@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::data::DataBackend;
 
+mod choose;
+pub mod health;
+
+pub use choose::{Choice, LocationFault, choose};
+
 /// A name of `locationConfig.json` and the backend behind it.
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent setting of the original or of ours")]
 #[derive(Clone, Debug)]
 pub struct Location {
     /// The name, saved with every blob.
@@ -17,12 +23,34 @@ pub struct Location {
     pub legacy_aws_behavior: bool,
     /// Whether it is an archive (`isCold`): no buckets are created here, and objects are restored before they are read.
     pub is_cold: bool,
+    /// Whether it is a staging area that is emptied after replication (`isTransient`).
+    pub is_transient: bool,
+    /// Most bytes it may hold (`sizeLimitGB`).
+    pub size_limit: Option<u64>,
+    /// How a store elsewhere is doing; `None` for those of this machine.
+    pub health: Option<Arc<health::LocationHealth>>,
 }
 
 /// All configured locations. Immutable: a reload makes a new one.
 #[derive(Clone, Debug, Default)]
 pub struct LocationTable {
     by_name: BTreeMap<Arc<str>, Arc<Location>>,
+}
+
+impl Location {
+    /// A location of this machine without any rules of its own.
+    pub fn new(name: &str, backend: Arc<dyn DataBackend>) -> Self {
+        Self {
+            name: name.into(),
+            backend,
+            strict: true,
+            legacy_aws_behavior: false,
+            is_cold: false,
+            is_transient: false,
+            size_limit: None,
+            health: None,
+        }
+    }
 }
 
 impl LocationTable {

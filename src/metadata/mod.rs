@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod counters;
 #[cfg(any(test, feature = "conformance"))]
 pub mod faulty;
+mod fenced;
 mod jump;
 pub mod memory;
 pub mod remote;
@@ -15,6 +16,7 @@ pub mod remote;
 pub mod rocksdb;
 pub mod wire;
 
+pub use fenced::FencedStore;
 pub use jump::{CommonPrefixes, Jump};
 pub use memory::MemoryStore;
 pub use remote::RemoteStore;

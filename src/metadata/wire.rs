@@ -2,7 +2,7 @@
 //!
 //! The field numbers are the protocol, version 1. They are never reused; unknown fields are skipped.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;
@@ -44,7 +44,7 @@ pub const MOST_JUMPS: u64 = 10_000;
 pub struct WireError(String);
 
 impl WireError {
-    fn of(problem: impl ToString) -> Self {
+    fn of(problem: impl fmt::Display) -> Self {
         Self(problem.to_string())
     }
 }

@@ -99,7 +99,9 @@ fn get(address: SocketAddr) -> Request<Payload> {
     Request::builder().uri(format!("http://{address}/x")).body(Payload::Empty).unwrap()
 }
 
-fn slices(slices: Vec<Result<&'static [u8], BodyError>>) -> ByteStream {
+type Slice = Result<&'static [u8], BodyError>;
+
+fn slices(slices: Vec<Slice>) -> ByteStream {
     stream::iter(slices.into_iter().map(|slice| slice.map(Bytes::from_static))).boxed()
 }
 
@@ -129,7 +131,7 @@ async fn bodies_go_and_come_with_their_exact_length() {
 async fn a_broken_body_never_ends_at_the_far_side() {
     let (address, _tasks, mut seen) = echo().await;
     let client = HttpClient::new(options());
-    let cases: [(Vec<Result<&'static [u8], BodyError>>, u64, BodyError); 5] = [
+    let cases: [(Vec<Slice>, u64, BodyError); 5] = [
         (vec![Ok(b"abc"), Err(BodyError::Disconnected)], 7, BodyError::Disconnected),
         // Every byte is there, and the verdict is bad.
         (vec![Ok(b"abcdefg"), Err(BodyError::MalformedTrailer)], 7, BodyError::MalformedTrailer),

@@ -127,6 +127,7 @@ s3_codes! {
     TooManyParts = 400, "The object has the maximum number of parts.";
     UnresolvableGrantByEmailAddress = 400, "The e-mail address you provided does not match any account on record.";
     UnsupportedMediaType = 415, "The payload of an annotation must be UTF-8 text.";
+    ValidationError = 400, "The specified value is invalid.";
     XAmzContentSHA256Mismatch = 400, "The provided 'x-amz-content-sha256' header does not match what was computed.";
 }
 

@@ -11,11 +11,12 @@ use super::{
     error::{S3Error, S3Result},
     head::Head,
     operation::ObjectRef,
+    read_through::ReadThrough,
     tags::TagLimit,
 };
 use crate::{
     auth::{Action, FormGate, Principal, Scheme},
-    location::Location,
+    location::{Choice, Location, choose},
     storage::{
         Bucket, Storage, StorageError,
         lock::Lock,
@@ -23,6 +24,11 @@ use crate::{
     },
     types::{AccountId, BucketName, Dialect, Timestamp, version_id::VersionIdEncoding},
 };
+
+/// The user metadata that names an object's location, without `x-amz-meta-`.
+pub const LOCATION_OF_OBJECT: &str = "scal-location-constraint";
+/// The header that names the location which a reader wants an object from.
+const LOCATION_OF_READ: &str = "x-amz-location-constraint";
 
 /// Proxies whose word on the client's address is taken.
 #[derive(Clone, Debug)]
@@ -80,6 +86,10 @@ pub struct Settings {
     pub replication_sites: Arc<Vec<String>>,
     /// Targets of notifications (`bucketNotificationDestinations`).
     pub notification_targets: Arc<Vec<String>>,
+    /// Where objects are read that are not here yet (`cloudserver.migration`).
+    pub read_through: Option<Arc<ReadThrough>>,
+    /// Whether owners of buckets may say when what they write was last modified (`cloudserver.migration.keepDates`).
+    pub keep_dates: bool,
 }
 
 /// Looks accounts up by canonical id or e-mail address, for display and grants.
@@ -133,6 +143,8 @@ pub struct Context {
     pub(super) authorized: Option<Arc<(ObjectRef, ObjectRecord)>>,
     /// What was judged by the object that was there, or was not.
     pub(super) judged: Vec<(ObjectRef, Action)>,
+    /// Whether the caller may read what is missing here on the old server of a migration.
+    pub(super) may_read_through: bool,
     /// Tags that the request's body sets, once it was read.
     pub(super) request_tags: Option<Arc<[Pair]>>,
     /// The lock that the request's body sets, once it was read.
@@ -162,6 +174,7 @@ impl Context {
             head,
             authorized: None,
             judged: Vec::new(),
+            may_read_through: false,
             request_tags: None,
             request_lock: None,
         }
@@ -191,7 +204,7 @@ impl Context {
     /// The same caller and snapshots, for another request that follows from this one.
     #[must_use]
     pub fn with_head(&self, head: Arc<Head>) -> Self {
-        Self { head, authorized: None, judged: Vec::new(), ..self.clone() }
+        Self { head, authorized: None, judged: Vec::new(), may_read_through: false, ..self.clone() }
     }
 
     /// The version that was read to judge the request; it stays for whoever takes it.
@@ -239,23 +252,46 @@ impl Context {
         TagLimit::new(self.settings.max_object_tags, self.head.dialect)
     }
 
-    /// Where an object of this bucket goes.
+    /// Where an object of this bucket goes, given the metadata that is written with it.
     ///
     /// # Errors
     /// `InvalidArgument` for a location that is not configured, with the original's words.
-    pub fn location(&self, bucket: &Bucket) -> S3Result<Arc<Location>> {
-        let table = self.storage.locations();
-        let named = self.head.header("x-amz-meta-scal-location-constraint");
-        let (name, kind) = match named {
-            Some(name) => (name, "Object"),
-            None => (bucket.record.location.as_str(), "Bucket"),
+    pub fn location(&self, bucket: &Bucket, metadata: &[Pair]) -> S3Result<Arc<Location>> {
+        let choice = Choice {
+            object: metadata.iter().find(|pair| pair.name == LOCATION_OF_OBJECT).map(|pair| pair.value.as_str()),
+            bucket: &bucket.record.location,
+            host: &self.head.host,
+            endpoint: self.settings.endpoints.get(&self.head.host).map(String::as_str),
         };
-        table.get(name).cloned().ok_or_else(|| {
-            S3Error::new(
-                S3Code::InvalidArgument,
-                format!("{kind} Location Error - Location constraint {name} is not configured"),
-            )
-        })
+        choose(&self.storage.locations(), choice).map_err(|e| S3Error::new(S3Code::InvalidArgument, e.to_string()))
+    }
+
+    /// Checks the location that a reader wants an object's bytes from (`x-amz-location-constraint`, the original's).
+    ///
+    /// # Errors
+    /// `InvalidLocationConstraint` for a location that is not configured, with the original's words.
+    pub fn check_read_location(&self) -> S3Result<()> {
+        match self.head.header(LOCATION_OF_READ).filter(|name| !name.is_empty()) {
+            Some(name) if self.storage.locations().get(name).is_none() => {
+                Err(S3Error::new(S3Code::InvalidLocationConstraint, "Invalid location constraint specified in header"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that this version is at the location that a reader wants its bytes from. Nothing is replicated anywhere
+    /// yet: it is where it was written. An object without bytes is everywhere.
+    ///
+    /// # Errors
+    /// `InvalidLocationConstraint`.
+    pub fn check_is_there(&self, record: &ObjectRecord) -> S3Result<()> {
+        match self.head.header(LOCATION_OF_READ).filter(|name| !name.is_empty()) {
+            Some(name) if record.size > 0 && name != record.location => Err(S3Error::new(
+                S3Code::InvalidLocationConstraint,
+                "Object is not replicated to location passed in location header",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// How a version id is shown.

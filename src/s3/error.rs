@@ -338,15 +338,21 @@ impl From<StorageError> for S3Error {
                 Self::new(S3Code::NotImplemented, "Appending to encrypted objects is not implemented.")
             }
             StorageError::Kms(e) => e.into(),
+            // The original's words.
+            StorageError::LocationFull(name) => Self::new(
+                S3Code::AccessDenied,
+                format!("The assigned storage space limit for location {name} will be exceeded"),
+            ),
+            // Configuring it again helps: clients may come back.
+            StorageError::UnknownLocation(_) => Self::from(S3Code::ServiceUnavailable).because(e),
             StorageError::NotVersionable => Self::new(
                 S3Code::NotImplemented,
                 "We do not currently support putting a versioned object to a location-constraint of type Azure or GCP.",
             ),
             StorageError::LocationLost(_) => Self::from(S3Code::LocationNotFound).because(e),
-            StorageError::Vanished
-            | StorageError::UnknownLocation(_)
-            | StorageError::Broken(_)
-            | StorageError::Record(_) => Self::from(S3Code::InternalError).because(e),
+            StorageError::Vanished | StorageError::Broken(_) | StorageError::Record(_) => {
+                Self::from(S3Code::InternalError).because(e)
+            }
         }
     }
 }

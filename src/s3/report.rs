@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use super::{ResponseBody, context::Directory, reply};
 use crate::{
-    storage::{Storage, StorageReport, StorageResult, Usage},
+    storage::{LocationUsage, Storage, StorageReport, StorageResult, Usage},
     types::AccountId,
 };
 
@@ -100,6 +100,11 @@ async fn report(storage: &Storage, directory: &dyn Directory) -> StorageResult<V
         Value::Object(fields)
     });
     items.insert("accounts".to_owned(), accounts.collect());
+    let held = storage.usage_of_locations().await?.into_iter().map(|(name, usage)| {
+        let LocationUsage { versions, bytes, upload_bytes, reserved: _ } = usage;
+        (name, json!({ "versions": versions, "bytes": bytes, "uploadBytes": upload_bytes }))
+    });
+    items.insert("locations".to_owned(), Value::Object(held.collect()));
     let stats = storage.metadata().stats();
     let (disks, capabilities) = locations(storage).await?;
     Ok(json!({
@@ -125,6 +130,10 @@ async fn report(storage: &Storage, directory: &dyn Directory) -> StorageResult<V
 async fn locations(storage: &Storage) -> StorageResult<(Value, Value)> {
     let mut disks = BTreeMap::new();
     for location in storage.locations().iter() {
+        // A location elsewhere has no disks to tell of, and one that is away must not cost the report.
+        if location.health.is_some() {
+            continue;
+        }
         if let Some(disk) = location.backend.disk_usage().await? {
             let usage = json!({ "available": disk.available, "free": disk.free, "total": disk.total });
             disks.insert(location.name.to_string(), usage);

@@ -32,8 +32,8 @@ async fn script(lines: &[Line]) -> Script {
             loop {
                 let request = String::from_utf8_lossy(&text).into_owned();
                 if let Some((head, body)) = request.split_once("\r\n\r\n") {
-                    let head = head.to_ascii_lowercase();
-                    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+                    let small = head.to_ascii_lowercase();
+                    let length = small.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
                     if body.len() >= length.unwrap_or(0_usize) {
                         break;
                     }

@@ -2,13 +2,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
+use tokio::sync::Mutex;
 
 use super::{
     StartError,
     accounts::Numbers,
     health::ServerHealth,
     keys::open_kms,
+    locations::{settle, show_locations, tell_of_orphans},
+    migration::{read_through, tombstones},
     outbound,
     reload::{Reloader, snapshot},
     stores::{Backends, check_pair, open_metadata},
@@ -22,6 +24,9 @@ use crate::{
     config::{Config, ListenOrigin, shared_credentials},
     http::{Drain, Limits, Listener, Service, serve},
     inventory::{Inventories, InventorySettings},
+    jobs::{JobKind, Jobs, Moves, Scans},
+    lease::Lease,
+    location::health::{first_look, watch},
     logging::{AccessLogs, LogSettings},
     s3::{
         body::{Intake, Pace},
@@ -39,6 +44,8 @@ pub(super) const TASKS_LIMIT: Duration = Duration::from_secs(10);
 const TESTING_PART: u64 = 1;
 /// S3's smallest part.
 const SMALLEST_PART: u64 = 5 << 20;
+/// How long a start waits for locations elsewhere.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// Garbage notes counted at most for the metrics.
 const GARBAGE_COUNTED: usize = 10_000;
 
@@ -54,10 +61,11 @@ pub struct Server {
 }
 
 /// What both listeners share.
-struct Front {
-    metrics: Arc<Metrics>,
-    readiness: Readiness,
-    tasks: Tasks,
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) readiness: Readiness,
+    pub(super) tasks: Tasks,
     #[cfg(feature = "tls")]
     tls: Option<Arc<Tls>>,
 }
@@ -68,9 +76,22 @@ impl Server {
     /// # Errors
     /// [`StartError`], whose first line says what to do.
     pub async fn start(config: Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
+        Self::start_owner(config, None, access_log).await
+    }
+
+    /// As [`Server::start`], over folders that are owned by a lease.
+    ///
+    /// # Errors
+    /// [`StartError`], whose first line says what to do.
+    pub async fn start_owner(
+        config: Config,
+        lease: Option<Arc<Lease>>,
+        access_log: Option<AccessLog>,
+    ) -> Result<Self, StartError> {
         outbound::check(&config)?;
-        let backends = Backends::open(&config)?;
-        let metadata = open_metadata(&config).await?;
+        let metrics = Arc::new(Metrics::default());
+        let backends = Backends::open(&config, lease.as_ref(), metrics.locations.clone())?;
+        let metadata = open_metadata(&config, lease.as_ref()).await?;
         check_pair(&config, metadata.as_ref(), &backends).await?;
         let kms = open_kms(&config, metadata.as_ref()).await?;
         let clock = Arc::new(SystemClock);
@@ -82,22 +103,16 @@ impl Server {
             encrypt_new_buckets: config.global_encryption,
             ..Settings::default()
         };
-        let storage = Storage::new(metadata, backends.table(&config, &config.locations)?, clock, ids, (kms, settings));
+        let table = backends.table(&config, &config.locations)?;
+        first_look(&table, FIRST_LOOK).await;
+        let storage = Storage::new(metadata, table, clock, ids, (kms, settings));
         let removed = storage.recover().await?;
         if removed > 0 {
             tracing::info!(removed, "removed what unfinished writes had left behind");
         }
-        let front = Front {
-            metrics: Arc::new(Metrics::default()),
-            readiness: Readiness::default(),
-            tasks: Tasks::default(),
-            #[cfg(feature = "tls")]
-            tls: load_tls(&config)?,
-        };
-        #[cfg(not(feature = "tls"))]
-        if config.tls.is_some() || config.ssl_generate.is_some() {
-            return Err(StartError::NoTls);
-        }
+        settle(&storage, &storage.locations()).await?;
+        tell_of_orphans(&storage, &storage.locations()).await?;
+        let front = Front { metrics, ..Front::new(&config)? };
         Self::serve(config, backends, storage, front, access_log)
     }
 
@@ -124,6 +139,8 @@ impl Server {
         };
         let numbers = Arc::new(Numbers::new(Arc::clone(&config.accounts)));
         let logs = log_settings(&config, &numbers, &front.metrics);
+        let jobs = Jobs::new(storage.clone(), job_kinds());
+        jobs.start(&front.tasks);
         let parts = Parts {
             storage: storage.clone(),
             auth,
@@ -132,8 +149,11 @@ impl Server {
             probe: Some(probe.clone()),
             access_logs: Some(AccessLogs::start(storage.clone(), logs, &front.tasks)),
             report: ReportRoute { token: config.report_token.clone() },
+            jobs: Some(jobs),
         };
-        let s3 = S3Service::new(parts, snapshot(&config, &set));
+        let old = read_through(&config)?;
+        storage.remember_deletes(tombstones(&config));
+        let s3 = S3Service::new(parts, snapshot(&config, &set, old.as_ref()));
         front.metrics.watch_disk(config.data_path.clone());
         let (admin_listeners, admin) = bind(&config.admin_listen, config.listen_origin)?;
         let (s3_listeners, addresses) = bind(&config.listen, config.listen_origin)?;
@@ -148,6 +168,7 @@ impl Server {
             storage: storage.clone(),
             service: s3,
             numbers,
+            old,
             #[cfg(feature = "tls")]
             tls: front.tls.clone(),
             config,
@@ -171,8 +192,8 @@ impl Server {
     }
 
     /// Reads accounts, locations, endpoints and certificates anew; requests under way keep the old ones.
-    pub fn reload(&self) {
-        self.reloader.reload();
+    pub async fn reload(&self) {
+        self.reloader.reload().await;
     }
 
     /// Finishes requests under way for up to `limit`, then stops everything. Returns the number of requests cut.
@@ -194,7 +215,22 @@ impl Server {
 }
 
 impl Front {
-    fn listen(
+    /// What the configuration says of it.
+    pub(super) fn new(config: &Config) -> Result<Self, StartError> {
+        #[cfg(not(feature = "tls"))]
+        if config.tls.is_some() || config.ssl_generate.is_some() {
+            return Err(StartError::NoTls);
+        }
+        Ok(Self {
+            metrics: Arc::new(Metrics::default()),
+            readiness: Readiness::default(),
+            tasks: Tasks::default(),
+            #[cfg(feature = "tls")]
+            tls: load_tls(config)?,
+        })
+    }
+
+    pub(super) fn listen(
         &self,
         listeners: Vec<Listener>,
         handler: Arc<dyn crate::s3::Handler>,
@@ -213,6 +249,11 @@ impl Front {
         };
         Ok(serve(listeners, service, self.readiness.clone(), &self.tasks)?)
     }
+}
+
+/// The kinds of long jobs that this server does.
+fn job_kinds() -> Vec<Arc<dyn JobKind>> {
+    vec![Arc::new(Moves), Arc::new(Scans::default())]
 }
 
 fn log_settings(config: &Config, numbers: &Arc<Numbers>, metrics: &Metrics) -> LogSettings {
@@ -287,6 +328,8 @@ fn start_background(storage: &Storage, front: &Front) {
     let worker = storage.clone();
     let stop = front.tasks.stop_signal();
     front.tasks.spawn("garbage", async move { worker.run_garbage(stop).await });
+    let (watched, stop) = (storage.clone(), front.tasks.stop_signal());
+    front.tasks.spawn("locations", watch(move || watched.locations(), stop));
     let (worker, metrics) = (storage.clone(), Arc::clone(&front.metrics));
     let mut stop = front.tasks.stop_signal();
     front.tasks.spawn("gauges", async move {
@@ -303,6 +346,7 @@ async fn fill_gauges(storage: &Storage, metrics: &Metrics) {
     let stats = storage.metadata().stats();
     metrics.commits.inc_by(stats.commits.saturating_sub(metrics.commits.get()));
     metrics.wal_syncs.inc_by(stats.syncs.saturating_sub(metrics.wal_syncs.get()));
+    show_locations(storage, &metrics.locations).await;
     if let Ok(report) = storage.report(0).await {
         metrics.buckets.set(report.total.buckets);
         metrics.objects.set(report.total.usage.objects);

@@ -7,10 +7,15 @@ mod external;
 mod far_s3;
 mod health;
 mod keys;
+mod locations;
+mod migration;
 mod modules;
+mod notify;
 mod outbound;
+mod ownership;
 mod process;
 mod reload;
+mod standby;
 mod stores;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use crate::{
     config::{Config, DataKind, ListenOrigin, Role},
     data::DataBackend,
     http::{Drain, Limits, Listener, Service, serve},
+    lease::Lease,
     metadata::MetadataStore,
     modules::{DataModule, Gate, MetadataModule},
     s3::Handler,
@@ -49,17 +50,29 @@ impl ModuleServer {
     /// # Errors
     /// [`StartError`], whose first line says what to do.
     pub fn start(config: &Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
+        Self::start_owner(config, None, access_log)
+    }
+
+    /// As [`ModuleServer::start`], over a folder that is owned by a lease.
+    ///
+    /// # Errors
+    /// [`StartError`], whose first line says what to do.
+    pub fn start_owner(
+        config: &Config,
+        lease: Option<&Arc<Lease>>,
+        access_log: Option<AccessLog>,
+    ) -> Result<Self, StartError> {
         let gate = Gate { token: config.modules.token.clone(), idle: config.limits.body_idle };
         let metrics = Arc::new(Metrics::default());
         let (store, handler, addresses): (_, Arc<dyn Handler>, _) = match config.modules.role {
             Role::Metadata => {
-                let store = open_local_metadata(config)?;
+                let store = open_local_metadata(config, lease)?;
                 metrics.watch_disk(config.metadata_path.clone());
                 let module = MetadataModule::new(Arc::clone(&store), gate);
                 (Store::Metadata(store), Arc::new(module), &config.modules.metadata_listen)
             }
             Role::All | Role::Front | Role::Data => {
-                let backends = Backends::open_local(config)?;
+                let backends = Backends::open_local(config, lease)?;
                 if config.data != DataKind::Memory {
                     metrics.watch_disk(config.data_path.clone());
                 }

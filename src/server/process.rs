@@ -3,15 +3,17 @@
 use std::{
     io::{IsTerminal, Write, stderr},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{ModuleServer, Server, StartError};
+use super::{ModuleServer, Server, StartError, notify::Notify, ownership};
 use crate::{
     clock::{Clock, SystemClock},
     config::{self, Config, LogFormat, Role},
+    lease::Lease,
     telemetry::{
         AccessLog,
         logs::{self, LogSettings, Logs, Now, level_from_name},
@@ -56,7 +58,16 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
     let warnings = config::all_warnings(&config);
     let facts = config::facts(&config);
     let grace = config.shutdown_grace;
-    let server = Running::start(config, Some(logs.access_log())).await?;
+    let notify = Notify::to(config.launch.environment.get("NOTIFY_SOCKET"));
+    let lease = tokio::select! {
+        lease = ownership::own(&config, &notify) => lease?,
+        () = signals.stop() => {
+            tracing::info!("stopped while waiting for the folders");
+            logs.flush();
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let server = Running::start(config, lease.clone(), Some(logs.access_log())).await?;
     if std::io::stdout().is_terminal() {
         drop(writeln!(stderr(), "{banner}"));
     } else {
@@ -68,16 +79,21 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
         }
     }
     server.tell();
+    notify.ready();
     signals.wait(&server).await;
     tracing::info!("stopping: requests under way are finished");
+    notify.stopping();
     let cut = tokio::select! {
         cut = server.stop(grace) => cut,
-        () = signals.second() => {
+        () = signals.stop() => {
             tracing::warn!("told again: stopping at once");
             logs.flush();
             return Ok(ExitCode::FAILURE);
         }
     };
+    if let Some(lease) = lease {
+        ownership::release(lease).await;
+    }
     tracing::info!(cut, "stopped");
     logs.flush();
     Ok(ExitCode::SUCCESS)
@@ -90,10 +106,16 @@ enum Running {
 }
 
 impl Running {
-    async fn start(config: Config, access_log: Option<AccessLog>) -> Result<Self, StartError> {
+    async fn start(
+        config: Config,
+        lease: Option<Arc<Lease>>,
+        access_log: Option<AccessLog>,
+    ) -> Result<Self, StartError> {
         match config.modules.role {
-            Role::All | Role::Front => Ok(Self::Front(Box::new(Server::start(config, access_log).await?))),
-            Role::Data | Role::Metadata => Ok(Self::Module(Box::new(ModuleServer::start(&config, access_log)?))),
+            Role::All | Role::Front => Ok(Self::Front(Box::new(Server::start_owner(config, lease, access_log).await?))),
+            Role::Data | Role::Metadata => {
+                Ok(Self::Module(Box::new(ModuleServer::start_owner(&config, lease.as_ref(), access_log)?)))
+            }
         }
     }
 
@@ -108,9 +130,9 @@ impl Running {
         }
     }
 
-    fn reload(&self) {
+    async fn reload(&self) {
         match self {
-            Self::Front(server) => server.reload(),
+            Self::Front(server) => server.reload().await,
             Self::Module(_) => tracing::info!("a module has nothing to read again"),
         }
     }
@@ -144,13 +166,14 @@ impl Signals {
     async fn wait(&mut self, server: &Running) {
         loop {
             tokio::select! {
-                _ = self.hangup.recv() => server.reload(),
+                _ = self.hangup.recv() => server.reload().await,
                 () = Self::any(&mut self.terminate, &mut self.interrupt, &mut self.quit) => return,
             }
         }
     }
 
-    async fn second(&mut self) {
+    /// Returns at the next signal that means "stop".
+    async fn stop(&mut self) {
         Self::any(&mut self.terminate, &mut self.interrupt, &mut self.quit).await;
     }
 

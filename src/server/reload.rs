@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use tokio::sync::Mutex;
 
 use super::{
     accounts::{AccountBook, Numbers},
+    locations::{settle, warn_of_changes},
     stores::Backends,
 };
 #[cfg(feature = "tls")]
@@ -15,6 +16,7 @@ use crate::{
     s3::{
         context::{Settings, TrustedProxies},
         pipeline::{S3Service, Snapshot},
+        read_through::ReadThrough,
     },
     storage::Storage,
 };
@@ -28,12 +30,13 @@ pub(super) struct Reloader {
     pub(super) storage: Storage,
     pub(super) service: S3Service,
     pub(super) numbers: Arc<Numbers>,
+    pub(super) old: Option<Arc<ReadThrough>>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Arc<Tls>>,
 }
 
 /// The protocol's snapshot of a set.
-pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
+pub(super) fn snapshot(config: &Config, set: &Reloadable, old: Option<&Arc<ReadThrough>>) -> Snapshot {
     let book = Arc::new(AccountBook::new(Arc::clone(&set.accounts)));
     let settings = Settings {
         endpoints: Arc::clone(&set.rest_endpoints),
@@ -51,6 +54,8 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
         require_tls_for_sse_c: config.require_tls_for_sse_c,
         replication_sites: Arc::new(config.replication_sites.clone()),
         notification_targets: Arc::new(config.notification_targets.clone()),
+        read_through: old.cloned(),
+        keep_dates: config.migration.keep_dates,
     };
     Snapshot { credentials: Arc::<AccountBook>::clone(&book), directory: book, settings: Arc::new(settings) }
 }
@@ -58,7 +63,7 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
 impl Reloader {
     /// Reads the files again. A set that is no good leaves the old one in force, and so does one that would take away
     /// a location that buckets may still use.
-    pub(super) fn reload(&self) {
+    pub(super) async fn reload(&self) {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             // Logged by itself.
@@ -68,7 +73,7 @@ impl Reloader {
             Ok(()) => tracing::info!("master keys reloaded"),
             Err(error) => tracing::error!(%error, "the master keys cannot be read again, the old ones stay"),
         }
-        let mut current = self.current.lock();
+        let mut current = self.current.lock().await;
         match self.config.reload(&current) {
             Err(error) => tracing::error!(%error, "the new configuration is no good, the old one stays"),
             Ok(new) => {
@@ -83,15 +88,23 @@ impl Reloader {
                     );
                     return;
                 }
-                match self.backends.table(&self.config, &new.snapshot.locations) {
-                    Ok(table) => self.storage.set_locations(table),
+                if let Err(error) = warn_of_changes(&self.storage, &current.locations, &new.snapshot.locations).await {
+                    tracing::warn!(%error, "nobody knows what locations hold");
+                }
+                let table = match self.backends.table(&self.config, &new.snapshot.locations) {
+                    Ok(table) => table,
                     Err(error) => {
                         tracing::error!(%error, "a new location cannot be opened, the old configuration stays");
                         return;
                     }
+                };
+                if let Err(error) = settle(&self.storage, &table).await {
+                    tracing::error!(%error, "limits of locations cannot be set, the old configuration stays");
+                    return;
                 }
+                self.storage.set_locations(table);
                 self.numbers.replace(Arc::clone(&new.snapshot.accounts));
-                self.service.replace(snapshot(&self.config, &new.snapshot));
+                self.service.replace(snapshot(&self.config, &new.snapshot, self.old.as_ref()));
                 *current = new.snapshot;
                 tracing::info!("accounts, locations and endpoints reloaded");
             }

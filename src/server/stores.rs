@@ -10,10 +10,18 @@ use super::{StartError, external};
 use crate::{
     config::{self, Config, DataKind, Durability, LocationKind, Locations, MetadataKind},
     data::{
-        DataBackend, FileBackend, FileDurability, FileOptions, MemoryBackend, RemoteBackend, remote::RemoteOptions,
+        DataBackend, FencedBackend, FileBackend, FileDurability, FileOptions, MemoryBackend, RemoteBackend,
+        remote::RemoteOptions,
     },
-    location::{Location, LocationTable},
-    metadata::{Batch, MemoryStore, MetadataStore, Namespace, RemoteStore, Table, remote::RemoteStoreOptions},
+    lease::Lease,
+    location::{
+        Location, LocationTable,
+        health::{BreakerSettings, HealthSettings, LocationHealth},
+    },
+    metadata::{
+        Batch, FencedStore, MemoryStore, MetadataStore, Namespace, RemoteStore, Table, remote::RemoteStoreOptions,
+    },
+    telemetry::metrics::LocationMetrics,
 };
 
 /// The key under which metadata remembers its data directory.
@@ -34,42 +42,58 @@ pub(super) struct Backends {
     kind: DataKind,
     /// Those of stores elsewhere, with what they were opened by: a reload that changes nothing keeps connections.
     external: Arc<Mutex<BTreeMap<String, External>>>,
+    metrics: LocationMetrics,
 }
 
 #[derive(Clone, Debug)]
 struct External {
     location: Arc<config::Location>,
-    backend: Arc<dyn DataBackend>,
+    guarded: Guarded,
 }
+
+/// A backend, and how it is doing where it is elsewhere.
+type Guarded = (Arc<dyn DataBackend>, Option<Arc<LocationHealth>>);
 
 #[derive(Clone, Debug)]
 struct FileBackends {
-    strict: Arc<FileBackend>,
-    relaxed: Arc<FileBackend>,
+    id: String,
+    strict: Arc<dyn DataBackend>,
+    relaxed: Arc<dyn DataBackend>,
 }
 
 impl Backends {
     /// Opens the data directory, unless all data stays in memory.
     /// A data module takes the directory's place.
-    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+    pub(super) fn open(
+        config: &Config,
+        lease: Option<&Arc<Lease>>,
+        metrics: LocationMetrics,
+    ) -> Result<Self, StartError> {
         let Some(address) = config.modules.data_client.as_ref().filter(|_| config.data != DataKind::Memory) else {
-            return Self::open_local(config);
+            return Ok(Self { metrics, ..Self::open_local(config, lease)? });
         };
         let mut options = RemoteOptions::new(format!("http://{address}"));
         options.token = config.modules.token.as_ref().map(|token| token.expose_secret().to_owned());
         let remote = Some(Arc::new(RemoteBackend::new(options)));
-        Ok(Self { memory: Arc::default(), file: None, remote, kind: config.data, external: Arc::default() })
+        Ok(Self { memory: Arc::default(), file: None, remote, kind: config.data, external: Arc::default(), metrics })
     }
 
     /// Opens the data directory, unless all data stays in memory.
-    pub(super) fn open_local(config: &Config) -> Result<Self, StartError> {
-        let file = if config.data == DataKind::Memory { None } else { Some(open_files(config)?) };
-        Ok(Self { memory: Arc::default(), file, remote: None, kind: config.data, external: Arc::default() })
+    pub(super) fn open_local(config: &Config, lease: Option<&Arc<Lease>>) -> Result<Self, StartError> {
+        let file = if config.data == DataKind::Memory { None } else { Some(open_files(config, lease)?) };
+        Ok(Self {
+            memory: Arc::default(),
+            file,
+            remote: None,
+            kind: config.data,
+            external: Arc::default(),
+            metrics: LocationMetrics::default(),
+        })
     }
 
     /// The identity of the data directory.
     pub(super) fn directory_id(&self) -> Option<String> {
-        self.file.as_ref().map(|file| file.strict.directory_id().to_owned())
+        self.file.as_ref().map(|file| file.id.clone())
     }
 
     /// The identity of the data directory or the data module's. A module that is away, or is not ours, has none.
@@ -107,77 +131,119 @@ impl Backends {
             files.any(|place| (place.durability == Durability::Strict) == strict)
         };
         let relaxed = of_files(false) && !of_files(true);
-        Arc::<FileBackend>::clone(if relaxed { &file.relaxed } else { &file.strict })
+        Arc::clone(if relaxed { &file.relaxed } else { &file.strict })
     }
 
     /// The locations that this release can serve; the configuration has warned about the others.
     pub(super) fn table(&self, config: &Config, locations: &Locations) -> Result<LocationTable, StartError> {
         let mut table = Vec::new();
         for location in locations.iter() {
-            let Some(backend) = self.backend(config, location)? else { continue };
+            let Some((backend, health)) = self.backend(config, location)? else { continue };
             table.push(Location {
                 name: location.name.as_str().into(),
                 backend,
+                health,
                 strict: location.durability == Durability::Strict,
                 legacy_aws_behavior: location.legacy_aws_behavior,
                 is_cold: location.is_cold,
+                is_transient: location.is_transient,
+                size_limit: location.size_limit_bytes(),
             });
         }
         Ok(LocationTable::new(table))
     }
 
-    fn backend(
-        &self,
-        config: &Config,
-        location: &Arc<config::Location>,
-    ) -> Result<Option<Arc<dyn DataBackend>>, StartError> {
+    fn backend(&self, config: &Config, location: &Arc<config::Location>) -> Result<Option<Guarded>, StartError> {
+        let memory = || Some((Arc::<MemoryBackend>::clone(&self.memory) as Arc<dyn DataBackend>, None));
         if let Some(remote) = &self.remote {
             return match (location.kind, self.kind) {
-                (LocationKind::Mem, DataKind::Multiple) => Ok(Some(Arc::<MemoryBackend>::clone(&self.memory))),
-                (LocationKind::File, _) | (_, DataKind::File) => Ok(Some(Arc::<RemoteBackend>::clone(remote))),
+                (LocationKind::Mem, DataKind::Multiple) => Ok(memory()),
+                (LocationKind::File, _) | (_, DataKind::File) => {
+                    Ok(Some((Arc::<RemoteBackend>::clone(remote) as Arc<dyn DataBackend>, None)))
+                }
                 _ => self.external(config, location),
             };
         }
-        let Some(file) = &self.file else { return Ok(Some(Arc::<MemoryBackend>::clone(&self.memory))) };
+        let Some(file) = &self.file else { return Ok(memory()) };
         match (location.kind, self.kind) {
-            (LocationKind::Mem, DataKind::Multiple) => Ok(Some(Arc::<MemoryBackend>::clone(&self.memory))),
+            (LocationKind::Mem, DataKind::Multiple) => Ok(memory()),
             // With data in files, every location goes there, as in the original.
-            (LocationKind::File, _) | (_, DataKind::File) => Ok(Some(match location.durability {
-                Durability::Strict => Arc::<FileBackend>::clone(&file.strict),
-                Durability::Relaxed => Arc::<FileBackend>::clone(&file.relaxed),
-            })),
+            (LocationKind::File, _) | (_, DataKind::File) => {
+                let files = match location.durability {
+                    Durability::Strict => Arc::clone(&file.strict),
+                    Durability::Relaxed => Arc::clone(&file.relaxed),
+                };
+                Ok(Some((files, None)))
+            }
             _ => self.external(config, location),
         }
     }
 
-    fn external(
-        &self,
-        config: &Config,
-        location: &Arc<config::Location>,
-    ) -> Result<Option<Arc<dyn DataBackend>>, StartError> {
+    fn external(&self, config: &Config, location: &Arc<config::Location>) -> Result<Option<Guarded>, StartError> {
         let mut opened = self.external.lock();
         if let Some(known) = opened.get(&location.name).filter(|known| known.location == *location) {
-            return Ok(Some(Arc::clone(&known.backend)));
+            return Ok(Some(known.guarded.clone()));
         }
         let Some(backend) = external::open(config, location)? else { return Ok(None) };
-        let known = External { location: Arc::clone(location), backend: Arc::clone(&backend) };
-        opened.insert(location.name.clone(), known);
-        Ok(Some(backend))
+        let figures = self.metrics.of(&location.name);
+        let told = (location.name.as_str(), good_news(location));
+        let (backend, health) = LocationHealth::guard(told, backend, health_settings(config), figures);
+        let guarded = (backend, Some(health));
+        opened.insert(location.name.clone(), External { location: Arc::clone(location), guarded: guarded.clone() });
+        Ok(Some(guarded))
     }
 }
 
-fn open_files(config: &Config) -> Result<FileBackends, StartError> {
+/// What is said of a location elsewhere while it works, in the original's words; and that versioning is enabled there,
+/// where its probe looks.
+fn good_news(location: &config::Location) -> (&'static str, Option<&'static str>) {
+    let versioned = location.details.flag("supportsVersioning").unwrap_or(true);
+    match location.kind {
+        LocationKind::AwsS3 | LocationKind::Gcp => {
+            ("Congrats! You own the bucket", Some("Enabled").filter(|_| versioned))
+        }
+        LocationKind::Azure => ("Congrats! You can access the Azure storage account", None),
+        _ => ("OK", None),
+    }
+}
+
+fn health_settings(config: &Config) -> HealthSettings {
+    let settings = &config.health;
+    let default = HealthSettings::default();
+    HealthSettings {
+        breaker: BreakerSettings {
+            failures: settings.failures,
+            longest_pause: settings.longest_pause,
+            pause: default.breaker.pause.min(settings.longest_pause),
+        },
+        probe: settings.probe,
+        answer: settings.answer,
+        calls: settings.calls,
+    }
+}
+
+fn open_files(config: &Config, lease: Option<&Arc<Lease>>) -> Result<FileBackends, StartError> {
     let path = &config.data_path;
     let opened = FileBackend::open(path, FileOptions::default());
     let strict = opened.map_err(|source| StartError::Data { path: path.clone(), source })?;
-    let relaxed = Arc::new(strict.with_durability(FileDurability::Relaxed));
-    Ok(FileBackends { strict: Arc::new(strict), relaxed })
+    let relaxed = strict.with_durability(FileDurability::Relaxed);
+    let fenced = |backend: FileBackend| -> Arc<dyn DataBackend> {
+        let backend = Arc::new(backend);
+        match lease {
+            Some(lease) => Arc::new(FencedBackend::new(backend, Arc::clone(lease))),
+            None => backend,
+        }
+    };
+    Ok(FileBackends { id: strict.directory_id().to_owned(), strict: fenced(strict), relaxed: fenced(relaxed) })
 }
 
 /// Opens the metadata store, or waits for the metadata module and takes it over.
-pub(super) async fn open_metadata(config: &Config) -> Result<Arc<dyn MetadataStore>, StartError> {
+pub(super) async fn open_metadata(
+    config: &Config,
+    lease: Option<&Arc<Lease>>,
+) -> Result<Arc<dyn MetadataStore>, StartError> {
     let module = config.modules.metadata_client.as_ref().filter(|_| config.metadata != MetadataKind::Memory);
-    let Some(address) = module else { return open_local_metadata(config) };
+    let Some(address) = module else { return open_local_metadata(config, lease) };
     // The master keys stay with the front.
     std::fs::create_dir_all(&config.metadata_path)?;
     let mut options = RemoteStoreOptions::new(format!("http://{address}"));
@@ -197,11 +263,18 @@ pub(super) async fn open_metadata(config: &Config) -> Result<Arc<dyn MetadataSto
 }
 
 /// Opens the metadata store of this process.
-pub(super) fn open_local_metadata(config: &Config) -> Result<Arc<dyn MetadataStore>, StartError> {
-    match config.metadata {
-        MetadataKind::Memory => Ok(Arc::new(MemoryStore::default())),
-        MetadataKind::RocksDb => open_rocksdb(config),
-    }
+pub(super) fn open_local_metadata(
+    config: &Config,
+    lease: Option<&Arc<Lease>>,
+) -> Result<Arc<dyn MetadataStore>, StartError> {
+    let store = match config.metadata {
+        MetadataKind::Memory => return Ok(Arc::new(MemoryStore::default())),
+        MetadataKind::RocksDb => open_rocksdb(config)?,
+    };
+    Ok(match lease {
+        Some(lease) => Arc::new(FencedStore::new(store, Arc::clone(lease))),
+        None => store,
+    })
 }
 
 #[cfg(feature = "rocksdb")]

@@ -216,7 +216,7 @@ impl Storage {
             record.annotation_count += 1;
             record.annotation_bytes += annotation.size;
             record.annotation_changes += 1;
-            change.usage.bytes += signed(annotation.size);
+            change.grow(&record.location, signed(annotation.size));
             change.batch.put(parts, row, annotation.to_bytes()).put(bodies, body.clone(), sealed);
             found.amend(&mut change, key, &record);
             change.tell(JournalOp::VersionChanged, key.as_str(), Some(record.version_id()), now);
@@ -474,7 +474,7 @@ fn remove_old(change: &mut Change<'_>, record: &mut ObjectRecord, old: Option<&B
     let Some(old) = old.map(AnnotationRecord::from_bytes).transpose()? else { return Ok(()) };
     record.annotation_count = record.annotation_count.saturating_sub(1);
     record.annotation_bytes = record.annotation_bytes.saturating_sub(old.size);
-    change.usage.bytes -= signed(old.size);
+    change.grow(&record.location, -signed(old.size));
     let bodies = change.ns(Table::Bodies);
     change.batch.delete(bodies, old.body);
     Ok(())

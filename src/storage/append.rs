@@ -144,7 +144,8 @@ impl Storage {
             self.lay_behind(&mut change, &mut record, old.size, segment).await?;
         }
         stored.name_in(&mut change);
-        change.usage.bytes += signed(stored.digests.size);
+        // Where the object is counted, wherever this run of its bytes went.
+        change.grow(&record.location, signed(stored.digests.size));
         change.put_current(key, &record);
         change.tell(JournalOp::ObjectPut, key.as_str(), Some(record.version_id()), record.modified());
         self.commit(change, Some(stored)).await?;

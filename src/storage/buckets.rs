@@ -290,6 +290,16 @@ impl Storage {
     /// # Errors
     /// [`StorageError::NoSuchBucket`], [`StorageError::BucketNotEmpty`].
     pub async fn delete_bucket(&self, name: &BucketName) -> StorageResult<()> {
+        for _ in 0..ATTEMPTS {
+            match self.try_delete_bucket(name).await {
+                Err(StorageError::Contention) => {}
+                other => return other,
+            }
+        }
+        Err(StorageError::Contention)
+    }
+
+    async fn try_delete_bucket(&self, name: &BucketName) -> StorageResult<()> {
         let (bucket, stored) = self.read_bucket(name).await?;
         let key = name.as_str().as_bytes().to_vec();
         let mut batch = Batch::new();
@@ -298,10 +308,11 @@ impl Storage {
             let all = Condition::EmptyRange(keys::end_of_all());
             batch.require(Namespace::of(table, bucket.id), Bytes::new(), all);
         }
+        let empty = 1..batch.conditions.len();
         batch.delete(BUCKETS, key);
         batch.delete(OWNERS, keys::owned_bucket(&bucket.owner, name.as_str()));
-        batch.delete(Namespace::of(Table::Usage, bucket.id), keys::USAGE);
         let mut change = Change::over(&bucket, batch);
+        self.uncount_bucket(&mut change).await?;
         change.free_bucket();
         change.tell(JournalOp::BucketDeleted, "", None, self.inner.clock.now());
         let changing = self.inner.buckets.change(name);
@@ -312,8 +323,8 @@ impl Storage {
                 self.inner.garbage.wake();
                 Ok(())
             }
-            Err(MetadataError::Conflict(0)) => Err(StorageError::Contention),
-            Err(MetadataError::Conflict(_)) => Err(StorageError::BucketNotEmpty),
+            Err(MetadataError::Conflict(failed)) if empty.contains(&failed) => Err(StorageError::BucketNotEmpty),
+            Err(MetadataError::Conflict(_)) => Err(StorageError::Contention),
             Err(e) => Err(e.into()),
         }
     }

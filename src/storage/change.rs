@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     buckets::Bucket,
     keys,
+    location_usage::LocationDeltas,
     lock::Removable,
     records::{Garbage, GarbageKind, JournalEntry, JournalOp, ObjectRecord, Record, Segment},
 };
@@ -48,6 +49,8 @@ pub(super) struct Change<'a> {
     pub(super) bucket: &'a Bucket,
     pub(super) batch: Batch,
     pub(super) usage: UsageDelta,
+    /// What comes to the counters of locations: it always goes with the bucket's.
+    pub(super) locations: LocationDeltas,
     freed: Vec<Segment>,
     leaves_garbage: bool,
     /// Whether the first condition is the bucket's life: its limits can be checked there.
@@ -92,6 +95,7 @@ impl<'a> Change<'a> {
             bucket,
             batch,
             usage: UsageDelta::default(),
+            locations: LocationDeltas::default(),
             freed: Vec::new(),
             leaves_garbage: false,
             guarded: false,
@@ -138,8 +142,21 @@ impl<'a> Change<'a> {
     pub(super) fn count(&mut self, record: &ObjectRecord) {
         if !record.delete_marker {
             self.usage.versions += 1;
-            self.usage.bytes += signed(record.stored_bytes());
+            self.locations.versions(&record.location, 1);
+            self.grow(&record.location, signed(record.stored_bytes()));
         }
+    }
+
+    /// Counts bytes that a version at this location gets, or loses.
+    pub(super) fn grow(&mut self, location: &str, bytes: i64) {
+        self.usage.bytes += bytes;
+        self.locations.bytes(location, bytes);
+    }
+
+    /// Counts bytes that the parts of an upload to this location get, or lose.
+    pub(super) fn grow_upload(&mut self, location: &str, bytes: i64) {
+        self.usage.upload_bytes += bytes;
+        self.locations.upload_bytes(location, bytes);
     }
 
     /// Frees the data of a version that is gone, and uncounts it.
@@ -150,7 +167,8 @@ impl<'a> Change<'a> {
             return record.segments.iter().for_each(|segment| self.free_segment(segment));
         }
         self.usage.versions -= 1;
-        self.usage.bytes -= signed(record.stored_bytes());
+        self.locations.versions(&record.location, -1);
+        self.grow(&record.location, -signed(record.stored_bytes()));
         if !record.annotation_id.is_empty() {
             self.free_upload(&record.annotation_id);
         }
@@ -168,7 +186,10 @@ impl<'a> Change<'a> {
 
     /// Frees the bytes of a version that goes on as `now`, with bytes elsewhere; annotations and lock go with it.
     pub(super) fn free_bytes(&mut self, was: &ObjectRecord, now: &ObjectRecord) {
-        self.usage.bytes += signed(now.stored_bytes()) - signed(was.stored_bytes());
+        for (record, sign) in [(was, -1), (now, 1)] {
+            self.locations.versions(&record.location, sign);
+            self.grow(&record.location, sign * signed(record.stored_bytes()));
+        }
         if was.layout.is_some() && was.upload_id != now.upload_id {
             self.free_upload(&was.upload_id);
         }
@@ -193,6 +214,19 @@ impl<'a> Change<'a> {
     fn free_parts(&mut self, record: &ObjectRecord) {
         let segments = record.segments.iter().filter(|segment| segment.is_stored()).map(bare).collect();
         self.leave(GarbageKind::Segments, segments, record.upload_id.clone());
+    }
+
+    /// Frees segments whose bytes are elsewhere now. Readers of the object may still be on their way through them: the
+    /// garbage worker waits for those of the upload.
+    pub(super) fn free_moved(&mut self, segments: &[Segment], upload_id: &Bytes) {
+        let (bodies, blobs): (Vec<_>, Vec<_>) =
+            segments.iter().filter(|segment| segment.is_stored()).partition(|segment| !segment.body.is_empty());
+        for segment in bodies {
+            self.batch.delete(self.ns(Table::Bodies), segment.body.clone());
+        }
+        if !blobs.is_empty() {
+            self.leave(GarbageKind::Segments, blobs.into_iter().map(bare).collect(), upload_id.clone());
+        }
     }
 
     /// Leaves what hangs on an upload id to the garbage worker.
@@ -251,6 +285,11 @@ impl<'a> Change<'a> {
         self.batch.append(Namespace::global(Table::Journal), entry.to_bytes());
     }
 
+    /// Bytes that come to locations, where limits are to be kept.
+    pub(super) fn growing_locations(&self) -> Vec<(String, i64)> {
+        if self.guarded { self.locations.growing() } else { Vec::new() }
+    }
+
     /// What the bucket must have room for. The limits are in the counters' own row, so no write misses a new one, and
     /// a bucket without limits pays nothing.
     fn growth(&self) -> Vec<Growth> {
@@ -280,6 +319,7 @@ impl<'a> Change<'a> {
             let ns = self.ns(Table::Usage);
             self.batch.add(ns, keys::USAGE, vec![objects, versions, bytes, upload_bytes]);
         }
+        self.locations.write(self.bucket.id, &mut self.batch);
         let freed = std::mem::take(&mut self.freed);
         if !freed.is_empty() {
             self.leave(GarbageKind::Segments, freed, Bytes::new());

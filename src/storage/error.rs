@@ -204,6 +204,9 @@ pub enum StorageError {
     /// The bucket has no room for it.
     #[error("the bucket's quota is exceeded")]
     QuotaExceeded,
+    /// The location has no room for it.
+    #[error("location {0} is full")]
+    LocationFull(String),
     /// The location keeps no versions, and the bucket does.
     #[error("the location keeps no versions")]
     NotVersionable,

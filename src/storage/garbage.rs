@@ -86,6 +86,7 @@ impl Storage {
     /// the first request; the work does not grow with the number of objects. A store that does not answer is asked
     /// again later.
     pub async fn recover(&self) -> StorageResult<usize> {
+        self.count_locations().await?;
         let (mut removed, mut publications, mut start) = (0, Vec::new(), Bytes::new());
         loop {
             let range = start..keys::end_of_all();
@@ -228,8 +229,17 @@ impl Storage {
             blob: pending.blob.clone(),
             ..Segment::default()
         });
-        self.remove_blobs(segments.collect()).await?;
+        // What a location does not remove now is noted: it must cost neither a start nor the garbage of others.
+        let stay = self.try_remove_blobs(segments.collect()).await.into_iter().map(|(segment, error)| {
+            tracing::debug!(%error, "a blob stays for now");
+            segment
+        });
         let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
+        for segment in stay {
+            let segments = vec![segment];
+            let note = Garbage { kind: GarbageKind::Segments.into(), segments, ..Garbage::default() };
+            batch.append(GARBAGE, note.to_bytes());
+        }
         for Pending { location, blob, .. } in &pending {
             batch.delete(PENDING, keys::pending(location, blob));
         }
@@ -346,12 +356,22 @@ impl Storage {
     }
 
     async fn remove_blobs(&self, blobs: Vec<Segment>) -> StorageResult<()> {
+        self.try_remove_blobs(blobs).await.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Removes what can be removed now, and gives the rest.
+    async fn try_remove_blobs(&self, blobs: Vec<Segment>) -> Vec<(Segment, StorageError)> {
         let removals = stream::iter(blobs).map(|segment| async move {
-            let location = self.location(&segment.location)?;
-            location.backend.delete(&BlobId::new(segment.blob)).await.map_err(StorageError::from)
+            let removed = match self.location(&segment.location) {
+                Ok(location) => {
+                    let blob = BlobId::new(segment.blob.as_str());
+                    location.backend.delete(&blob).await.map_err(StorageError::from)
+                }
+                Err(error) => Err(error),
+            };
+            removed.err().map(|error| (segment, error))
         });
-        let results: Vec<StorageResult<()>> = removals.buffer_unordered(CONCURRENCY).collect().await;
-        results.into_iter().collect()
+        removals.buffer_unordered(CONCURRENCY).filter_map(std::future::ready).collect().await
     }
 
     /// Cuts the journal's oldest entries. Sequence numbers are dense, so the newest tells how many there are.

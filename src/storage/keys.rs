@@ -9,10 +9,11 @@
 //! | Uploads of bucket 0 | time of completion (8 bytes) ‖ bucket (8 bytes) ‖ upload id: where the completed ones are |
 //! | Parts | upload id ‖ `p` ‖ part number (2 bytes); upload id ‖ `c`: count of part writes; upload id ‖ `r` ‖ row (4 bytes) |
 //! | Parts | id of a version's annotations ‖ `a` ‖ name of the annotation |
-//! | Usage | `usage` |
+//! | Usage | `usage`; `uploads/` ‖ location: bytes of the parts of open uploads to it |
 //! | Bodies | body id: a stamp (8 bytes) and 4 random bytes |
 //! | Garbage, Journal | sequence number (8 bytes) |
 //! | Pending | location ‖ `00` ‖ blob; `01` ‖ bucket (8 bytes) ‖ object key: what is being published |
+//! | System | `location/` ‖ location: what is there, all buckets together |
 //!
 //! Escaping: `00` becomes `00 FF`, so that the terminator `00 00` sorts before every continuation of a key. Keys are
 //! never empty: what begins with the terminator belongs to none of them.
@@ -29,6 +30,10 @@ pub const LAYOUT_ROW: usize = 64;
 pub const INLINE_SEGMENTS: usize = 16;
 /// The one key of a bucket's counters.
 pub const USAGE: &[u8] = b"usage";
+/// What the counters of parts to a location begin with, in a bucket's counters.
+pub const UPLOADS_TO: &str = "uploads/";
+/// What the counters of a location begin with.
+pub const LOCATION: &str = "location/";
 /// Splits owner and bucket, as in the original's `users..bucket`.
 pub const OWNER_SPLITTER: &str = "..|..";
 
@@ -218,6 +223,21 @@ fn tagged(id: UploadId, tag: u8, rest: &[u8]) -> Bytes {
 /// The key of a bucket in the table of owners.
 pub fn owned_bucket(owner: &AccountId, bucket: &str) -> Bytes {
     Bytes::from(format!("{owner}{OWNER_SPLITTER}{bucket}"))
+}
+
+/// The key of a location's counters.
+pub fn location(name: &str) -> Bytes {
+    Bytes::from(format!("{LOCATION}{name}"))
+}
+
+/// The key of the counters of parts to a location, in a bucket's counters.
+pub fn uploads_to(location: &str) -> Bytes {
+    Bytes::from(format!("{UPLOADS_TO}{location}"))
+}
+
+/// All keys that begin with `prefix`.
+pub fn beginning_with(prefix: &str) -> Range<Bytes> {
+    Bytes::copy_from_slice(prefix.as_bytes())..successor(prefix.as_bytes())
 }
 
 /// The key of what is being published under an object key: one thing at a time.

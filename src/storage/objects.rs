@@ -8,6 +8,7 @@ use super::{
     change::{Change, Demand},
     encryption::EncryptionRequest,
     keys,
+    location_usage::LocationConditions,
     lock::{Bypass, Leave, Lock},
     multipart::Completion,
     native::{Published, Publishing, StoreCopy, check_versionable, native_object},
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     location::Location,
     metadata::{Condition, MetadataError, Table},
-    types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, VersionSelector},
+    types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, Timestamp, VersionSelector},
 };
 
 /// Attempts of a write whose key others change, too. The key's lock makes a second one rare.
@@ -49,6 +50,8 @@ pub struct Attributes {
     pub lock: Lock,
     /// The version whose annotations the object gets copies of.
     pub annotations: Option<AnnotationSource>,
+    /// When it was last modified, where that is not now.
+    pub modified: Option<Timestamp>,
 }
 
 /// What must hold of the key for a write to happen.
@@ -145,6 +148,7 @@ impl Attributes {
                 class => class,
             },
             redirect: self.redirect,
+            modified_ms: self.modified.map_or(0, Timestamp::as_millis),
             location: (*location.name).to_owned(),
             ..ObjectRecord::default()
         };
@@ -189,6 +193,7 @@ impl Storage {
         let NewObject { bucket, key, location, attributes, condition, op } = new;
         self.check_new_lock(&bucket, &attributes.lock).await?;
         self.check_room_early(&bucket, &key, length).await?;
+        self.check_location_of_put(&bucket, &key, (&location, length)).await?;
         // Before the body is asked for: a key manager that is away costs the client nothing.
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
         let copied = match &attributes.annotations {
@@ -232,7 +237,9 @@ impl Storage {
         mut publication: Publication<'_>,
     ) -> StorageResult<ObjectRecord> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
+        let dated = record.modified_ms;
         for _ in 0..ATTEMPTS {
+            (record.stamp, record.modified_ms) = (0, dated);
             match self.try_publish(bucket, key, &mut record, &mut publication).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
                 other => return other.map(|()| record),
@@ -277,8 +284,11 @@ impl Storage {
         let null = self.replaced_null(bucket, key, &head).await?;
         let now = self.inner.clock.now();
         let previous = head.record.as_ref().map(ObjectRecord::version_id);
+        // A record without an id is new: it may come with a date of its own.
+        if record.stamp != 0 || record.modified_ms == 0 {
+            record.modified_ms = now.as_millis();
+        }
         record.set_version_id(self.inner.ids.version_id(previous));
-        record.modified_ms = now.as_millis();
         self.lock_new(bucket, record).await?;
         let mut change = Change::new(bucket);
         let leave = Leave { now, bypass: Bypass::No };
@@ -290,7 +300,10 @@ impl Storage {
     /// the batch is queued, the batch may still name them. They are unsettled again only by a certain refusal.
     pub(super) async fn commit(&self, change: Change<'_>, mut stored: Option<&mut Stored>) -> StorageResult<()> {
         let bucket = change.bucket;
-        let (batch, leaves_garbage) = change.finish();
+        let growing = self.bounded_growth(change.growing_locations());
+        let (mut batch, leaves_garbage) = change.finish();
+        growing.require(&mut batch);
+        let locations = LocationConditions::of(&batch);
         let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
         if let Some(stored) = stored.as_deref_mut() {
             stored.settle();
@@ -305,6 +318,9 @@ impl Storage {
             Err(e) => {
                 if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
                     stored.unsettle();
+                }
+                if let Some(full) = locations.full(&e) {
+                    return Err(full);
                 }
                 Err(if bounded { self.full_or_gone(bucket, e).await } else { e.into() })
             }

@@ -12,6 +12,7 @@ use std::{
 use futures_util::future::{self, BoxFuture, FutureExt};
 use http::{Method, StatusCode};
 use ipnet::IpNet;
+use parking_lot::Mutex;
 
 use super::json;
 
@@ -26,8 +27,20 @@ pub trait Health: Send + Sync + 'static {
     }
 }
 
+/// What a component is: that decides what its failure means, and how it is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ComponentKind {
+    /// The server cannot do without it.
+    #[default]
+    Own,
+    /// A location of this machine: the server cannot do without it either.
+    Location,
+    /// A location elsewhere, whose outage costs its own objects only.
+    External,
+}
+
 /// The state of one component.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ComponentHealth {
     /// The component: a location's name, `bucketfile`, `vaultMem`.
     pub name: String,
@@ -35,17 +48,27 @@ pub struct ComponentHealth {
     pub code: u16,
     /// `OK`, or what is wrong in words fit for an operator.
     pub message: String,
+    /// What it is.
+    pub kind: ComponentKind,
+    /// What the store behind an external location says of versioning, where it was asked.
+    pub versioning: Option<&'static str>,
 }
 
 impl ComponentHealth {
     /// A component that is well.
     pub fn ok(name: impl Into<String>) -> Self {
-        Self { name: name.into(), code: 200, message: "OK".into() }
+        Self { name: name.into(), code: 200, message: "OK".into(), ..Self::default() }
     }
 
     /// A component that is not.
     pub fn failed(name: impl Into<String>, code: u16, message: impl Into<String>) -> Self {
-        Self { name: name.into(), code, message: message.into() }
+        Self { name: name.into(), code, message: message.into(), ..Self::default() }
+    }
+
+    /// The same, for a component of that kind.
+    #[must_use]
+    pub fn of(self, kind: ComponentKind) -> Self {
+        Self { kind, ..self }
     }
 }
 
@@ -57,19 +80,34 @@ pub struct HealthReport {
 }
 
 impl HealthReport {
-    /// Whether every component is well.
+    /// Whether the server can serve: all that it cannot do without is well, and so is a location at least.
     pub fn is_ok(&self) -> bool {
-        self.components.iter().all(|component| component.code == 200)
+        let (external, own): (Vec<_>, Vec<_>) =
+            self.components.iter().partition(|component| component.kind == ComponentKind::External);
+        let own_location = own.iter().any(|component| component.kind == ComponentKind::Location);
+        let reachable = external.is_empty() || own_location || external.iter().any(|component| component.code == 200);
+        reachable && own.iter().all(|component| component.code == 200)
     }
 
-    /// The original's form: `{"us-east-1":{"code":200,"message":"OK"}}`.
+    /// The original's form: `{"us-east-1":{"code":200,"message":"OK"}}`; external locations have no code, and say that
+    /// they are external where they fail.
     pub fn to_json(&self) -> String {
         let mut text = String::new();
         let mut all = json::Object::open(&mut text);
         for component in &self.components {
-            all.object(&component.name, |one| {
-                one.plain("code", component.code);
-                one.text("message", &component.message);
+            all.object(&component.name, |one| match (component.kind, component.code) {
+                (ComponentKind::External, 200) => {
+                    one.maybe("versioningStatus", component.versioning);
+                    one.text("message", &component.message);
+                }
+                (ComponentKind::External, _) => {
+                    one.text("error", &component.message);
+                    one.plain("external", true);
+                }
+                (ComponentKind::Own | ComponentKind::Location, code) => {
+                    one.plain("code", code);
+                    one.text("message", &component.message);
+                }
             });
         }
         all.close();
@@ -104,17 +142,31 @@ impl AllowList {
 
 /// Whether the server takes requests; shared by the probes and whoever stops the server.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness {
+    stopping: Arc<AtomicBool>,
+    /// What must come before requests are taken.
+    waiting: Arc<Mutex<Option<String>>>,
+}
 
 impl Readiness {
     /// From now on `/ready` says 503, so that load balancers look elsewhere.
     pub fn stop(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.stopping.store(true, Ordering::SeqCst);
     }
 
     /// Whether [`Readiness::stop`] was called.
     pub fn is_stopping(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// `/ready` says 503 and this.
+    pub fn wait_for(&self, what: &str) {
+        *self.waiting.lock() = Some(what.to_owned());
+    }
+
+    /// Why no requests are taken; `None` where they are.
+    pub fn hindrance(&self) -> Option<String> {
+        if self.is_stopping() { Some("stopping".to_owned()) } else { self.waiting.lock().clone() }
     }
 }
 
@@ -173,11 +225,12 @@ impl Probe {
         match depth {
             Depth::Live if self.health.live().await => answer(StatusCode::OK, "{}"),
             Depth::Live => answer(StatusCode::INTERNAL_SERVER_ERROR, "{}"),
-            Depth::Ready if self.readiness.is_stopping() => {
-                let body = r#"{"server":{"code":503,"message":"stopping"}}"#;
-                answer(StatusCode::SERVICE_UNAVAILABLE, body)
-            }
             Depth::Ready => {
+                if let Some(hindrance) = self.readiness.hindrance() {
+                    let components = vec![ComponentHealth::failed("server", 503, hindrance)];
+                    let body = HealthReport { components }.to_json();
+                    return ProbeAnswer { status: StatusCode::SERVICE_UNAVAILABLE, body };
+                }
                 let report = self.health.report().await;
                 let status = if report.is_ok() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
                 ProbeAnswer { status, body: report.to_json() }
@@ -220,9 +273,41 @@ mod tests {
         assert_eq!(ask(&probe, ready, Method::PUT, "127.0.0.1").await.0, 400);
         assert_eq!(ask(&probe, ready, Method::PUT, "192.168.1.1").await.0, 403);
         assert_eq!(ask(&probe, Depth::Live, Method::GET, "::2").await.0, 403);
-        readiness.stop();
-        assert_eq!(ask(&probe, ready, Method::GET, "127.0.0.1").await.0, 503);
+        readiness.wait_for("the other \"owner\"");
+        let waiting = r#"{"server":{"code":503,"message":"the other \"owner\""}}"#;
+        assert_eq!(ask(&probe, ready, Method::GET, "127.0.0.1").await, (503, waiting.into()));
         assert_eq!(ask(&probe, Depth::Live, Method::GET, "127.0.0.1").await, (200, "{}".into()));
+        readiness.stop();
+        let stopping = r#"{"server":{"code":503,"message":"stopping"}}"#;
+        assert_eq!(ask(&probe, ready, Method::GET, "127.0.0.1").await, (503, stopping.into()));
+        assert_eq!(ask(&probe, Depth::Live, Method::GET, "127.0.0.1").await, (200, "{}".into()));
+    }
+
+    #[tokio::test]
+    async fn locations_elsewhere_fail_the_probe_only_if_no_location_is_left() {
+        let own = ComponentHealth::ok("us-east-1").of(ComponentKind::Location);
+        let sick = ComponentHealth::failed("far", 503, "Versioning must be enabled").of(ComponentKind::External);
+        let well = ComponentHealth {
+            versioning: Some("Enabled"),
+            message: "Congrats! You own the bucket".into(),
+            ..ComponentHealth::ok("farther").of(ComponentKind::External)
+        };
+        let service = ComponentHealth::ok("bucketfile");
+        let cases = [
+            (vec![own.clone(), sick.clone(), service.clone()], 200),
+            (vec![well.clone(), sick.clone(), service.clone()], 200),
+            (vec![sick.clone(), service.clone()], 500),
+            (vec![ComponentHealth { code: 503, ..own }, well.clone(), service], 500),
+        ];
+        for (components, status) in cases {
+            let (probe, _) = probe(components.clone());
+            let (got, body) = ask(&probe, Depth::Ready, Method::GET, "127.0.0.1").await;
+            assert_eq!(got, status, "{components:?}");
+            let shown = r#""far":{"error":"Versioning must be enabled","external":true}"#;
+            assert_eq!(body.contains(shown), components.contains(&sick), "{body}");
+            let shown = r#""farther":{"versioningStatus":"Enabled","message":"Congrats! You own the bucket"}"#;
+            assert_eq!(body.contains(shown), components.contains(&well), "{body}");
+        }
     }
 
     #[tokio::test]

@@ -171,7 +171,7 @@ async fn encrypted_objects_outlive_restarts_and_rotations_and_a_lost_key_file_st
     // While it runs: a new version and a new key.
     KeyFile::change(&keys, |ring| ring.add_version("cloudserver")).unwrap();
     KeyFile::change(&keys, |ring| ring.add_version("late")).unwrap();
-    server.reload();
+    server.reload().await;
     bart.put("/sealed/new", &body).headers(&[(METHOD, "aws:kms"), (KEY_ID, "late")]).expect(200).await;
     bart.get("/sealed/old").expect(200).await.body_is(&body);
     stop(server).await;

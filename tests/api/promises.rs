@@ -455,7 +455,8 @@ async fn a_body_that_breaks_off_is_never_ended_as_if_it_were_whole() {
         // A copy of what cannot be read is no object.
         trap.mode.store(mode, Ordering::SeqCst);
         let reply = bart.put("/panics/b", "").header("x-amz-copy-source", "panics/a").send().await;
-        assert!(reply.status == 500 || reply.tag("Code").as_deref() == Some("InternalError"), "{reply}");
+        // Over a data module the connection to it breaks with the stream: that is 503.
+        assert!(reply.status >= 500 || reply.tag("Code").as_deref() == Some("InternalError"), "{reply}");
         trap.mode.store(QUIET, Ordering::SeqCst);
         bart.get("/panics/b").refused(404, "NoSuchKey").await;
         bart.get("/panics/a").expect(200).await.body_is(&body);

@@ -103,3 +103,25 @@ def run(clients, tmp_path):
         return done.stdout + done.stderr if fails else done.stdout
 
     return command
+
+
+@pytest.fixture
+def client_of(clients):
+    """A boto3 client of a server, as whoever has `keys`; for what a test prepares and looks at beside its program."""
+
+    def connect(server, keys=None, verify=None):
+        import boto3
+        from botocore.config import Config
+
+        access, secret = keys or (server.access_key, server.secret_key)
+        settings = Config(retries={"max_attempts": 1, "mode": "standard"}, s3={"addressing_style": "path"})
+        session = boto3.session.Session(access, secret, region_name="us-east-1")
+        return session.client("s3", endpoint_url=server.endpoint, verify=verify, config=settings)
+
+    return connect
+
+
+def sizes_in(client, bucket) -> dict[str, int]:
+    """Keys of a bucket with the sizes of their objects."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}

@@ -39,7 +39,7 @@ impl Far {
         };
         let mut config = Config::load(&launch).unwrap();
         config.admin_listen = anywhere;
-        let server = Server::start(config, None).await.unwrap();
+        let server = Box::pin(Server::start(config, None)).await.unwrap();
         let address = server.s3_addresses()[0];
         Self { _server: server, address }
     }

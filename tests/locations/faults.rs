@@ -82,7 +82,7 @@ impl Message {
                 let length = small.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
                 return Ok(Self { head, start, length: length.unwrap_or(0) });
             }
-            let mut piece = [0; 16 << 10];
+            let mut piece = vec![0; 16 << 10];
             match socket.read(&mut piece).await? {
                 0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
                 got => all.extend_from_slice(&piece[..got]),
@@ -164,11 +164,30 @@ async fn connection(
         if matches!(fault, Fault::Truncate | Fault::Stall) && length > 0 {
             answer.pass(&mut onward, &mut near, length / 2, false).await?;
             if fault == Fault::Stall {
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                tokio::time::sleep(Duration::from_mins(1)).await;
             }
             return Ok(());
         }
         answer.pass(&mut onward, &mut near, length, flip).await?;
+    }
+}
+
+/// Passes requests and answers on, with other heads.
+pub(crate) async fn translated(
+    mut near: TcpStream,
+    mut onward: TcpStream,
+    asked: fn(&str) -> String,
+    answered: fn(&str) -> String,
+) -> std::io::Result<()> {
+    loop {
+        let mut request = Message::read(&mut near).await?;
+        onward.write_all(asked(&request.head).as_bytes()).await?;
+        let length = request.length;
+        request.pass(&mut near, &mut onward, length, false).await?;
+        let mut answer = Message::read(&mut onward).await?;
+        let length = if request.head.starts_with("HEAD ") { 0 } else { answer.length };
+        near.write_all(answered(&answer.head).as_bytes()).await?;
+        answer.pass(&mut onward, &mut near, length, false).await?;
     }
 }
 

@@ -5,13 +5,14 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::string_slice,
     reason = "in tests a broken expectation is a failure, and says so best where it happens"
 )]
 
 mod far;
 mod faults;
 mod foreign;
+mod google;
 mod lies;
+mod near;
 mod storms;
 mod suites;

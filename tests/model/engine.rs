@@ -80,7 +80,7 @@ impl Store {
 }
 
 fn location(store: &Store) -> Location {
-    Location { name: "here".into(), backend: store.backend(), strict: true, legacy_aws_behavior: false, is_cold: false }
+    Location::new("here", store.backend())
 }
 
 fn storage(metadata: &Arc<dyn MetadataStore>, store: &Store, clock: &Arc<ManualClock>) -> Storage {

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::{Config, ConfigError, Environment, Launch, ListenOrigin, Options};
 
 mod accounts;
+mod modules;
 mod places;
 mod reloads;
 mod rules;

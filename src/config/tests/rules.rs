@@ -7,7 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Install, addresses, json};
 use crate::{
     config::{
-        AccessLogDelivery, Compat, Config, HttpAgent, InventoryReports, Limits, LocationKind, MinRate, TrustedProxies,
+        AccessLogDelivery, Compat, Config, HttpAgent, InventoryReports, Limits, LocationKind, LocationWatch, MinRate,
+        TrustedProxies,
     },
     types::Dialect,
 };
@@ -278,6 +279,7 @@ fn configured_values_arrive() {
             "compat": {"maxObjectTags": 50, "exposeProcessing": true, "dialect": "ceph"},
             "accessLogs": {"deliverySeconds": 9, "linesPerObject": 5},
             "inventory": {"lookSeconds": 2, "periodSeconds": 3600, "rowsPerFile": 7},
+            "health": {"failures": 3, "longestPauseSeconds": 4, "probeSeconds": 5, "answerSeconds": 6, "callsPerLocation": 7},
             "limits": {"connections": 9, "bodyMinBytesPerSecond": 0, "bodyMinRateWindowSeconds": 3, "tlsHandshakeSeconds": 4},
         },
     }));
@@ -297,6 +299,10 @@ fn configured_values_arrive() {
     assert_eq!(config.access_logs, AccessLogDelivery { interval: Duration::from_secs(9), lines: 5 });
     let period = Some(Duration::from_hours(1));
     assert_eq!(config.inventory, InventoryReports { look: Duration::from_secs(2), period, rows: 7 });
+    let seconds = Duration::from_secs;
+    let watch =
+        LocationWatch { failures: 3, longest_pause: seconds(4), probe: seconds(5), answer: seconds(6), calls: 7 };
+    assert_eq!(config.health, watch);
     let body_min_rate = MinRate { bytes_per_second: 0, window: Duration::from_secs(3) };
     let tls_handshake = Duration::from_secs(4);
     assert_eq!(config.limits, Limits { connections: 9, body_min_rate, tls_handshake, ..Limits::default() });
@@ -318,6 +324,9 @@ fn own_settings_have_rules_too() {
         json!({"inventory": {"rowsPerFile": 0}}),
         json!({"accessLogs": {"linesPerObject": 100_001}}),
         json!({"limits": {"connections": 0}}),
+        json!({"health": {"failures": 0}}),
+        json!({"health": {"answerSeconds": 0}}),
+        json!({"health": {"callsPerLocation": "many"}}),
         json!({"limits": {"bodyIdleSeconds": 0}}),
         json!({"limits": {"bodyMinBytesPerSecond": "fast"}}),
         json!({"region": 1}),

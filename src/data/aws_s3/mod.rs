@@ -133,15 +133,15 @@ impl Far {
             Ok(_) => return Err(no_versions()),
             // Who may write need not be allowed to ask: then each answer's version id tells.
             Err(error) if matches!(error.status(), Some(401 | 403 | 405 | 501)) => {}
-            Err(error) => return Err(self.fault(error)),
+            Err(error) => return Err(self.fault(&error)),
         }
         self.keeps_versions.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     /// An error where nothing of its own is said about a blob.
-    fn fault(&self, error: S3ClientError) -> DataError {
-        match &error {
+    fn fault(&self, error: &S3ClientError) -> DataError {
+        match error {
             _ if error.body().is_some() => DataError::Body(error.body().cloned().unwrap_or(BodyError::Disconnected)),
             S3ClientError::Refused(refusal)
                 if refusal.status.as_u16() == 507 || refusal.code == "XMinioStorageFull" =>
@@ -159,7 +159,7 @@ impl Far {
     }
 
     /// An error of a request about a blob.
-    fn fault_of(&self, blob: &BlobId, error: S3ClientError) -> DataError {
+    fn fault_of(&self, blob: &BlobId, error: &S3ClientError) -> DataError {
         // Another object has its place.
         if error.is_missing() || error.status() == Some(412) {
             return DataError::NotFound(blob.clone());
@@ -202,17 +202,17 @@ impl Far {
         let name = FarBlob::parse(blob)?;
         if let Some(version) = &name.version {
             let gone = self.client.delete_object(self.bucket(), &name.key, Some(version)).await;
-            return gone.map(drop).map_err(|error| self.fault(error));
+            return gone.map(drop).map_err(|error| self.fault(&error));
         }
-        self.forget(&name.key, &name.write).await.map_err(|error| self.fault(error))
+        self.forget(&name.key, &name.write).await.map_err(|error| self.fault(&error))
     }
 
     async fn probe(&self) -> Result<(), DataError> {
-        self.client.head_bucket(self.bucket()).await.map_err(|error| self.fault(error))?;
+        self.client.head_bucket(self.bucket()).await.map_err(|error| self.fault(&error))?;
         if !self.keeps_versions() {
             return Ok(());
         }
-        let status = self.client.bucket_versioning(self.bucket()).await.map_err(|error| self.fault(error))?;
+        let status = self.client.bucket_versioning(self.bucket()).await.map_err(|error| self.fault(&error))?;
         let enabled = status.as_deref() == Some("Enabled");
         self.keeps_versions.store(enabled, Ordering::Relaxed);
         if enabled { Ok(()) } else { Err(DataError::Unavailable("Versioning must be enabled".to_owned())) }
@@ -237,13 +237,13 @@ impl Far {
     async fn page(&self, after: Option<&str>, limit: usize) -> Result<(Vec<BlobId>, Option<String>), DataError> {
         if self.keeps_versions() {
             let page = self.client.list_versions(self.bucket(), OWN_PREFIX, (after, None), limit).await;
-            let page = page.map_err(|error| self.fault(error))?;
+            let page = page.map_err(|error| self.fault(&error))?;
             let names = page.versions.iter().filter(|entry| !entry.marker);
             let names = names.filter_map(|entry| FarBlob::own(&entry.object, Some(&entry.version)));
             return Ok((names.map(|name| name.id()).collect(), page.next.map(|(key, _)| key)));
         }
         let page = self.client.list_objects(self.bucket(), OWN_PREFIX, (after, None), limit).await;
-        let page = page.map_err(|error| self.fault(error))?;
+        let page = page.map_err(|error| self.fault(&error))?;
         let names = page.objects.iter().filter_map(|entry| FarBlob::own(entry, entry.generation.as_deref()));
         let last = page.next.and(page.objects.last()).map(|entry| entry.key.clone());
         Ok((names.map(|name| name.id()).collect(), last))
@@ -280,6 +280,10 @@ impl DataBackend for AwsS3Backend {
 
     fn get<'a>(&'a self, blob: &'a BlobId, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, DataError>> {
         read::get(&self.far, blob, range).boxed()
+    }
+
+    fn size<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
+        read::size(&self.far, blob).boxed()
     }
 
     fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {

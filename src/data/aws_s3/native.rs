@@ -15,7 +15,7 @@ use super::{
     undo::Undo,
 };
 use crate::{
-    data::{BlobId, DataError, NativeObject, NativeSource, NativeStore, PartToken, Staged, Written},
+    data::{BlobId, DataError, NativeObject, NativeSource, NativeStore, PartToken, PartsFault, Staged, Written},
     s3client::{CopySource, S3ClientError, Stored},
     types::ByteStream,
 };
@@ -43,19 +43,21 @@ impl Far {
                 Ok(stored) => return self.published(&handle, staged, stored).await,
                 Err(error) => error,
             };
+            if let Some(fault) = parts_fault(&error) {
+                return Err(DataError::Parts(fault));
+            }
             let gone = error.code() == Some("NoSuchUpload");
             if !gone && !error.is_open() {
-                return Err(self.fault(error));
+                return Err(self.fault(&error));
             }
             match self.locate(&handle.key, &handle.write).await {
                 Ok(Some(stored)) => return self.published(&handle, staged, stored).await,
                 Ok(None) if gone => return Err(DataError::NotFound(BlobId::new(handle.key))),
-                Ok(None) => {}
-                Err(error) if !error.may_pass() => return Err(self.fault(error)),
-                Err(_) => {}
+                Err(error) if !error.may_pass() => return Err(self.fault(&error)),
+                Ok(None) | Err(_) => {}
             }
             if attempt >= retry.attempts || Instant::now() + pause(attempt) > end {
-                return Err(self.fault(error));
+                return Err(self.fault(&error));
             }
             tokio::time::sleep(pause(attempt)).await;
         }
@@ -84,7 +86,7 @@ impl Far {
         if !named || !matches!(judged, Ok(true)) {
             let version = self.version_of(&stored);
             let head = self.client.head_object(self.bucket(), &handle.key, version.as_deref()).await;
-            stored = head.map_err(|error| self.fault(error))?;
+            stored = head.map_err(|error| self.fault(&error))?;
             judged = self.judge(staged, &stored);
             if matches!(judged, Ok(false)) && size_of(&stored.headers) != Some(staged.size) {
                 judged = Err(format!("it has not the {} bytes that were sent", staged.size));
@@ -124,9 +126,9 @@ impl Far {
             Some(version) => match self.client.head_object(self.bucket(), &handle.key, Some(version)).await {
                 Ok(stored) => Some(stored),
                 Err(error) if error.is_missing() => None,
-                Err(error) => return Err(self.fault(error)),
+                Err(error) => return Err(self.fault(&error)),
             },
-            None => self.locate(&handle.key, &handle.write).await.map_err(|error| self.fault(error))?,
+            None => self.locate(&handle.key, &handle.write).await.map_err(|error| self.fault(&error))?,
         };
         Ok(found.map(|stored| {
             let size = size_of(&stored.headers).unwrap_or(0);
@@ -145,7 +147,7 @@ impl Far {
             }
             (Way::Written | Way::Held, _) => Ok(()),
         };
-        done.map_err(|error| self.fault(error))
+        done.map_err(|error| self.fault(&error))
     }
 
     async fn set_tags(&self, blob: &BlobId, tags: &[(String, String)]) -> Result<(), DataError> {
@@ -157,13 +159,13 @@ impl Far {
         let _guard = self.lock(&name.key).await;
         if name.version.is_none() {
             let head = self.client.head_object(self.bucket(), &name.key, None).await;
-            let head = head.map_err(|error| self.fault_of(blob, error))?;
+            let head = head.map_err(|error| self.fault_of(blob, &error))?;
             if super::write_of(&head.headers) != Some(name.write.as_str()) {
                 return Err(DataError::NotFound(blob.clone()));
             }
         }
         let set = self.client.set_object_tags(self.bucket(), &name.key, name.version.as_deref(), tags).await;
-        set.map_err(|error| self.fault_of(blob, error))
+        set.map_err(|error| self.fault_of(blob, &error))
     }
 
     async fn mark_deleted(&self, bucket: &str, key: &str) -> Result<Option<BlobId>, DataError> {
@@ -172,10 +174,19 @@ impl Far {
         }
         let key = self.native_key(bucket, key);
         let deleted = self.client.delete_object(self.bucket(), &key, None).await;
-        let deleted = deleted.map_err(|error| self.fault(error))?;
+        let deleted = deleted.map_err(|error| self.fault(&error))?;
         Ok(deleted
             .version
             .map(|version| FarBlob { key, version: Some(version), write: String::new(), etag: String::new() }.id()))
+    }
+}
+
+/// What the far side has against the parts of an upload (S3 reference, `CompleteMultipartUpload`).
+fn parts_fault(error: &S3ClientError) -> Option<PartsFault> {
+    match error.code()? {
+        "InvalidPart" | "InvalidPartOrder" => Some(PartsFault::Missing),
+        "EntityTooSmall" => Some(PartsFault::TooSmall),
+        _ => None,
     }
 }
 
@@ -209,7 +220,7 @@ impl<'a> Copying<'a> {
     }
 
     /// What a refusal means: `None` for a store that has no such copies.
-    fn refused<T>(&self, error: S3ClientError) -> Result<Option<T>, DataError> {
+    fn refused<T>(&self, error: &S3ClientError) -> Result<Option<T>, DataError> {
         if error.status() == Some(501) {
             return Ok(None);
         }
@@ -229,11 +240,11 @@ impl<'a> Copying<'a> {
             Ok(stored) => stored,
             Err(error) if error.is_open() => match self.far.lost(&plan.key, &plan.write).await {
                 Some(stored) => stored,
-                None => return self.refused(error),
+                None => return self.refused(&error),
             },
             Err(error) => {
                 undo.keep();
-                return self.refused(error);
+                return self.refused(&error);
             }
         };
         let etag = stored.etag.clone().unwrap_or_default();
@@ -255,7 +266,7 @@ impl<'a> Copying<'a> {
     /// As parts of an upload.
     async fn upload(&self, plan: &Plan) -> Result<Option<Staged>, DataError> {
         let upload = self.far.client.create_multipart_upload(self.far.bucket(), &plan.key, &plan.headers).await;
-        let upload = upload.map_err(|error| self.far.fault(error))?;
+        let upload = upload.map_err(|error| self.far.fault(&error))?;
         let undo = Undo::upload(self.far, &plan.key, &upload);
         let Range { start, end } = self.source.range.clone();
         let most = if end - start <= LARGEST { LARGEST } else { PART };
@@ -282,8 +293,8 @@ impl<'a> Copying<'a> {
         let copied = self.far.client.upload_part_copy(self.far.bucket(), key, part, self.source(), ranged).await;
         match copied {
             Ok(stored) => Ok(Some(stored.etag.unwrap_or_default())),
-            Err(error) if error.code() == Some("NoSuchUpload") => Err(self.far.fault_of_upload(key, error)),
-            Err(error) => self.refused(error),
+            Err(error) if error.code() == Some("NoSuchUpload") => Err(self.far.fault_of_upload(key, &error)),
+            Err(error) => self.refused(&error),
         }
     }
 }
@@ -347,7 +358,7 @@ async fn create_upload(far: &Arc<Far>, object: &NativeObject) -> Result<String, 
     let plan = Plan::of(far, object)?;
     let headers: &HeaderMap = &plan.headers;
     let upload = far.client.create_multipart_upload(far.bucket(), &plan.key, headers).await;
-    let upload = upload.map_err(|error| far.fault(error))?;
+    let upload = upload.map_err(|error| far.fault(&error))?;
     let undo = Undo::upload(far, &plan.key, &upload);
     let handle = Handle { upload, ..plan.handle(Way::Upload) }.text();
     let handle = handle.ok_or_else(|| DataError::Unavailable("an upload's name is too long".to_owned()))?;

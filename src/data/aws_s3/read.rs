@@ -52,13 +52,22 @@ pub(super) async fn get(far: &Arc<Far>, blob: &BlobId, range: Range<u64>) -> Res
 
 /// No bytes of an object that must be there nevertheless.
 async fn nothing(far: &Far, blob: &BlobId, name: &FarBlob, range: Range<u64>) -> Result<ByteStream, DataError> {
-    let head = far.client.head_object(far.bucket(), &name.key, name.version.as_deref()).await;
-    let head = head.map_err(|error| far.fault_of(blob, error))?;
-    is_it(blob, name, &head.headers)?;
-    match size_of(&head.headers) {
+    match head(far, blob, name).await? {
         Some(size) if range.end <= size => Ok(body::once(Bytes::new())),
         _ => Err(DataError::OutOfRange(range)),
     }
+}
+
+/// The bytes of a blob.
+pub(super) async fn size(far: &Far, blob: &BlobId) -> Result<Option<u64>, DataError> {
+    head(far, blob, &FarBlob::parse(blob)?).await
+}
+
+async fn head(far: &Far, blob: &BlobId, name: &FarBlob) -> Result<Option<u64>, DataError> {
+    let head = far.client.head_object(far.bucket(), &name.key, name.version.as_deref()).await;
+    let head = head.map_err(|error| far.fault_of(blob, &error))?;
+    is_it(blob, name, &head.headers)?;
+    Ok(size_of(&head.headers))
 }
 
 /// Whether an answer is about this blob, or about what took its place.
@@ -87,7 +96,7 @@ async fn open(far: &Far, blob: &BlobId, name: &FarBlob, range: Range<u64>) -> Re
     let reply = match far.client.get_object(far.bucket(), &name.key, get).await {
         Ok(reply) => reply,
         Err(error) if error.status() == Some(416) => return Err(DataError::OutOfRange(range)),
-        Err(error) => return Err(far.fault_of(blob, error)),
+        Err(error) => return Err(far.fault_of(blob, &error)),
     };
     is_it(blob, name, &reply.headers)?;
     let opaque = is_opaque(&reply.headers);

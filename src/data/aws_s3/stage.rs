@@ -141,15 +141,15 @@ async fn write(far: &Arc<Far>, plan: Plan, body: ByteStream, size: u64) -> Resul
         Err(error) if slot.get().is_none() => {
             // It never had everything, so there is nothing to remove.
             undo.keep();
-            return Err(far.fault(error));
+            return Err(far.fault(&error));
         }
         Err(error) if error.is_open() => match far.lost(&plan.key, &plan.write).await {
             Some(stored) => stored,
-            None => return Err(far.fault(error)),
+            None => return Err(far.fault(&error)),
         },
         Err(error) => {
             undo.keep();
-            return Err(far.fault(error));
+            return Err(far.fault(&error));
         }
     };
     if let Err(error) = accept(far, &plan, &stored, &slot, size).await {
@@ -184,7 +184,7 @@ pub(super) fn corrupt(key: &str, detail: String) -> DataError {
 /// Begins an upload, which goes away again unless somebody says otherwise.
 async fn begin(far: &Arc<Far>, plan: &Plan) -> Result<(String, Undo), DataError> {
     let id = far.client.create_multipart_upload(far.bucket(), &plan.key, &plan.headers).await;
-    let id = id.map_err(|error| far.fault(error))?;
+    let id = id.map_err(|error| far.fault(&error))?;
     let undo = Undo::upload(far, &plan.key, &id);
     Ok((id, undo))
 }
@@ -254,7 +254,7 @@ pub(super) async fn send_part(
     let (body, slot) = digested(body);
     let payload = Payload::Stream { body, size: Some(size) };
     let stored = far.client.upload_part(far.bucket(), key, part, payload).await;
-    let stored = stored.map_err(|error| far.fault_of_upload(key, error))?;
+    let stored = stored.map_err(|error| far.fault_of_upload(key, &error))?;
     judge_part(key, &stored, slot.get().ok_or_else(early)?)
 }
 
@@ -262,7 +262,7 @@ pub(super) async fn send_part(
 pub(super) async fn send_held_part(far: &Far, key: &str, part: (&str, u32), bytes: Bytes) -> Result<String, DataError> {
     let sent = Sent::of(&bytes);
     let stored = far.client.upload_part(far.bucket(), key, part, Payload::Held(bytes)).await;
-    judge_part(key, &stored.map_err(|error| far.fault_of_upload(key, error))?, &sent)
+    judge_part(key, &stored.map_err(|error| far.fault_of_upload(key, &error))?, &sent)
 }
 
 fn judge_part(key: &str, stored: &Stored, sent: &Sent) -> Result<String, DataError> {
@@ -281,7 +281,7 @@ pub(super) async fn gather_part(mut body: ByteStream, size: Option<u64>, most: u
 
 impl Far {
     /// An error of a request about an upload.
-    pub(super) fn fault_of_upload(&self, key: &str, error: S3ClientError) -> DataError {
+    pub(super) fn fault_of_upload(&self, key: &str, error: &S3ClientError) -> DataError {
         if error.code() == Some("NoSuchUpload") {
             return DataError::NotFound(BlobId::new(key));
         }
@@ -301,7 +301,7 @@ impl Far {
 
     /// Whether an object has so many bytes, where nothing else can be known of them.
     pub(super) async fn has_length(&self, key: &str, version: Option<&str>, size: u64) -> Result<(), DataError> {
-        let head = self.client.head_object(self.bucket(), key, version).await.map_err(|error| self.fault(error))?;
+        let head = self.client.head_object(self.bucket(), key, version).await.map_err(|error| self.fault(&error))?;
         match size_of(&head.headers) {
             Some(there) if there == size => Ok(()),
             there => Err(corrupt(key, format!("it has {there:?} bytes, {size} were sent"))),

@@ -178,7 +178,7 @@ impl RemoteBackend {
     }
 
     async fn remove(&self, blob: &BlobId) -> Result<(), DataError> {
-        let path = self.module.path_of(blob)?;
+        let path = path_of(blob)?;
         let Answer { status, body, .. } = self.module.ask(Method::DELETE, &path, HeaderMap::new()).await?;
         match status {
             StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
@@ -239,20 +239,6 @@ impl Module {
         self.kind.load(Ordering::Acquire) & EXTENDED != 0
     }
 
-    /// The path of a blob. No text but hexadecimal digits becomes part of one.
-    fn path_of(&self, blob: &BlobId) -> Result<String, DataError> {
-        if is_name(blob.as_str()) {
-            return Ok(format!("{SERVICE}/{}", blob.as_str()));
-        }
-        Err(DataError::Corrupt { blob: blob.clone(), detail: "no name that a data module makes".to_owned() })
-    }
-
-    fn set(&self, headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), DataError> {
-        let value = HeaderValue::from_str(value).map_err(|_| self.strange("a value that is no header"))?;
-        headers.insert(name, value);
-        Ok(())
-    }
-
     async fn attempt(
         &self,
         method: Method,
@@ -302,7 +288,7 @@ impl Module {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         if let Some(name) = &name {
-            self.set(&mut headers, HeaderName::from_static(BLOB), name.as_str())?;
+            set(&mut headers, HeaderName::from_static(BLOB), name.as_str())?;
         }
         let counted = Counted::default();
         let payload = Payload::Stream { body: counted.count(body), size };
@@ -334,7 +320,7 @@ impl Module {
             return Ok(Written { blob, size });
         }
         self.kind.store(PLAIN, Ordering::Release);
-        let path = self.path_of(&blob)?;
+        let path = path_of(&blob)?;
         self.ask(Method::DELETE, &path, HeaderMap::new()).await?;
         Err(self.strange("a name of its own for a body that had one"))
     }
@@ -369,6 +355,20 @@ impl Module {
             (code, kind) => DataError::Unavailable(format!("the data module answered {code} {kind}: {error_message}")),
         }
     }
+}
+
+/// The path of a blob. No text but hexadecimal digits becomes part of one.
+fn path_of(blob: &BlobId) -> Result<String, DataError> {
+    if is_name(blob.as_str()) {
+        return Ok(format!("{SERVICE}/{}", blob.as_str()));
+    }
+    Err(DataError::Corrupt { blob: blob.clone(), detail: "no name that a data module makes".to_owned() })
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), DataError> {
+    let value = HeaderValue::from_str(value);
+    headers.insert(name, value.map_err(|error| DataError::Unavailable(error.to_string()))?);
+    Ok(())
 }
 
 fn unavailable(error: &OutboundError) -> DataError {

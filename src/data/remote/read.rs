@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::{Answer, Module};
+use super::{Answer, Module, path_of, set};
 use crate::{
     data::{BlobId, DataError},
     types::{BodyError, ByteStream},
@@ -78,8 +78,8 @@ impl Reader {
 async fn request(module: &Module, blob: &BlobId, range: Range<u64>) -> Result<ByteStream, DataError> {
     let mut headers = HeaderMap::new();
     let wanted = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-    module.set(&mut headers, header::RANGE, &wanted)?;
-    let Answer { status, headers, body } = module.ask(Method::GET, &module.path_of(blob)?, headers).await?;
+    set(&mut headers, header::RANGE, &wanted)?;
+    let Answer { status, headers, body } = module.ask(Method::GET, &path_of(blob)?, headers).await?;
     match status {
         StatusCode::PARTIAL_CONTENT => {
             let served = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(parse);
@@ -99,7 +99,7 @@ async fn request(module: &Module, blob: &BlobId, range: Range<u64>) -> Result<By
 pub(super) async fn size(module: &Module, blob: &BlobId) -> Result<u64, DataError> {
     // A foreign module need not know HEAD; what is not read of a GET's answer is not sent.
     let method = if module.is_extended() { Method::HEAD } else { Method::GET };
-    let Answer { status, headers, body } = module.ask(method, &module.path_of(blob)?, HeaderMap::new()).await?;
+    let Answer { status, headers, body } = module.ask(method, &path_of(blob)?, HeaderMap::new()).await?;
     match status {
         StatusCode::OK => length(&headers).ok_or_else(|| module.strange("200 without Content-Length")),
         StatusCode::NOT_FOUND => Err(DataError::NotFound(blob.clone())),

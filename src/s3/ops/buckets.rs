@@ -244,15 +244,25 @@ pub(in crate::s3) fn configuration(document: &[u8], dialect: Dialect) -> S3Resul
 fn choose_location(cx: &Context, constraint: Option<&str>) -> S3Result<std::sync::Arc<Location>> {
     let table = cx.storage.locations();
     let endpoint = cx.settings.endpoints.get(&cx.head.host).map(String::as_str);
-    let name = constraint.or(endpoint).unwrap_or(DEFAULT_REGION);
-    table.get(name).filter(|location| !location.is_cold).cloned().ok_or_else(|| {
+    let said = constraint.or(endpoint).unwrap_or(DEFAULT_REGION);
+    // `name:ingest` is how the original is told to take over what is at the location already.
+    let (name, ingests) = said.split_once(':').map_or((said, false), |(name, rest)| (name, !rest.is_empty()));
+    let location = table.get(name).cloned().ok_or_else(|| {
         S3Error::new(
             S3Code::InvalidLocationConstraint,
             format!(
                 "value of the location you are attempting to set - {name} - is not listed in the locationConstraint config"
             ),
         )
-    })
+    })?;
+    if location.is_cold {
+        return Err(S3Code::InvalidLocationConstraint.into());
+    }
+    if ingests {
+        let text = "Buckets that ingest what is at their location are not implemented.";
+        return Err(S3Error::new(S3Code::NotImplemented, text));
+    }
+    Ok(location)
 }
 
 /// Says whether a bucket is there and may be used.

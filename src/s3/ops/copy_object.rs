@@ -13,7 +13,7 @@ use crate::{
         body::{LARGEST_PUT, Plan},
         codes::S3Code,
         conditional::{ReadCondition, Verdict, write_condition},
-        context::Context,
+        context::{Context, LOCATION_OF_OBJECT},
         encryption::{self, KeyOf},
         error::{S3Error, S3Result},
         head::{self, Head},
@@ -282,13 +282,14 @@ impl Operation for CopyObject {
             ));
         }
         let mut attributes = self.attributes(&cx, &bucket, &source.record)?;
+        let location = cx.location(&bucket, &attributes.metadata)?;
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
         let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         attributes.annotations = self.annotations(&mut cx, &source).await?;
         let new = NewObject {
             bucket: Arc::clone(&bucket),
             key: self.object.key.clone(),
-            location: cx.location(&bucket)?,
+            location,
             attributes,
             condition: self.condition,
             op: JournalOp::ObjectCopied,
@@ -352,6 +353,11 @@ impl CopyObject {
         if self.metadata == Directive::Copy {
             attributes.content = source.content.clone().unwrap_or_default();
             attributes.metadata.clone_from(&source.metadata);
+            // The choice of a location is not copied: the copy goes, and says to go, where its bucket's objects go.
+            let chosen = attributes.metadata.iter_mut().find(|pair| pair.name == LOCATION_OF_OBJECT);
+            if let Some(chosen) = chosen.filter(|_| !bucket.record.location.is_empty()) {
+                chosen.value.clone_from(&bucket.record.location);
+            }
         }
         if self.tagging == Directive::Copy {
             attributes.tags.clone_from(&source.tags);

@@ -19,7 +19,7 @@ use crate::{
         object_headers::{ShowChecksum, describe, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
         ops::lifecycle::show_expiration,
-        reply,
+        read_through, reply,
         request_body::RequestBody,
         sosapi,
     },
@@ -116,6 +116,9 @@ impl GetObject {
         if let Some(made) = self.0.made(&cx, &bucket).await? {
             return Ok(made);
         }
+        if let Some(there) = self.0.elsewhere(&mut cx, &bucket).await? {
+            return Ok(there);
+        }
         for _ in 0..ATTEMPTS {
             let record = self.0.find(&mut cx, &bucket).await?;
             // What cannot be read has no ranges and parts either.
@@ -161,6 +164,9 @@ impl HeadObject {
         let bucket = cx.bucket(&self.0.object.bucket).await?;
         if let Some(made) = self.0.made(&cx, &bucket).await? {
             return Ok(ObjectReply { body: None, ..made });
+        }
+        if let Some(there) = self.0.elsewhere(&mut cx, &bucket).await? {
+            return Ok(ObjectReply { body: None, ..there });
         }
         let record = self.0.find(&mut cx, &bucket).await?;
         let selection = self.0.select(&cx, &bucket, &record).await?;
@@ -208,7 +214,20 @@ impl Read {
         Ok(Some(ObjectReply { status: StatusCode::OK, headers, body: Some(Bytes(body::once(text))) }))
     }
 
+    /// What an old server answers that still has the object.
+    async fn elsewhere(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<Option<ObjectReply>> {
+        match read_through::answer(cx, bucket, &self.object).await? {
+            Some(reply) => {
+                let (status, mut headers) = read_through::head(&reply);
+                headers.extend(self.overrides.iter().cloned());
+                Ok(Some(ObjectReply { status, headers, body: Some(Bytes(reply.body)) }))
+            }
+            None => cx.judge_missing(bucket, &self.object).map(|()| None),
+        }
+    }
+
     async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {
+        cx.check_read_location()?;
         let record = cx.version(bucket, &self.object).await.map_err(|e| missing(cx, e))?;
         guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
         // Ceph looks for the part before it asks for the key.
@@ -218,7 +237,7 @@ impl Read {
         // Before conditions and range: without the key nothing is told of the object.
         check_key_of_read(cx, bucket, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {
-            Verdict::Go => Ok(record),
+            Verdict::Go => cx.check_is_there(&record).map(|()| record),
             Verdict::NotModified => Err(S3Error::not_modified(validators(cx, bucket, &record))),
             Verdict::Failed(condition) => Err(S3Error::from(S3Code::PreconditionFailed).with("Condition", condition)),
         }

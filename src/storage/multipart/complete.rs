@@ -60,9 +60,9 @@ impl Completion {
         self.smallest
     }
 
-    /// Takes the upload's bytes out of the counters.
-    pub(in crate::storage) fn uncount(&self, change: &mut Change<'_>) {
-        change.usage.upload_bytes -= self.counter.bytes;
+    /// Takes the upload's bytes out of the counters, and out of those of its location.
+    pub(in crate::storage) fn uncount(&self, change: &mut Change<'_>, location: &str) {
+        change.grow_upload(location, -self.counter.bytes);
     }
 
     /// Closes the upload before its store puts the parts together: from now on none comes or goes. The layout is there
@@ -87,7 +87,7 @@ impl Completion {
             change.batch.put(parts, keys::layout_row(self.id, number), row.to_bytes());
         }
         self.dropped.iter().for_each(|segment| change.free_segment(segment));
-        self.uncount(change);
+        self.uncount(change, &object.location);
 
         let tombstone = UploadRecord {
             key: key.as_str().to_owned(),

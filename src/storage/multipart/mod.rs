@@ -206,7 +206,7 @@ impl Storage {
             counter.require(&mut change, id);
             let ns = change.ns(Table::Uploads);
             change.batch.delete(ns, keys::upload(key, id));
-            change.usage.upload_bytes -= counter.bytes;
+            change.grow_upload(upload.location(), -counter.bytes);
             change.free_upload(&Bytes::copy_from_slice(id.as_bytes()));
             if !upload.handle.is_empty() {
                 change.free_staged(upload.object.as_ref().map_or("", |object| &object.location), &upload.handle);

@@ -57,6 +57,7 @@ impl Storage {
         let object = upload.object.as_ref().ok_or(StorageError::Broken("an open upload has an object to be"))?;
         let location = self.location(&object.location)?;
         self.check_part_early(bucket, (id, number), body.length).await?;
+        self.check_location_of_part(bucket, (id, number), (&location, body.length)).await?;
         let unlocked = self.unlock(bucket.id, object, customer).await?;
         let goal = if upload.handle.is_empty() { Goal::Blob } else { Goal::Part(&upload.handle, number) };
         let stored = self.receive(&location, body, unlocked.as_ref(), goal).await.map_err(|e| match e {
@@ -86,7 +87,7 @@ impl Storage {
             let old = self.inner.metadata.get(Namespace::of(Table::Parts, bucket.id), &row).await?;
             let mut change = Change::new(bucket);
             require_open(&mut change, key, id);
-            replace(&mut change, id, (&row, old.as_ref()), &part)?;
+            replace(&mut change, (id, upload.location()), (&row, old.as_ref()), &part)?;
             stored.name_in(&mut change);
             match self.commit(change, Some(&mut stored)).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {
@@ -133,7 +134,7 @@ impl Storage {
 /// Plans the write of a part in the place of what was read there.
 fn replace(
     change: &mut Change<'_>,
-    id: UploadId,
+    (id, location): (UploadId, &str),
     (row, old): (&Bytes, Option<&Bytes>),
     part: &PartRecord,
 ) -> StorageResult<()> {
@@ -146,6 +147,6 @@ fn replace(
     }
     let grown = change::signed(part.size()) - old.as_ref().map_or(0, |old| change::signed(old.size()));
     change.batch.add(parts, keys::upload_counter(id), vec![1, grown]);
-    change.usage.upload_bytes += grown;
+    change.grow_upload(location, grown);
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::{
         Storage, StorageError, StorageResult,
         buckets::Bucket,
         change::Change,
+        location_usage::release,
         lock::{Bypass, Leave},
         records::{JournalOp, ObjectRecord, Pending},
         rename::{RenameToken, remember},
@@ -101,6 +102,7 @@ impl Storage {
             change.free(&Leave { now, bypass: Bypass::No }.remove(replaced)?);
         }
         change.delete_current(&moved.from);
+        self.bury(&mut change, &moved.from);
         Ok((change, to))
     }
 
@@ -126,6 +128,7 @@ impl Storage {
         }
         change.within_limits();
         change.batch.unchanged(PENDING, row.clone(), Some(stored)).delete(PENDING, row.clone());
+        release(&mut change.batch, note);
         let now = self.inner.clock.now();
         if let Some(token) = &moved.token {
             remember(&mut change, token, &key, now);

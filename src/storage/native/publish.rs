@@ -17,6 +17,7 @@ use crate::{
         buckets::Bucket,
         change::{Demand, upload_id},
         keys,
+        location_usage::{LocationConditions, reserve},
         multipart::{Completion, ListedPart},
         objects::ATTEMPTS,
         records::{JournalOp, LayoutRow, ObjectRecord, Pending, Record, UploadRecord},
@@ -154,10 +155,14 @@ impl Storage {
         job: &mut Publishing,
     ) -> StorageResult<Result<ObjectRecord, DataError>> {
         let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
+        let locations = LocationConditions::of(&batch);
         let _under_way = UnderWay::begin(self, row);
         if let Err(e) = self.inner.metadata.commit(batch).await {
             if matches!(e, MetadataError::Conflict(_) | MetadataError::Busy) {
                 self.inner.notes.remove(row);
+            }
+            if let Some(full) = locations.full(&e) {
+                return Err(full);
             }
             return Err(if bounded { self.full_or_gone(bucket, e).await } else { e.into() });
         }
@@ -193,6 +198,7 @@ impl Storage {
             completion.require(&mut change, &job.key);
             completion.end(&mut change, &job.key, record);
         }
+        let growing = change.growing_locations();
         let note = Pending {
             location: job.staged.location().to_owned(),
             bucket: bucket.id.get(),
@@ -203,12 +209,16 @@ impl Storage {
             seen: seen(&head),
             op: (*op).into(),
             upload: job.completion.as_ref().map(|it| it.upload.clone()),
+            reserved: growing.iter().map(|(_, by)| by.unsigned_abs()).sum(),
             ..job.moved.as_ref().map(Moved::note).unwrap_or_default()
         };
         let list = job.completion.as_ref().map(|it| it.completion.list());
         let note = Pending { completed_list: list.unwrap_or(note.completed_list.clone()), ..note };
         let mut batch = Batch { conditions: change.finish().0.conditions, ..Batch::default() };
         batch.require(PENDING, row.clone(), Condition::Absent).put(PENDING, row.clone(), note.to_bytes());
+        // Others must not take the room while the store publishes.
+        self.bounded_growth(growing).require(&mut batch);
+        reserve(&mut batch, &note);
         if let Some(copied) = &job.annotations {
             copied.name_in(&mut batch);
         }

@@ -16,6 +16,7 @@ use crate::{
         buckets::Bucket,
         change::{Change, upload_id},
         keys,
+        location_usage::release,
         lock::{Bypass, Leave},
         multipart::Completion,
         records::{Garbage, GarbageKind, ObjectRecord, Pending, Record, Segment, UploadRecord},
@@ -216,6 +217,7 @@ impl Storage {
             completion.end(&mut change, &key, record);
         }
         change.batch.unchanged(PENDING, row.clone(), Some(stored)).delete(PENDING, row.clone());
+        release(&mut change.batch, note);
         change.tell(note.op(), key.as_str(), Some(record.version_id()), record.modified());
         self.commit(change, None).await.map_err(Refusal::Error)
     }
@@ -240,7 +242,7 @@ impl Storage {
             let mut change = Change::new(bucket);
             change.within_limits();
             if let Some(completion) = self.noted_completion(bucket.id, note).await? {
-                completion.uncount(&mut change);
+                completion.uncount(&mut change, note.upload.as_ref().map_or("", UploadRecord::location));
             }
             batch = change.finish().0;
         }
@@ -257,6 +259,7 @@ impl Storage {
             }
         }
         batch.unchanged(PENDING, row.clone(), Some(stored)).delete(PENDING, row.clone());
+        release(&mut batch, note);
         self.inner.metadata.commit(batch).await.map_err(settled_elsewhere)?;
         self.inner.notes.remove(row);
         self.inner.garbage.wake();
@@ -296,6 +299,7 @@ impl Storage {
             batch.append(GARBAGE, garbage.to_bytes());
         }
         batch.unchanged(PENDING, row.clone(), Some(&stored)).delete(PENDING, row.clone());
+        release(&mut batch, note);
         self.inner.metadata.commit(batch).await.map_err(settled_elsewhere)?;
         self.inner.notes.remove(row);
         Ok(())

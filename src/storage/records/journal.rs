@@ -150,6 +150,9 @@ pub struct Pending {
     /// The key that it had; empty where it is new.
     #[prost(string, tag = "19")]
     pub moved_from: String,
+    /// Bytes that are held at the location's counters until the publication has ended.
+    #[prost(uint64, tag = "20")]
+    pub reserved: u64,
 }
 
 impl Garbage {

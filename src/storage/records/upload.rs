@@ -74,6 +74,11 @@ impl UploadRecord {
         self.checksum_composite = checksum.is_some_and(|(_, kind)| kind == ChecksumType::Composite);
     }
 
+    /// The location that was chosen at initiation, for all parts and the object; empty once completed.
+    pub fn location(&self) -> &str {
+        self.object.as_ref().map_or("", |object| object.location.as_str())
+    }
+
     /// Initiation.
     pub fn initiated(&self) -> Timestamp {
         Timestamp::from_millis(self.initiated_ms)

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::world::World;
 use crate::{
-    metadata::{Direction, Namespace, Pairs, Table},
+    metadata::{Direction, Namespace, Pairs, Table, counters},
     storage::{
-        Bucket, Usage, change, keys,
+        Bucket, LocationUsage, Usage, change, keys,
         records::{AnnotationRecord, LayoutRow, ObjectRecord, PartRecord, Record, Segment, UploadRecord},
     },
     types::{BucketId, UploadId, VersionId},
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Default)]
 struct Findings {
     blobs: BTreeSet<String>,
+    locations: BTreeMap<String, LocationUsage>,
     /// Open ones.
     uploads: usize,
 }
@@ -64,6 +65,10 @@ pub(super) async fn audit(world: &World, living: &[&Bucket], dead: &[BucketId]) 
     let stored = world.backend.blobs().await;
     let stored: BTreeSet<String> = stored.iter().map(|blob| blob.as_str().to_owned()).collect();
     assert_eq!(stored, findings.blobs, "blobs stored and blobs named");
+    let mut counted = world.storage.usage_of_locations().await.unwrap();
+    counted.retain(|_, usage| *usage != LocationUsage::default());
+    findings.locations.retain(|_, usage| *usage != LocationUsage::default());
+    assert_eq!(counted, findings.locations, "counters of locations and a recount");
     if let super::world::Store::Native(native) = &world.backend {
         assert_eq!(native.unfinished(), findings.uploads, "uploads that are open there and here");
     }
@@ -113,6 +118,9 @@ impl Shelf<'_> {
         }
         self.usage.versions += 1;
         self.usage.bytes += change::signed(record.stored_bytes());
+        let there = findings.locations.entry(record.location.clone()).or_default();
+        there.versions += 1;
+        there.bytes += change::signed(record.stored_bytes());
         self.annotations(record);
         let mut segments = record.segments.clone();
         if let Some(layout) = &record.layout {
@@ -159,6 +167,7 @@ impl Shelf<'_> {
     /// The completed uploads.
     async fn uploads(&mut self, findings: &mut Findings) -> Vec<(BucketId, UploadId)> {
         let mut completed = Vec::new();
+        let mut own = BTreeMap::<String, i64>::new();
         for (row, value) in all(self.world, Table::Uploads, self.bucket.id).await {
             let (key, id) = keys::split_key(&row).unwrap();
             let id = UploadId::from_bytes(id.try_into().unwrap());
@@ -168,13 +177,27 @@ impl Shelf<'_> {
                 completed.push((self.bucket.id, id));
             } else {
                 findings.uploads += 1;
-                self.open_upload(id, findings);
+                let bytes = self.open_upload(id, findings);
+                *own.entry(record.location().to_owned()).or_default() += bytes;
+                findings.locations.entry(record.location().to_owned()).or_default().upload_bytes += bytes;
             }
         }
+        let rows = scan(self.world, Namespace::of(Table::Usage, self.bucket.id)).await;
+        let rows = rows.iter().filter(|(row, _)| row.as_ref() != keys::USAGE);
+        let mut counted: BTreeMap<String, i64> = rows
+            .map(|(row, value)| {
+                let name = std::str::from_utf8(row).unwrap().strip_prefix(keys::UPLOADS_TO).unwrap();
+                (name.to_owned(), counters::decode(value).unwrap()[0])
+            })
+            .collect();
+        counted.retain(|_, bytes| *bytes != 0);
+        own.retain(|_, bytes| *bytes != 0);
+        assert_eq!(counted, own, "bytes of parts by location");
         completed
     }
 
-    fn open_upload(&mut self, id: UploadId, findings: &mut Findings) {
+    /// Bytes of its parts.
+    fn open_upload(&mut self, id: UploadId, findings: &mut Findings) -> i64 {
         let rows: Vec<_> = self.parts.range(keys::parts_of(id)).map(|(row, _)| row.clone()).collect();
         let mut bytes = 0;
         for row in &rows {
@@ -190,6 +213,7 @@ impl Shelf<'_> {
         assert!(usize::try_from(counted[0]).unwrap() >= rows.len(), "part writes");
         assert_eq!(counted[1], bytes, "bytes of the parts");
         self.usage.upload_bytes += bytes;
+        bytes
     }
 }
 

@@ -296,7 +296,7 @@ async fn tampering_with_files_is_refused_beneath_their_checksums() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new();
     let backend = Arc::new(FileBackend::open(folder.path(), FileOptions::default()).unwrap());
-    let files = Location { name: "files".into(), backend, strict: true, legacy_aws_behavior: false, is_cold: false };
+    let files = Location::new("files", backend);
     let here = Location { name: "here".into(), backend: world.backend.backend(), ..files.clone() };
     let table = LocationTable::new([here, files]);
     let location = Arc::clone(table.get("files").unwrap());

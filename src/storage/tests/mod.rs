@@ -13,6 +13,7 @@ mod encryption;
 mod extensions;
 mod listing;
 mod listing_cost;
+mod locations;
 mod lock;
 mod multipart;
 mod native;

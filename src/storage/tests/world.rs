@@ -125,13 +125,7 @@ impl World {
         settings: Settings,
     ) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
-        let location = Location {
-            name: "here".into(),
-            backend: backend.backend(),
-            strict: true,
-            legacy_aws_behavior: false,
-            is_cold: false,
-        };
+        let location = Location::new("here", backend.backend());
         let cold = Location { name: "cold".into(), is_cold: true, ..location.clone() };
         let table = LocationTable::new([location, cold]);
         let location = Arc::clone(table.get("here").unwrap());

@@ -13,11 +13,13 @@ use prometheus_client::{
 
 mod accounts;
 mod inventory;
+mod locations;
 mod process;
 mod requests;
 
 pub use accounts::{AccountMetrics, Held};
 pub use inventory::InventoryMetrics;
+pub use locations::{LocationFigures, LocationMetrics, LocationOutcome};
 pub use requests::{RequestMetrics, RequestSample};
 
 /// Why a request or connection was turned away, as the `reason` label.
@@ -52,6 +54,8 @@ pub struct Metrics {
     pub inventory: InventoryMetrics,
     /// What accounts hold.
     pub accounts: AccountMetrics,
+    /// How locations are doing, and what they hold.
+    pub locations: LocationMetrics,
     /// Metadata batches committed.
     pub commits: Counter,
     /// Syncs of the metadata log: fewer than commits where commits are grouped.
@@ -93,6 +97,7 @@ impl Default for Metrics {
             access_lines_dropped: Counter::default(),
             inventory: InventoryMetrics::default(),
             accounts: AccountMetrics::default(),
+            locations: LocationMetrics::default(),
             commits: Counter::default(),
             wal_syncs: Counter::default(),
             disk: Disk::default(),
@@ -122,6 +127,7 @@ impl Metrics {
         ours.register("access_log_lines_dropped", "Lines of access logs that were not delivered", dropped);
         self.inventory.register(ours);
         self.accounts.register(ours);
+        self.locations.register(ours);
         ours.register("commits", "Metadata batches committed", self.commits.clone());
         ours.register("wal_syncs", "Syncs of the metadata log", self.wal_syncs.clone());
         self.registry.register_collector(Box::new(self.requests.clone()));

@@ -1,68 +1,107 @@
 //! Servers whose objects are somewhere else: `TEST_LOCATION` names a kind of store, and the whole set of tests runs with
-//! every location there.
+//! the objects there.
 //!
 //! | `TEST_LOCATION` | store |
 //! |---|---|
 //! | `memory-native`, `memory-in-place` | named objects in memory, with versions and without (feature `conformance`) |
-//! | `aws_s3` | a bucket with versions of a second server, over sockets |
+//! | `aws_s3`, `aws_s3-in-place` | a bucket of a second server, over sockets, with versions and without |
 
-use std::{net::SocketAddr, sync::Arc};
-
-use bytes::Bytes;
 use cloudserver::{
-    clock::SystemClock,
-    data::{AwsS3Backend, AwsS3Options, DataBackend},
-    location::{Location, LocationTable},
-    outbound::{ClientOptions, HttpClient, Payload},
-    s3client::{Call, Credentials, Endpoint, Flavor, Retry, S3Client},
+    config::{Config, DataKind, Launch},
     server::Server,
 };
-use http::Method;
+use serde_json::json;
+use tempfile::TempDir;
 
-/// The far side, where there is one.
-pub(crate) type Far = Option<Box<Server>>;
+use super::{
+    client::Client,
+    sign::{Key, Scheme},
+    world::versioning,
+};
 
-/// Moves the locations of a fresh server to where `TEST_LOCATION` says.
-pub(crate) async fn move_locations(server: &Server) -> Far {
-    let kind = std::env::var("TEST_LOCATION").ok()?;
-    let (backend, far): (Arc<dyn DataBackend>, Far) = match kind.as_str() {
-        #[cfg(feature = "conformance")]
-        "memory-native" | "memory-in-place" => {
-            use cloudserver::data::memory_native::{MemoryNative, Mode};
-
-            let mode = if kind == "memory-native" { Mode::Versioned } else { Mode::InPlace };
-            (Arc::new(MemoryNative::new(mode)), None)
-        }
-        "aws_s3" => {
-            let far = Box::new(Server::start(super::world::config(), None).await.unwrap());
-            (far_bucket(far.s3_addresses()[0]).await, Some(far))
-        }
-        other => panic!("TEST_LOCATION={other} names no store, or one that needs --features conformance"),
-    };
-    let storage = server.storage();
-    let table = storage.locations();
-    let moved = table.iter().map(|location| Location { backend: Arc::clone(&backend), ..(**location).clone() });
-    storage.set_locations(LocationTable::new(moved));
-    far
+/// Where the objects are to be.
+#[derive(Debug)]
+pub(crate) enum Elsewhere {
+    /// Named objects in memory.
+    #[cfg(feature = "conformance")]
+    Memory(cloudserver::data::memory_native::Mode),
+    /// A bucket of a second server.
+    Far {
+        /// Whether that bucket keeps versions.
+        versions: bool,
+    },
 }
 
-/// A backend over a bucket with versions.
-async fn far_bucket(address: SocketAddr) -> Arc<dyn DataBackend> {
-    let endpoint = Endpoint {
-        https: false,
-        authority: address.to_string(),
-        path_style: true,
-        region: "us-east-1".to_owned(),
-        flavor: Flavor::Aws,
+impl Elsewhere {
+    /// What `TEST_LOCATION` says.
+    pub(crate) fn wanted() -> Option<Self> {
+        #[cfg(feature = "conformance")]
+        use cloudserver::data::memory_native::Mode;
+
+        match std::env::var("TEST_LOCATION").ok()?.as_str() {
+            #[cfg(feature = "conformance")]
+            "memory-native" => Some(Self::Memory(Mode::Versioned)),
+            #[cfg(feature = "conformance")]
+            "memory-in-place" => Some(Self::Memory(Mode::InPlace)),
+            "aws_s3" => Some(Self::Far { versions: true }),
+            "aws_s3-in-place" => Some(Self::Far { versions: false }),
+            other => panic!("TEST_LOCATION={other} names no store, or one that needs --features conformance"),
+        }
+    }
+
+    /// Moves the locations of a fresh server into memory of their own, where that is wanted.
+    #[cfg_attr(not(feature = "conformance"), expect(clippy::unused_self, reason = "other stores are configured"))]
+    pub(crate) fn move_locations(&self, server: &Server) {
+        #[cfg(feature = "conformance")]
+        if let Self::Memory(mode) = self {
+            use std::sync::Arc;
+
+            use cloudserver::{
+                data::{DataBackend, MemoryNative},
+                location::{Location, LocationTable},
+            };
+
+            let backend: Arc<dyn DataBackend> = Arc::new(MemoryNative::new(*mode));
+            let storage = server.storage();
+            let table = storage.locations();
+            let moved = table.iter().map(|location| Location { backend: Arc::clone(&backend), ..(**location).clone() });
+            storage.set_locations(LocationTable::new(moved));
+        }
+        #[cfg(not(feature = "conformance"))]
+        let _ = server;
+    }
+}
+
+/// Makes the default location a bucket of another server.
+pub(crate) async fn over_far(config: &mut Config, versions: bool) -> (Server, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let mut far = super::world::config();
+    far.mpu_testing = config.mpu_testing;
+    let far = Server::start(far, None).await.unwrap();
+    let address = far.s3_addresses()[0];
+    let bart = Client::new(address, Key::new("accessKey1", "verySecretKey1"), Scheme::HeaderV4);
+    bart.put("/far", "").expect(200).await;
+    if versions {
+        versioning(&bart, "far", "Enabled").await;
+    }
+    let locations = json!({
+        "us-east-1": {
+            "type": "aws_s3", "objectId": "us-east-1", "legacyAwsBehavior": true,
+            "details": {
+                "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
+                "supportsVersioning": versions,
+                "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
+            },
+        },
+    });
+    let file = folder.path().join("locations.json");
+    std::fs::write(&file, locations.to_string()).unwrap();
+    let launch = Launch {
+        environment: [("S3METADATA", "mem"), ("S3_LOCATION_FILE", file.to_str().unwrap())].into_iter().collect(),
+        ..Launch::default()
     };
-    let http = HttpClient::new(ClientOptions::default());
-    let credentials = Credentials::new("accessKey1", "verySecretKey1");
-    let client = S3Client::new(http, endpoint, credentials, Arc::new(SystemClock)).with_retry(Retry::default());
-    client.send(Call::new(Method::PUT, Some("far"), None)).await.unwrap();
-    let enabled = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-    let call = Call::new(Method::PUT, Some("far"), None).and("versioning", "");
-    client.send(call.payload(Payload::Held(Bytes::from_static(enabled.as_bytes())))).await.unwrap();
-    let options =
-        AwsS3Options { bucket: "far".to_owned(), bucket_match: false, versioned: true, server_side_encryption: false };
-    Arc::new(AwsS3Backend::new(client, options))
+    config.locations = Config::load(&launch).unwrap().locations;
+    config.data = DataKind::Multiple;
+    config.data_path = folder.path().join("data");
+    (far, folder)
 }

@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -105,6 +107,66 @@ pub(crate) struct Ballast(PathBuf);
 impl Drop for Ballast {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.0));
+    }
+}
+
+/// What passes for another machine: a network of its own, and a kernel that was booted at another time.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    name: String,
+    pub(crate) address: Ipv4Addr,
+    boot: tempfile::NamedTempFile,
+}
+
+impl Machine {
+    /// Makes one. `None`, said aloud, where that is not allowed.
+    pub(crate) fn new() -> Option<Self> {
+        static MADE: AtomicU8 = AtomicU8::new(0);
+        let number = MADE.fetch_add(1, Ordering::SeqCst) % 60;
+        let process = std::process::id();
+        let boot = tempfile::NamedTempFile::new().unwrap();
+        fs::write(boot.path(), format!("{process}-{number}\n")).unwrap();
+        // The network that is set aside for benchmarks; tests of one process share a part of it.
+        let [.., third] = process.to_be_bytes();
+        let address = |last| Ipv4Addr::new(198, 18, third, 4 * number + last);
+        let machine = Self { name: format!("cs{process}-{number}"), address: address(2), boot };
+        let (name, inside, outside) = (&machine.name, format!("ci{process}-{number}"), format!("co{process}-{number}"));
+        let steps = [
+            format!("netns add {name}"),
+            format!("link add {outside} type veth peer name {inside} netns {name}"),
+            format!("addr add {}/30 dev {outside}", address(1)),
+            format!("link set {outside} up"),
+            format!("-n {name} addr add {}/30 dev {inside}", address(2)),
+            format!("-n {name} link set {inside} up"),
+            format!("-n {name} link set lo up"),
+        ];
+        let done = |step: &String| {
+            let mut ip = Command::new("ip");
+            ip.args(step.split(' ')).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        };
+        let made = steps.iter().all(done);
+        let mut mount = machine.command(Path::new("true"));
+        let made = made && mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        if !made {
+            println!("SKIPPED: no network name space can be made here (this test needs root)");
+        }
+        made.then_some(machine)
+    }
+
+    /// A command that runs there. What it runs is the process that is started, not a child of it.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        const THERE: &str = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, "unshare", "--mount", "--propagation", "private"]);
+        command.args(["sh", "-c", THERE]).arg(self.boot.path()).arg(program);
+        command
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Takes its end of the cable along.
+        drop(Command::new("ip").args(["netns", "del", &self.name]).stderr(Stdio::null()).status());
     }
 }
 

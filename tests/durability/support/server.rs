@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{client::Client, machine::Process};
+use super::{
+    client::Client,
+    machine::{Machine, Process},
+};
 
 pub(crate) const ACCESS: &str = "durabilityKey1";
 pub(crate) const SECRET: &str = "durabilitySecret1";
@@ -41,6 +44,7 @@ pub(crate) struct Server {
     s3: SocketAddr,
     admin: SocketAddr,
     log: PathBuf,
+    begin: Instant,
     /// From the start of the process to the first connection accepted.
     pub(crate) start_took: Duration,
 }
@@ -96,7 +100,18 @@ impl World {
 
     /// The same; or how it ended, and what it said.
     pub(crate) async fn try_start(&self) -> Result<Server, (ExitStatus, String)> {
-        let (s3, admin) = (free_port(), free_port());
+        let mut server = self.launch(None);
+        server.until_serving().await?;
+        Ok(server)
+    }
+
+    /// Starts a server, on a machine of its own if there is one, and waits for nothing.
+    pub(crate) fn launch(&self, machine: Option<&Machine>) -> Server {
+        let (mut s3, mut admin) = (free_port(), free_port());
+        if let Some(machine) = machine {
+            s3.set_ip(machine.address.into());
+            admin.set_ip(machine.address.into());
+        }
         let mut config = json!({
             "restEndpoints": { "localhost": "us-east-1", "127.0.0.1": "us-east-1" },
             "listenOn": [s3.to_string()],
@@ -111,23 +126,15 @@ impl World {
         self.write(&format!("{name}.json"), &config);
         let log = self.folder.path().join(format!("{name}.log"));
         let out = File::create(&log).unwrap();
-        let mut command = Command::new(binary());
+        let mut command = machine.map_or_else(|| Command::new(binary()), |machine| machine.command(&binary()));
         command.arg("--config").arg(self.folder.path().join(format!("{name}.json")));
         command.arg("--data").arg(&self.data).arg("--metadata").arg(&self.metadata);
-        command.current_dir(self.folder.path()).env_clear().envs(self.variables.iter().cloned());
+        command.current_dir(self.folder.path()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap()).envs(self.variables.iter().cloned());
         command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
         let begin = Instant::now();
         let child = command.spawn().unwrap();
-        let mut server = Server { child, s3, admin, log, start_took: Duration::ZERO };
-        while TcpStream::connect(s3).await.is_err() {
-            if let Some(status) = server.child.try_wait().unwrap() {
-                return Err((status, server.log()));
-            }
-            assert!(begin.elapsed() < PATIENCE, "the server does not start\n{}", server.log());
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        server.start_took = begin.elapsed();
-        Ok(server)
+        Server { child, s3, admin, log, begin, start_took: Duration::ZERO }
     }
 }
 
@@ -143,6 +150,24 @@ pub(crate) fn free_port() -> SocketAddr {
 }
 
 impl Server {
+    /// Waits until it serves; or says how it ended, and what it said.
+    pub(crate) async fn until_serving(&mut self) -> Result<(), (ExitStatus, String)> {
+        while TcpStream::connect(self.s3).await.is_err() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Err((status, self.log()));
+            }
+            assert!(self.begin.elapsed() < PATIENCE, "the server does not start\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.start_took = self.begin.elapsed();
+        Ok(())
+    }
+
+    /// Whether it serves.
+    pub(crate) async fn serves(&self) -> bool {
+        TcpStream::connect(self.s3).await.is_ok()
+    }
+
     pub(crate) fn process(&self) -> Process {
         Process(self.child.id())
     }

@@ -103,7 +103,7 @@ impl Operation for PostObject {
         let put = Put {
             bucket: Arc::clone(&bucket),
             key: object.key.clone(),
-            location: cx.location(&bucket)?,
+            location: cx.location(&bucket, &attributes.metadata)?,
             attributes,
             condition: WriteCondition::Always,
             body: incoming(&cx, file, *sizes.start(), *sizes.end())?,

@@ -300,6 +300,15 @@ fn check_class(text: &str, present: bool, is_site: &dyn Fn(&str) -> bool) -> S3R
     if preferred > 1 { Err(malformed("StorageClass")) } else { Ok(()) }
 }
 
+/// Whether every rule that names sites says which of them objects are read from: a bucket whose own copy is removed
+/// after replication needs that.
+pub(super) fn has_preferred_read(record: &ReplicationRecord) -> bool {
+    record.rules.iter().all(|rule| {
+        let classes = rule.destination.as_ref().map_or("", |destination| destination.storage_class.as_str());
+        classes.is_empty() || classes.split(',').any(|site| site.ends_with(PREFERRED))
+    })
+}
+
 fn parse_time(element: &Element<'_>, destination: &mut ReplicationDestination) -> S3Result<()> {
     if let Some(metrics) = element.child("Metrics")? {
         metrics.only(&["Status", "EventThreshold"])?;

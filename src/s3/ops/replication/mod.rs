@@ -14,7 +14,7 @@ use crate::{
     s3::{
         codes::S3Code,
         context::Context,
-        error::S3Result,
+        error::{S3Error, S3Result},
         head::Head,
         operation::{Need, Operation, Pattern, Scope},
         reply::{Document, Plain},
@@ -88,8 +88,18 @@ impl Operation for PutBucketReplication {
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Required).await?;
         let locations = cx.storage.locations();
         let sites = &cx.settings.replication_sites;
-        let is_site = |name: &str| locations.get(name).is_some() || sites.iter().any(|site| site == name);
+        // Objects come to archives by transitions only.
+        let is_site = |name: &str| match locations.get(name) {
+            Some(location) => !location.is_cold,
+            None => sites.iter().any(|site| site == name),
+        };
         let record = document::parse(&read::read(&document)?, &is_site)?;
+        let bucket = cx.bucket(&self.name).await?;
+        let is_transient = locations.get(&bucket.record.location).is_some_and(|location| location.is_transient);
+        if is_transient && bucket.versioning() == Versioning::Enabled && !document::has_preferred_read(&record) {
+            let text = "Replication configuration lacks a preferred read location";
+            return Err(S3Error::new(S3Code::ValidationError, text));
+        }
         let change = |bucket: &mut BucketRecord| {
             if bucket.versioning() != Versioning::Enabled {
                 return Err(StorageError::VersioningNotEnabled);

@@ -1,0 +1,430 @@
+//! The wrapper over backends that hang, fail and recover.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use super::*;
+use crate::{
+    data::{
+        BlobId, Capabilities, DiskUsage, MemoryBackend, NativeObject, NativeSource, NativeStore, PartToken, PutHint,
+        Staged, Written, conformance,
+        faulty::{Call, Fault, FaultyBackend},
+    },
+    location::{Location, LocationTable},
+    tasks::Tasks,
+    telemetry::metrics::LocationMetrics,
+    types::{BodyError, ByteStream, body},
+};
+
+const WELL: u8 = 0;
+const HANGS: u8 = 1;
+const FAILS: u8 = 2;
+const HANGS_IN_STREAM: u8 = 3;
+
+/// A store far away that is well, or not.
+#[derive(Debug, Default)]
+struct Moody {
+    inner: MemoryBackend,
+    mood: AtomicU8,
+    calls: AtomicUsize,
+}
+
+impl Moody {
+    fn set(&self, mood: u8) {
+        self.mood.store(mood, Ordering::SeqCst);
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    async fn feel(&self) -> Result<(), DataError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.mood.load(Ordering::SeqCst) {
+            HANGS => std::future::pending().await,
+            FAILS => Err(DataError::Unavailable("500 from the far side".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    fn felt<'a, T: Send + 'a>(&'a self, value: T) -> BoxFuture<'a, Result<T, DataError>> {
+        async move { self.feel().await.map(|()| value) }.boxed()
+    }
+}
+
+impl DataBackend for Moody {
+    fn reserve(&self) -> Option<BlobId> {
+        self.inner.reserve()
+    }
+
+    fn put(&self, body: ByteStream, hint: PutHint) -> BoxFuture<'_, Result<Written, DataError>> {
+        async move {
+            self.feel().await?;
+            self.inner.put(body, hint).await
+        }
+        .boxed()
+    }
+
+    fn get<'a>(&'a self, blob: &'a BlobId, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, DataError>> {
+        async move {
+            self.feel().await?;
+            let bytes = self.inner.get(blob, range).await?;
+            let hangs = self.mood.load(Ordering::SeqCst) == HANGS_IN_STREAM;
+            Ok(if hangs { bytes.take(1).chain(stream::pending()).boxed() } else { bytes })
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
+        async move {
+            self.feel().await?;
+            self.inner.delete(blob).await
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
+        self.inner.list(after, limit)
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), DataError>> {
+        self.felt(())
+    }
+
+    fn disk_usage(&self) -> BoxFuture<'_, Result<Option<DiskUsage>, DataError>> {
+        self.felt(None)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn native(&self) -> Option<&dyn NativeStore> {
+        Some(self)
+    }
+}
+
+fn written() -> Written {
+    Written { blob: BlobId::new("there"), size: 1 }
+}
+
+fn staged() -> Staged {
+    Staged { handle: "handle".to_owned(), size: 1, held: None, parts: Arc::default() }
+}
+
+impl NativeStore for Moody {
+    fn stage<'a>(
+        &'a self,
+        _: &'a NativeObject,
+        _: ByteStream,
+        _: Option<u64>,
+    ) -> BoxFuture<'a, Result<Staged, DataError>> {
+        self.felt(staged())
+    }
+
+    fn stage_copy<'a>(
+        &'a self,
+        _: &'a NativeObject,
+        _: NativeSource<'a>,
+    ) -> BoxFuture<'a, Result<Option<Staged>, DataError>> {
+        self.felt(Some(staged()))
+    }
+
+    fn publish<'a>(&'a self, _: &'a Staged) -> BoxFuture<'a, Result<Written, DataError>> {
+        self.felt(written())
+    }
+
+    fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
+        self.felt(Some(written()))
+    }
+
+    fn discard<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
+        self.felt(())
+    }
+
+    fn create_upload<'a>(&'a self, _: &'a NativeObject) -> BoxFuture<'a, Result<String, DataError>> {
+        self.felt("upload".to_owned())
+    }
+
+    fn put_part<'a>(
+        &'a self,
+        _: &'a str,
+        _: u32,
+        _: ByteStream,
+        _: Option<u64>,
+    ) -> BoxFuture<'a, Result<PartToken, DataError>> {
+        self.felt(PartToken { token: "part".to_owned(), size: 1 })
+    }
+
+    fn copy_part<'a>(
+        &'a self,
+        _: &'a str,
+        _: u32,
+        _: NativeSource<'a>,
+    ) -> BoxFuture<'a, Result<Option<PartToken>, DataError>> {
+        self.felt(None)
+    }
+
+    fn set_tags<'a>(&'a self, _: &'a BlobId, _: &'a [(String, String)]) -> BoxFuture<'a, Result<(), DataError>> {
+        self.felt(())
+    }
+
+    fn mark_deleted<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+        self.felt(None)
+    }
+}
+
+fn settings() -> HealthSettings {
+    HealthSettings {
+        breaker: BreakerSettings {
+            failures: 3,
+            pause: Duration::from_millis(40),
+            longest_pause: Duration::from_millis(80),
+        },
+        probe: Duration::from_millis(50),
+        answer: Duration::from_millis(100),
+        calls: 8,
+    }
+}
+
+fn guard_with(backend: Arc<dyn DataBackend>, settings: HealthSettings) -> (Arc<dyn DataBackend>, Arc<LocationHealth>) {
+    LocationHealth::guard(("far", ("OK", None)), backend, settings, LocationMetrics::default().of("far"))
+}
+
+fn moody() -> (Arc<Moody>, Arc<dyn DataBackend>, Arc<LocationHealth>) {
+    let moody = Arc::new(Moody::default());
+    let (guarded, health) = guard_with(Arc::<Moody>::clone(&moody), settings());
+    (moody, guarded, health)
+}
+
+fn once(bytes: &'static [u8]) -> ByteStream {
+    body::once(Bytes::from_static(bytes))
+}
+
+async fn put(backend: &Arc<dyn DataBackend>) -> Result<Written, DataError> {
+    backend.put(once(b"bytes"), PutHint::default()).await
+}
+
+fn is_unavailable<T>(outcome: &Result<T, DataError>) -> bool {
+    matches!(outcome, Err(DataError::Unavailable(_)))
+}
+
+#[tokio::test]
+async fn the_wrapper_keeps_the_rules_of_the_seam() {
+    conformance::suite(guard_with(Arc::new(MemoryBackend::new()), HealthSettings::default()).0).await;
+}
+
+#[tokio::test]
+async fn a_location_that_hangs_costs_its_callers_their_patience_and_then_nothing() {
+    let (moody, guarded, health) = moody();
+    moody.set(HANGS);
+    for _ in 0..3 {
+        let began = Instant::now();
+        assert!(is_unavailable(&put(&guarded).await));
+        assert!(began.elapsed() >= Duration::from_millis(95));
+    }
+    assert_eq!(health.report().breaker, BreakerState::Open);
+    assert!(!health.report().is_up && health.report().problem.contains("no answer"), "{:?}", health.report());
+    let calls = moody.calls();
+    let began = Instant::now();
+    for _ in 0..100 {
+        assert!(is_unavailable(&guarded.delete(&BlobId::new("x")).await));
+    }
+    assert!(began.elapsed() < Duration::from_secs(1));
+    // Pauses may end meanwhile: then somebody tries, one at a time.
+    assert!(moody.calls() - calls <= 10, "{}", moody.calls() - calls);
+}
+
+#[tokio::test]
+async fn after_the_pause_one_probe_decides_whether_calls_are_made_again() {
+    let (moody, guarded, health) = moody();
+    moody.set(FAILS);
+    for _ in 0..3 {
+        assert!(is_unavailable(&put(&guarded).await));
+    }
+    sleep(Duration::from_millis(60)).await;
+    let calls = moody.calls();
+    assert!(is_unavailable(&put(&guarded).await));
+    assert_eq!(moody.calls(), calls + 1, "the probe failed: no call was made");
+    moody.set(WELL);
+    sleep(Duration::from_millis(110)).await;
+    put(&guarded).await.unwrap();
+    assert_eq!((health.report().is_up, health.report().breaker), (true, BreakerState::Closed));
+}
+
+#[tokio::test]
+async fn faults_of_blobs_and_bodies_say_nothing_of_the_location() {
+    let (_, guarded, health) = moody();
+    for _ in 0..50 {
+        let missing = guarded.get(&BlobId::new("00".repeat(20)), 0..1).await;
+        assert!(matches!(missing, Err(DataError::NotFound(_))));
+        let broken = stream::iter([Ok(Bytes::from_static(b"x")), Err(BodyError::Disconnected)]).boxed();
+        let outcome = guarded.put(broken, PutHint::default()).await;
+        assert!(matches!(outcome, Err(DataError::Body(_))));
+    }
+    assert!(health.report().is_up);
+}
+
+#[tokio::test]
+async fn a_slow_client_is_waited_for_and_is_no_fault_of_the_location() {
+    let (_, guarded, health) = moody();
+    let slow = stream::unfold(0, |sent| async move {
+        (sent < 4).then_some(())?;
+        sleep(Duration::from_millis(150)).await;
+        Some((Ok(Bytes::from_static(b"slow")), sent + 1))
+    });
+    assert_eq!(guarded.put(slow.boxed(), PutHint::default()).await.unwrap().size, 16);
+    assert!(health.report().is_up);
+}
+
+#[tokio::test]
+async fn bytes_that_stop_coming_end_in_an_error_in_time() {
+    let (moody, guarded, health) = moody();
+    let blob = put(&guarded).await.unwrap().blob;
+    moody.set(HANGS_IN_STREAM);
+    for _ in 0..3 {
+        let mut bytes = guarded.get(&blob, 0..5).await.unwrap();
+        assert_eq!(bytes.next().await.unwrap().unwrap(), "bytes");
+        let end = timeout(Duration::from_secs(1), bytes.next()).await.unwrap();
+        assert!(matches!(end, Some(Err(BodyError::Unreadable(_)))));
+        assert!(bytes.next().await.is_none());
+    }
+    assert!(!health.report().is_up, "answers without bytes are failures, too");
+}
+
+#[tokio::test]
+async fn callers_who_go_away_leave_neither_a_call_nor_a_trial_behind() {
+    let (moody, guarded, health) = moody();
+    moody.set(HANGS);
+    for _ in 0..50 {
+        assert!(timeout(Duration::from_millis(1), put(&guarded)).await.is_err(), "all calls may be made");
+    }
+    moody.set(FAILS);
+    for _ in 0..3 {
+        assert!(is_unavailable(&put(&guarded).await));
+    }
+    moody.set(HANGS);
+    sleep(Duration::from_millis(60)).await;
+    assert!(timeout(Duration::from_millis(5), put(&guarded)).await.is_err(), "this one tries, and goes away");
+    moody.set(WELL);
+    put(&guarded).await.unwrap();
+    assert!(health.report().is_up);
+}
+
+/// Issue: a sick external location costs only its own objects.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_location_that_hangs_takes_its_share_of_calls_and_leaves_others_alone() {
+    let (sick, guarded, _) = moody();
+    let (_, other, _) = moody();
+    sick.set(HANGS);
+    let mut hanging = JoinSet::new();
+    for _ in 0..200 {
+        let guarded = Arc::clone(&guarded);
+        hanging.spawn(async move { put(&guarded).await });
+    }
+    let began = Instant::now();
+    for _ in 0..200 {
+        put(&other).await.unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    while let Some(outcome) = hanging.join_next().await {
+        assert!(is_unavailable(&outcome.unwrap()));
+    }
+    assert!(sick.calls() <= 16, "{} calls, of which probes are some", sick.calls());
+}
+
+#[tokio::test]
+async fn every_call_of_a_native_store_is_guarded() {
+    let (moody, guarded, health) = moody();
+    let store = guarded.native().unwrap();
+    let (object, blob) = (NativeObject::default(), BlobId::new("b"));
+    let source = || NativeSource { blob: &blob, range: 0..1, size: 1 };
+    store.stage(&object, once(b"x"), None).await.unwrap();
+    moody.set(FAILS);
+    let staged = staged();
+    let outcomes = [
+        is_unavailable(&store.stage(&object, once(b"x"), None).await),
+        is_unavailable(&store.stage_copy(&object, source()).await),
+        is_unavailable(&store.publish(&staged).await),
+    ];
+    assert_eq!((outcomes, health.report().breaker), ([true; 3], BreakerState::Open));
+    moody.set(HANGS);
+    let calls = moody.calls();
+    let refused = async {
+        [
+            is_unavailable(&store.stage(&object, once(b"x"), None).await),
+            is_unavailable(&store.stage_copy(&object, source()).await),
+            is_unavailable(&store.publish(&staged).await),
+            is_unavailable(&store.find("handle").await),
+            is_unavailable(&store.discard("handle").await),
+            is_unavailable(&store.create_upload(&object).await),
+            is_unavailable(&store.put_part("upload", 1, once(b"x"), None).await),
+            is_unavailable(&store.copy_part("upload", 1, source()).await),
+            is_unavailable(&store.set_tags(&blob, &[]).await),
+            is_unavailable(&store.mark_deleted("bucket", "key").await),
+        ]
+    };
+    assert_eq!(refused.await, [true; 10]);
+    assert!(moody.calls() <= calls + 1, "a pause may have ended meanwhile");
+    assert_eq!(store.staged_upload("upload", vec![(1, "part".to_owned())], 1).parts.len(), 1);
+}
+
+#[tokio::test]
+async fn probes_find_out_without_any_request() {
+    let (moody, guarded, health) = moody();
+    let location = Location { health: Some(Arc::clone(&health)), ..Location::new("far", guarded) };
+    let table = Arc::new(LocationTable::new([location]));
+    moody.set(HANGS);
+    let began = Instant::now();
+    first_look(&table, Duration::from_millis(50)).await;
+    assert!(began.elapsed() < Duration::from_millis(95), "a start does not wait for a location");
+    let tasks = Tasks::default();
+    tasks.spawn("probes", watch(move || Arc::clone(&table), tasks.stop_signal()));
+    let becomes = |is_up| {
+        let health = Arc::clone(&health);
+        async move {
+            for _ in 0..500 {
+                if health.report().is_up == is_up {
+                    return;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+            panic!("{:?}", health.report());
+        }
+    };
+    becomes(false).await;
+    moody.set(WELL);
+    becomes(true).await;
+    moody.set(FAILS);
+    becomes(false).await;
+    assert_eq!(health.report().problem, "500 from the far side");
+    assert!(tasks.stop(Duration::from_secs(1)).await);
+}
+
+#[tokio::test]
+async fn a_fault_now_and_then_is_passed_on_and_opens_nothing() {
+    let faulty = Arc::new(FaultyBackend::new(Arc::new(MemoryBackend::new())));
+    let (guarded, health) = guard_with(Arc::<FaultyBackend>::clone(&faulty), settings());
+    for _ in 0..20 {
+        faulty.break_next(Call::Put, Fault::LostReply);
+        assert!(is_unavailable(&put(&guarded).await));
+        faulty.break_next(Call::Put, Fault::NoSpace);
+        assert!(matches!(put(&guarded).await, Err(DataError::NoSpace)));
+        put(&guarded).await.unwrap();
+        put(&guarded).await.unwrap();
+    }
+    assert!(health.report().is_up);
+}

@@ -1,0 +1,146 @@
+//! A server of ours whose default location is a bucket of another: what its clients see, and what is there.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cloudserver::{
+    config::{Config, Launch, Options},
+    outbound::Payload,
+    s3client::{Call, Get, Retry, S3Client},
+    server::Server,
+    types::body,
+};
+use http::{HeaderMap, Method};
+use tempfile::TempDir;
+
+use crate::{
+    far::{BOTH, Far, Keeps, client, enable_versions, payload},
+    faults::{Fault, Proxy},
+};
+
+struct Near {
+    _server: Server,
+    _folder: TempDir,
+    client: S3Client,
+}
+
+/// A server with metadata in memory and all objects in the far bucket, reached at `address`.
+async fn near(address: SocketAddr, keeps: Keeps) -> Near {
+    let folder = TempDir::new().unwrap();
+    let locations = serde_json::json!({
+        "us-east-1": {
+            "type": "aws_s3", "objectId": "us-east-1", "legacyAwsBehavior": true,
+            "details": {
+                "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
+                "supportsVersioning": keeps == Keeps::Versions,
+                "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
+            },
+        },
+    });
+    let file = folder.path().join("locations.json");
+    std::fs::write(&file, locations.to_string()).unwrap();
+    let anywhere = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let launch = Launch {
+        options: Options { listen: anywhere.clone(), data: Some(folder.path().join("data")), ..Options::default() },
+        environment: [("S3METADATA", "mem"), ("S3_LOCATION_FILE", file.to_str().unwrap())].into_iter().collect(),
+        ..Launch::default()
+    };
+    let mut config = Config::load(&launch).unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    config.admin_listen = anywhere;
+    let server = Box::pin(Server::start(config, None)).await.unwrap();
+    let patient = Retry { attempts: 1, ..Retry::default() };
+    let client = client(server.s3_addresses()[0], patient);
+    Near { _server: server, _folder: folder, client }
+}
+
+async fn get(client: &S3Client, bucket: &str, key: &str, version: Option<&str>) -> Option<Bytes> {
+    let reply = client.get_object(bucket, key, Get { version, ..Get::default() }).await.ok()?;
+    body::collect(reply.body, 64 << 20).await.ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_there_under_their_names_and_go_again() {
+    for keeps in BOTH {
+        let far = Far::new().await;
+        let there = far.bucket("far", keeps).await;
+        let near = near(far.address, keeps).await;
+        near.client.send(Call::new(Method::PUT, Some("near"), None)).await.unwrap();
+        for size in [0, 1000, 900_000] {
+            let bytes = payload(size, 1);
+            let held = Payload::Held(bytes.clone());
+            near.client.put_object("near", "a/ü", &HeaderMap::new(), held).await.unwrap();
+            assert_eq!(get(&near.client, "near", "a/ü", None).await.unwrap(), bytes, "{keeps:?} {size}");
+            assert_eq!(get(&there, "far", "near/a/ü", None).await.unwrap(), bytes, "{keeps:?} {size}: native form");
+        }
+        near.client.delete_object("near", "a/ü", None).await.unwrap();
+        assert_eq!(get(&near.client, "near", "a/ü", None).await, None);
+        for _ in 0..200 {
+            if there.list_versions("far", "near/", (None, None), 10).await.unwrap().versions.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let left = there.list_versions("far", "near/", (None, None), 10).await.unwrap().versions;
+        assert!(left.is_empty(), "{keeps:?}: {left:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_the_far_sides_versions() {
+    let far = Far::new().await;
+    let there = far.bucket("far", Keeps::Versions).await;
+    let near = near(far.address, Keeps::Versions).await;
+    near.client.send(Call::new(Method::PUT, Some("near"), None)).await.unwrap();
+    enable_versions(&near.client, "near").await;
+    let bodies = [payload(10, 1), payload(800_000, 2)];
+    let mut ids = Vec::new();
+    for bytes in &bodies {
+        let held = Payload::Held(bytes.clone());
+        ids.push(near.client.put_object("near", "k", &HeaderMap::new(), held).await.unwrap().version.unwrap());
+    }
+    near.client.delete_object("near", "k", None).await.unwrap();
+    assert_eq!(get(&near.client, "near", "k", None).await, None);
+    for (id, bytes) in ids.iter().zip(&bodies) {
+        assert_eq!(get(&near.client, "near", "k", Some(id)).await.unwrap(), bytes);
+    }
+    let versions = there.list_versions("far", "near/k", (None, None), 10).await.unwrap().versions;
+    assert_eq!(versions.iter().filter(|entry| !entry.marker).count(), 2, "{versions:?}");
+    near.client.delete_object("near", "k", Some(&ids[0])).await.unwrap();
+    assert_eq!(get(&near.client, "near", "k", Some(&ids[0])).await, None);
+    assert_eq!(get(&near.client, "near", "k", Some(&ids[1])).await.unwrap(), bodies[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sick_far_side_costs_errors_and_never_what_was_acknowledged() {
+    for keeps in BOTH {
+        let far = Far::new().await;
+        far.bucket("far", keeps).await;
+        let faults =
+            [Fault::Status(503), Fault::Swallow, Fault::Refuse, Fault::Truncate, Fault::Lie, Fault::HalfRequest];
+        let raging = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let weather = Arc::clone(&raging);
+        let proxy = Proxy::new(far.address, move |_, count| {
+            let rages = weather.load(std::sync::atomic::Ordering::SeqCst) && count % 4 == 3;
+            if rages { faults[count / 4 % faults.len()] } else { Fault::None }
+        })
+        .await;
+        let near = near(proxy.address, keeps).await;
+        near.client.send(Call::new(Method::PUT, Some("near"), None)).await.unwrap();
+        let mut acknowledged = Vec::new();
+        for number in 0..24_u64 {
+            let key = format!("k{}", number % 5);
+            let bytes = payload(if number % 3 == 0 { 700_000 } else { 500 }, number);
+            let held = Payload::Held(bytes.clone());
+            acknowledged.retain(|(known, _)| *known != key);
+            if near.client.put_object("near", &key, &HeaderMap::new(), held).await.is_ok() {
+                acknowledged.push((key, bytes));
+            }
+        }
+        assert!(!acknowledged.is_empty());
+        raging.store(false, std::sync::atomic::Ordering::SeqCst);
+        for (key, bytes) in acknowledged {
+            assert_eq!(get(&near.client, "near", &key, None).await.unwrap(), bytes, "{keeps:?} {key}");
+        }
+    }
+}
