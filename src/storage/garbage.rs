@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::{
     Storage, StorageError, StorageResult, change, keys,
+    native::StagedBlob,
     records::{AnnotationRecord, Garbage, GarbageKind, LayoutRow, PartRecord, Pending, Record, Segment, UploadRecord},
 };
 use crate::{
@@ -243,6 +244,14 @@ impl Storage {
             batch.delete(PENDING, keys::pending(location, blob));
         }
         Ok(self.inner.metadata.commit(batch).await?)
+    }
+
+    /// Has staged bytes removed that will not be published.
+    pub(super) async fn give_up_staged(&self, staged: &mut StagedBlob) {
+        let (location, handle) = (staged.location().to_owned(), staged.staged.handle.clone());
+        // Where the note cannot be written now, dropping it tries again.
+        staged.settled = self.note_staged(vec![Pending { location, handle, ..Pending::default() }]).await.is_ok();
+        self.inner.garbage.wake();
     }
 
     /// Notes what was staged and is given up: it is removed by the store's own name for it, which is kept nowhere else.

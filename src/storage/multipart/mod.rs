@@ -150,7 +150,14 @@ impl Storage {
         if let Some(open) = self.open_upload(bucket.id, key, id).await? {
             return Ok(open);
         }
-        self.completed_upload(bucket.id, key, id).await?.ok_or(StorageError::NoSuchUpload)
+        // In this order: what is being completed is completed, or open again, afterwards.
+        if let Some(closing) = self.closing_upload(bucket.id, key, id).await? {
+            return Ok(closing);
+        }
+        if let Some(completed) = self.completed_upload(bucket.id, key, id).await? {
+            return Ok(completed);
+        }
+        self.upload(bucket, key, id).await
     }
 
     async fn open_upload(

@@ -111,17 +111,26 @@ impl Storage {
     pub(in crate::storage) async fn publish_staged(&self, mut job: Publishing) -> StorageResult<ObjectRecord> {
         let storage = self.clone();
         let work = async move {
-            let _guard = storage.inner.locks.lock(job.bucket.id, &job.key).await;
-            storage.settle(job.bucket.id, &job.key).await?;
-            for _ in 0..ATTEMPTS {
-                match storage.try_publish_staged(&mut job).await {
-                    Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
-                    other => return other,
-                }
+            let published = storage.publish_in_turn(&mut job).await;
+            if published.is_err() && !job.staged.settled {
+                // Noted before anybody is told: it goes though this process ends now.
+                storage.give_up_staged(&mut job.staged).await;
             }
-            Err(StorageError::Contention)
+            published
         };
         self.detached(work.boxed()).await
+    }
+
+    async fn publish_in_turn(&self, job: &mut Publishing) -> StorageResult<ObjectRecord> {
+        let _guard = self.inner.locks.lock(job.bucket.id, &job.key).await;
+        self.settle(job.bucket.id, &job.key).await?;
+        for _ in 0..ATTEMPTS {
+            match self.try_publish_staged(job).await {
+                Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
+                other => return other,
+            }
+        }
+        Err(StorageError::Contention)
     }
 
     /// One attempt of [`Storage::publish_staged`], by whoever holds the key's lock. After a conflict nothing happened.
@@ -200,10 +209,11 @@ impl Storage {
             seen: seen(&head),
             op: (*op).into(),
             upload: job.completion.as_ref().map(|it| it.upload.clone()),
-            completed_list: job.completion.as_ref().map(|it| it.completion.list()).unwrap_or_default(),
             reserved: growing.iter().map(|(_, by)| by.unsigned_abs()).sum(),
             ..job.moved.as_ref().map(Moved::note).unwrap_or_default()
         };
+        let list = job.completion.as_ref().map(|it| it.completion.list());
+        let note = Pending { completed_list: list.unwrap_or(note.completed_list.clone()), ..note };
         let mut batch = Batch { conditions: change.finish().0.conditions, ..Batch::default() };
         batch.require(PENDING, row.clone(), Condition::Absent).put(PENDING, row.clone(), note.to_bytes());
         // Others must not take the room while the store publishes.

@@ -22,7 +22,7 @@ use crate::{
         records::{Garbage, GarbageKind, ObjectRecord, Pending, Record, Segment, UploadRecord},
         versions,
     },
-    types::{BucketId, BucketName, ObjectKey, VersionSelector},
+    types::{BucketId, BucketName, ObjectKey, UploadId, VersionSelector},
 };
 
 /// A store has so long to tell what became of a publication.
@@ -104,6 +104,22 @@ impl Storage {
             }
         }
         (done, left)
+    }
+
+    /// The upload whose parts its store is just putting together.
+    pub(in crate::storage) async fn closing_upload(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        id: UploadId,
+    ) -> StorageResult<Option<UploadRecord>> {
+        let row = keys::publication(bucket, key);
+        if !self.inner.notes.has(&row) {
+            return Ok(None);
+        }
+        let note = self.note(&row).await?.map(|(_, note)| note);
+        let note = note.filter(|note| note.record.as_ref().is_some_and(|it| it.upload_id == id.as_bytes().as_slice()));
+        Ok(note.and_then(|note| note.upload))
     }
 
     async fn note(&self, row: &Bytes) -> StorageResult<Option<(Bytes, Pending)>> {

@@ -33,6 +33,7 @@ pub(crate) struct World {
     _behind: Option<(Vec<ModuleServer>, TempDir)>,
     /// The server that has the objects, with `TEST_LOCATION`, and the near one's folder.
     _far: Option<(Server, TempDir)>,
+    elsewhere: Option<Elsewhere>,
 }
 
 /// Canonical ids of the shipped accounts.
@@ -114,7 +115,7 @@ impl World {
             elsewhere.move_locations(&server);
         }
         let address = server.s3_addresses()[0];
-        Self { server, address, _behind: behind, _far: far }
+        Self { server, address, _behind: behind, _far: far, elsewhere }
     }
 
     pub(crate) fn client(&self, id: &str, secret: &str) -> Client {
@@ -157,6 +158,11 @@ impl World {
         let bart = self.bucket(name).await;
         versioning(&bart, name, "Enabled").await;
         bart
+    }
+
+    /// Whether every object is one blob under a name of its own, whatever its size, and parts are no blobs.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.elsewhere.is_some()
     }
 
     pub(crate) fn storage(&self) -> &Storage {
