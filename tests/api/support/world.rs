@@ -84,7 +84,7 @@ fn over_modules(config: &mut Config) -> (Vec<ModuleServer>, TempDir) {
     config.modules.data_client = data;
     config.modules.metadata_client = metadata;
     (config.data, config.metadata) = (DataKind::File, MetadataKind::RocksDb);
-    config.metadata_path = folder.path().to_owned();
+    folder.path().clone_into(&mut config.metadata_path);
     (modules, folder)
 }
 
@@ -110,7 +110,7 @@ impl World {
             Some(Elsewhere::Far { versions }) => Some(Box::pin(over_far(&mut config, *versions)).await),
             _ => None,
         };
-        let server = Server::start(config, None).await.unwrap();
+        let server = Box::pin(Server::start(config, None)).await.unwrap();
         if let Some(elsewhere) = &elsewhere {
             elsewhere.move_locations(&server);
         }
