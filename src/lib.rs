@@ -26,6 +26,7 @@ pub mod location;
 pub mod storage;
 
 pub mod inventory;
+pub mod jobs;
 pub mod logging;
 
 pub mod s3;
@@ -34,6 +35,7 @@ pub mod admin;
 pub mod http;
 pub mod modules;
 
+pub mod migrate;
 pub mod server;
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 use cloudserver::{
-    cli::{Arguments, Command, check_config, health, keys, serve},
+    cli::{Arguments, Command, check_config, health, keys, location, migrate, serve},
     config::Launch,
     server,
 };
@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         Command::Serve => serve(&launch, server::run, &mut stderr()),
         Command::Kms(what) => keys(&what, &launch, &mut stdout().lock(), &mut stderr()),
         Command::Health { ready } => health(ready, &launch, &mut stdout().lock(), &mut stderr()),
+        Command::Migrate(what) => migrate(&what, &mut stdout().lock(), &mut stderr()),
+        Command::Location(what) => location(&what, &mut stdout().lock(), &mut stderr()),
         Command::CheckConfig => check_config(&launch, &mut stdout().lock(), &mut stderr()),
     }
 }

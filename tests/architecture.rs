@@ -19,10 +19,10 @@ use std::{
 const ROWS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["server", "fuzzing"],
+    &["server", "fuzzing", "migrate"],
     &["http", "admin", "modules"],
     &["s3"],
-    &["logging", "inventory"],
+    &["logging", "inventory", "jobs"],
     &["storage"],
     &["auth", "location", "kms"],
     &["metadata", "data"],

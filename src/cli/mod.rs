@@ -14,11 +14,17 @@ use crate::config::{Config, Launch, LeaseSettings, LogFormat, LogLevel, Options,
 
 mod health;
 mod keys;
+mod location;
+mod migrate;
 mod report;
+mod scan;
+mod store;
 mod table;
 
 pub use health::health;
 pub use keys::{KeysCommand, keys};
+pub use location::{LocationCommand, MoveCommand, ServerArguments, location};
+pub use migrate::{Compare, MigrateCommand, migrate};
 pub use report::report;
 
 /// An S3 object store in one binary.
@@ -61,6 +67,15 @@ pub enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Copy buckets with all their versions from another S3 store; the same command goes on where it was interrupted
+    ///
+    /// Copies settings, versions and delete markers in their order, metadata, tags, lists of access and locks; objects
+    /// uploaded in parts keep their parts and with them their entity tags. Ends with 0 if everything is at the target, with
+    /// 3 if something is not (the report names it, the same command tries again), with 1 if it could not begin or go on.
+    Migrate(Box<MigrateCommand>),
+    /// Move objects between the locations of a running server, or take up what others put there
+    #[command(subcommand)]
+    Location(LocationCommand),
 }
 
 #[derive(Args, Debug)]
@@ -124,6 +139,12 @@ Examples:
       serve S3 from these two
   cloudserver kms rotate
       encrypt new objects under a new version of the master key
+  cloudserver migrate --from http://old:9000 --to http://127.0.0.1:8000 --verify
+      copy all buckets from another store, keys in MIGRATE_FROM_ACCESS_KEY and so on
+  cloudserver location move --bucket photos --from us-east-1 --to archive --wait
+      move the bytes of a bucket to another location while it is served
+  cloudserver location scan --location files --dry-run
+      see what others put into a folder of files since
 
 Files, looked for in conf/ under the current folder, then in the current folder:
   config.json          listeners, host names, logs, TLS, limits    S3_CONFIG_FILE names another

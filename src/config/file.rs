@@ -23,6 +23,7 @@ use super::{
     lease::LeaseSettings,
     limits::Limits,
     listen,
+    migration::Migration,
     modules::{ModuleFile, Role},
     outbound::Outbound,
     settings::{AccessLogDelivery, Compat, InventoryReports, LogFormat, LogLevel, RecordLog, TrustedProxies},
@@ -107,6 +108,8 @@ pub(super) struct Own {
     pub(super) access_logs: AccessLogDelivery,
     /// `inventory`.
     pub(super) inventory: InventoryReports,
+    /// `migration`.
+    pub(super) migration: Migration,
     /// `health`.
     pub(super) health: LocationWatch,
     /// `limits`.
@@ -177,6 +180,7 @@ impl Own {
             compat: compat(fields.section("compat")?, warnings)?,
             access_logs: access_logs(fields.section("accessLogs")?, warnings)?,
             inventory: inventory(fields.section("inventory")?, warnings)?,
+            migration: Migration::read(fields.section("migration")?, warnings)?,
             health: LocationWatch::read(fields.section("health")?, warnings)?,
             limits: Limits::read(fields.section("limits")?, warnings)?,
             kms: KmsSettings::read(fields.section("kms")?, environment, warnings)?,

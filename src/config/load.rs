@@ -120,6 +120,7 @@ impl Config {
             outbound: file.outbound,
             access_logs: file.own.access_logs,
             inventory: file.own.inventory,
+            migration: file.own.migration,
             health: file.own.health,
             limits: file.own.limits,
             lease: file.own.lease.or_argument(options.take_over_after),

@@ -1,5 +1,7 @@
 //! The rules for a location's `details`, kind by kind.
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -27,6 +29,7 @@ pub(super) fn check(
         LocationKind::Dmf => checked.dmf()?,
         LocationKind::Scality => checked.scality()?,
         LocationKind::Pfs => checked.pfs(environment)?,
+        LocationKind::Posix => checked.posix()?,
     }
     Ok(checked.details)
 }
@@ -237,6 +240,40 @@ impl Checked<'_> {
         }
         Err(self.refuse("pfsDaemonEndpoint must have host and port", "write {\"host\": \"…\", \"port\": 9992}"))
     }
+
+    fn posix(&self) -> Result<(), ConfigError> {
+        self.flags(&["bucketMatch"])?;
+        let path = self.mandatory("path")?;
+        if !Path::new(path).is_absolute() || path.contains('\0') {
+            return Err(self.refuse(
+                format!("path \"{path}\" must be absolute"),
+                "write the whole path of a folder that is there, such as \"/srv/files\"",
+            ));
+        }
+        for (key, least, usual) in [("fileMode", 0o600, "0644"), ("directoryMode", 0o700, "0755")] {
+            if !self.has(key) {
+                continue;
+            }
+            let mode = self.text(key).and_then(permissions);
+            if mode.is_none_or(|mode| mode & least != least) {
+                return Err(self.refuse(
+                    format!(
+                        "{key} must be permissions in octal digits, in quotes, that leave the owner at least {least:o}"
+                    ),
+                    format!("write \"{key}\": \"{usual}\", or remove the key for that"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Permission bits as `chmod` takes them: three or four octal digits, without the bit of other users' rights.
+pub fn permissions(text: &str) -> Option<u32> {
+    let digits = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| digits)?;
+    // Set-user-id has no place on files that others write through us; the sticky and group bits of folders have.
+    (mode & 0o4000 == 0).then_some(mode)
 }
 
 fn is_list_of_texts(value: Option<&Value>) -> bool {

@@ -1,6 +1,6 @@
 //! `locationConfig.json`: the places where data can be, by name.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, str::FromStr, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -37,10 +37,12 @@ pub enum LocationKind {
     Gcp,
     /// `pfs`: a file system served by a daemon.
     Pfs,
+    /// `posix`: plain files under a directory. Ours, absent from the original.
+    Posix,
 }
 
 impl LocationKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Mem,
         Self::File,
         Self::Scality,
@@ -51,6 +53,7 @@ impl LocationKind {
         Self::Azure,
         Self::Gcp,
         Self::Pfs,
+        Self::Posix,
     ];
 
     /// The word in the file.
@@ -66,12 +69,13 @@ impl LocationKind {
             Self::Azure => "azure",
             Self::Gcp => "gcp",
             Self::Pfs => "pfs",
+            Self::Posix => "posix",
         }
     }
 
     /// Whether this release can keep data there.
     pub const fn is_implemented(self) -> bool {
-        matches!(self, Self::Mem | Self::File | Self::AwsS3 | Self::Gcp)
+        matches!(self, Self::Mem | Self::File | Self::AwsS3 | Self::Azure | Self::Gcp | Self::Posix)
     }
 }
 
@@ -221,6 +225,7 @@ impl Locations {
                 "add a location of that name; buckets go there when nothing else is said",
             ));
         }
+        keep_apart(file, &by_name)?;
         Ok(Self { source: file.to_owned(), by_name })
     }
 
@@ -253,6 +258,26 @@ impl Locations {
     pub fn missing_from(&self, later: &Self) -> Vec<String> {
         self.by_name.keys().filter(|name| !later.contains(name)).cloned().collect()
     }
+}
+
+/// Two locations in one folder would take each other's files for their own.
+fn keep_apart(file: &str, by_name: &BTreeMap<String, Arc<Location>>) -> Result<(), ConfigError> {
+    let path = |place: &'_ Location| place.details.text("path").map(Path::new).map(Path::to_owned);
+    let posix: Vec<_> = by_name.values().filter(|place| place.kind == LocationKind::Posix).collect();
+    for (index, place) in posix.iter().enumerate() {
+        let others = posix.iter().take(index);
+        let clash = others
+            .filter_map(|other| Some((other, path(other)?, path(place)?)))
+            .find(|(_, one, two)| one.starts_with(two) || two.starts_with(one));
+        if let Some((other, ..)) = clash {
+            let entry = Entry { file, name: &place.name };
+            return Err(entry.refuse(
+                format!("path is within that of location \"{}\", or around it", other.name),
+                "give each location a folder of its own",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// One entry of the file, for its errors.

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::{
     authdata::Accounts, health::LocationWatch, kms::KmsSettings, launch::Launch, lease::LeaseSettings, limits::Limits,
-    locations::Locations, modules::Modules, outbound::Outbound,
+    locations::Locations, migration::Migration, modules::Modules, outbound::Outbound,
 };
 use crate::types::{Dialect, version_id::VersionIdEncoding};
 
@@ -313,6 +313,8 @@ pub struct Config {
     pub access_logs: AccessLogDelivery,
     /// `cloudserver.inventory`.
     pub inventory: InventoryReports,
+    /// `cloudserver.migration`: the server that this one takes over from.
+    pub migration: Migration,
     /// `cloudserver.health`: how locations elsewhere are watched.
     pub health: LocationWatch,
     /// `cloudserver.limits`.

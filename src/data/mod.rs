@@ -5,6 +5,8 @@
 
 mod announced;
 pub mod aws_s3;
+pub mod azure;
+mod browse;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(any(test, feature = "conformance"))]
@@ -16,6 +18,7 @@ pub mod memory;
 pub mod memory_native;
 mod name;
 mod native;
+pub mod posix;
 pub mod remote;
 
 use std::{fmt, ops::Range};
@@ -24,6 +27,8 @@ use futures_util::future::{self, BoxFuture};
 use thiserror::Error;
 
 pub use aws_s3::{AwsS3Backend, AwsS3Options};
+pub use azure::{AzureBackend, AzureOptions, Login};
+pub use browse::{Browse, Found};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
 pub use fenced::FencedBackend;
@@ -32,6 +37,7 @@ pub use memory::MemoryBackend;
 #[cfg(any(test, feature = "conformance"))]
 pub use memory_native::MemoryNative;
 pub use native::{NativeObject, NativeSource, NativeStore, PartToken, Staged};
+pub use posix::{PosixBackend, PosixOptions};
 pub use remote::RemoteBackend;
 
 use crate::types::{BodyError, ByteStream};
@@ -187,6 +193,11 @@ pub trait DataBackend: fmt::Debug + Send + Sync {
     /// The same store, where it keeps each object under a name of its own. The engine then writes by this trait only;
     /// [`DataBackend::put`] makes up a name.
     fn native(&self) -> Option<&dyn NativeStore> {
+        None
+    }
+
+    /// The same store, where others bring, change and remove objects, too.
+    fn browse(&self) -> Option<&dyn Browse> {
         None
     }
 }

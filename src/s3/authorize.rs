@@ -111,6 +111,12 @@ impl Context {
                 self.authorized = Some(Arc::new((object.clone(), record)));
                 Ok(())
             }
+            Err(StorageError::NoSuchKey(None))
+                if self.reads_through(bucket, object, action) && self.judge_absent(bucket, asked).is_ok() =>
+            {
+                self.may_read_through = true;
+                Ok(())
+            }
             Err(StorageError::NoSuchKey(_) | StorageError::NoSuchVersion | StorageError::IsDeleteMarker(_)) => {
                 if action.needs_object() {
                     self.may_learn_it_is_missing(bucket, asked)
@@ -130,6 +136,20 @@ impl Context {
             let asked = Asked { record: Some(record), ..Asked::of_object(*action, object) };
             self.judge(bucket, asked, Some(&found)).is_ok()
         })
+    }
+
+    /// Whether an object of the bucket's owner might be read: what is on an old server is taken for such.
+    fn judge_absent(&self, bucket: &Bucket, asked: Asked<'_>) -> S3Result<()> {
+        let acl = Acl::private(&bucket.owner);
+        self.judge(bucket, asked, Some(&ObjectFacts { owner: &bucket.owner, acl: &acl }))
+    }
+
+    /// Judges a key again that was thought to be on an old server, and is not.
+    pub(super) fn judge_missing(&self, bucket: &Bucket, object: &ObjectRef) -> S3Result<()> {
+        if !self.may_read_through || self.authorized.is_some() {
+            return Ok(());
+        }
+        self.may_learn_it_is_missing(bucket, Asked::of_object(Action::GetObject, object))
     }
 
     /// Who may not list must not learn what is there: 403 stands for 404 then. The operation itself finds out again

@@ -11,6 +11,7 @@ use super::{
     error::{S3Error, S3Result},
     head::Head,
     operation::ObjectRef,
+    read_through::ReadThrough,
     tags::TagLimit,
 };
 use crate::{
@@ -85,6 +86,10 @@ pub struct Settings {
     pub replication_sites: Arc<Vec<String>>,
     /// Targets of notifications (`bucketNotificationDestinations`).
     pub notification_targets: Arc<Vec<String>>,
+    /// Where objects are read that are not here yet (`cloudserver.migration`).
+    pub read_through: Option<Arc<ReadThrough>>,
+    /// Whether owners of buckets may say when what they write was last modified (`cloudserver.migration.keepDates`).
+    pub keep_dates: bool,
 }
 
 /// Looks accounts up by canonical id or e-mail address, for display and grants.
@@ -138,6 +143,8 @@ pub struct Context {
     pub(super) authorized: Option<Arc<(ObjectRef, ObjectRecord)>>,
     /// What was judged by the object that was there, or was not.
     pub(super) judged: Vec<(ObjectRef, Action)>,
+    /// Whether the caller may read what is missing here on the old server of a migration.
+    pub(super) may_read_through: bool,
     /// Tags that the request's body sets, once it was read.
     pub(super) request_tags: Option<Arc<[Pair]>>,
     /// The lock that the request's body sets, once it was read.
@@ -167,6 +174,7 @@ impl Context {
             head,
             authorized: None,
             judged: Vec::new(),
+            may_read_through: false,
             request_tags: None,
             request_lock: None,
         }
@@ -196,7 +204,7 @@ impl Context {
     /// The same caller and snapshots, for another request that follows from this one.
     #[must_use]
     pub fn with_head(&self, head: Arc<Head>) -> Self {
-        Self { head, authorized: None, judged: Vec::new(), ..self.clone() }
+        Self { head, authorized: None, judged: Vec::new(), may_read_through: false, ..self.clone() }
     }
 
     /// The version that was read to judge the request; it stays for whoever takes it.

@@ -21,7 +21,7 @@ use crate::{
         Attributes, Bucket,
         records::{ChecksumRecord, ContentHeaders, ObjectRecord, Pair},
     },
-    types::{AccountId, Acl, CannedAcl, Dialect, Grant, Grantee, ObjectOwnership, Permission},
+    types::{AccountId, Acl, CannedAcl, Dialect, Grant, Grantee, ObjectOwnership, Permission, Timestamp},
 };
 
 /// Most bytes of names and values of user metadata (S3 reference, "Working with object metadata").
@@ -65,8 +65,16 @@ pub fn attributes(head: &Head, cx: &Context, bucket: &Bucket) -> S3Result<Attrib
         encryption: encryption::request(head, &cx.settings, bucket)?,
         lock: lock_headers::read(head)?,
         annotations: None,
+        modified: kept_date(head, cx, bucket),
         owner: Some(owner),
     })
+}
+
+/// When what is written was last modified, if it is the bucket's owner who says so and may. It is never later than now.
+fn kept_date(head: &Head, cx: &Context, bucket: &Bucket) -> Option<Timestamp> {
+    let said = head.header("x-cloudserver-last-modified").filter(|_| cx.settings.keep_dates)?;
+    let is_owner = cx.principal.account == bucket.owner && !cx.principal.is_anonymous();
+    Timestamp::parse_iso8601(said).filter(|date| is_owner && *date <= cx.now && date.as_millis() > 0)
 }
 
 /// Who owns what is written, and its list.

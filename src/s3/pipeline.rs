@@ -15,6 +15,7 @@ use super::{
     cors::CrossOrigin,
     error::{S3Error, S3Result},
     head::Head,
+    locations,
     operation::{Route, Scope},
     permits::{self, KeyPermits},
     reply,
@@ -26,6 +27,7 @@ use super::{
 };
 use crate::{
     auth::{AuthSettings, Authenticated, Credentials, FormGate, Payload, Principal, RequestHead, Scheme, authenticate},
+    jobs::Jobs,
     logging::AccessLogs,
     storage::Storage,
     telemetry::{
@@ -62,6 +64,7 @@ struct Inner {
     probe: Option<Probe>,
     access_logs: Option<AccessLogs>,
     report: ReportRoute,
+    jobs: Option<Jobs>,
 }
 
 /// What a service is made of, besides what may be replaced.
@@ -81,6 +84,8 @@ pub struct Parts {
     pub access_logs: Option<AccessLogs>,
     /// Answers reports.
     pub report: ReportRoute,
+    /// Works off long jobs.
+    pub jobs: Option<Jobs>,
 }
 
 /// What is known of a request when its answer is made.
@@ -95,11 +100,12 @@ struct Outcome {
 impl S3Service {
     /// A service of these parts.
     pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
-        let Parts { storage, auth, intake, requests_per_key, probe, access_logs, report } = parts;
+        let Parts { storage, auth, intake, requests_per_key, probe, access_logs, report, jobs } = parts;
         let auth = Arc::new(auth);
         let permits = KeyPermits::new(requests_per_key);
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Self { inner: Arc::new(Inner { storage, snapshot, auth, intake, permits, probe, access_logs, report }) }
+        let inner = Inner { storage, snapshot, auth, intake, permits, probe, access_logs, report, jobs };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Puts other accounts and settings in force; requests under way keep theirs.
@@ -181,6 +187,14 @@ impl S3Service {
         outcome.facts.requester = Some(Arc::from(authenticated.principal.account.as_str()));
         if scope == Scope::Bucket && head.method == Method::HEAD {
             outcome.bucket_region = Some(snapshot.settings.region.clone());
+        }
+        let of_locations = parts.uri.path().strip_prefix(locations::PATH);
+        if let Some(path) = of_locations.filter(|_| target.address.virtual_bucket.is_none()) {
+            (outcome.facts.operation, outcome.facts.action) = ("Locations", "locations");
+            let transport = transport(&head.headers, connection, authenticated.scheme, &snapshot.settings);
+            let cx = self.context(snapshot, (authenticated.principal, transport), Arc::new(head));
+            let body = RequestBody::new(body, authenticated.payload);
+            return locations::answer(self.inner.jobs.as_ref(), path, &cx, body).await;
         }
         let route = resolve::route(&head, scope)?;
         outcome.facts.operation = route.name;

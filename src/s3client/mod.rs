@@ -33,7 +33,7 @@ pub use objects::{CopySource, Deleted, Get, Stored};
 use crate::{
     clock::Clock,
     outbound::{HttpClient, OutboundError, Payload},
-    types::{ByteStream, body},
+    types::{ByteStream, Timestamp, body},
 };
 
 /// Longest document read, in bytes: a page of a listing with long keys, each byte of them escaped.
@@ -272,6 +272,11 @@ impl S3Client {
         &self.endpoint
     }
 
+    /// The time that its requests are signed for.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// How often it tries.
     pub const fn retry(&self) -> Retry {
         self.retry
@@ -360,7 +365,7 @@ impl Document {
 
 impl Retry {
     /// A random part of the longest pause before the next attempt.
-    fn pause(&self, attempt: u32) -> Duration {
+    pub fn pause(&self, attempt: u32) -> Duration {
         let most = self.first_pause.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.longest_pause);
         let mut random = [0; 2];
         // Without random numbers everybody waits as long as may be.

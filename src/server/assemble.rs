@@ -10,6 +10,7 @@ use super::{
     health::ServerHealth,
     keys::open_kms,
     locations::{settle, show_locations, tell_of_orphans},
+    migration::{read_through, tombstones},
     outbound,
     reload::{Reloader, snapshot},
     stores::{Backends, check_pair, open_metadata},
@@ -23,6 +24,7 @@ use crate::{
     config::{Config, ListenOrigin, shared_credentials},
     http::{Drain, Limits, Listener, Service, serve},
     inventory::{Inventories, InventorySettings},
+    jobs::{JobKind, Jobs, Moves, Scans},
     lease::Lease,
     location::health::{first_look, watch},
     logging::{AccessLogs, LogSettings},
@@ -137,6 +139,8 @@ impl Server {
         };
         let numbers = Arc::new(Numbers::new(Arc::clone(&config.accounts)));
         let logs = log_settings(&config, &numbers, &front.metrics);
+        let jobs = Jobs::new(storage.clone(), job_kinds());
+        jobs.start(&front.tasks);
         let parts = Parts {
             storage: storage.clone(),
             auth,
@@ -145,8 +149,11 @@ impl Server {
             probe: Some(probe.clone()),
             access_logs: Some(AccessLogs::start(storage.clone(), logs, &front.tasks)),
             report: ReportRoute { token: config.report_token.clone() },
+            jobs: Some(jobs),
         };
-        let s3 = S3Service::new(parts, snapshot(&config, &set));
+        let old = read_through(&config)?;
+        storage.remember_deletes(tombstones(&config));
+        let s3 = S3Service::new(parts, snapshot(&config, &set, old.as_ref()));
         front.metrics.watch_disk(config.data_path.clone());
         let (admin_listeners, admin) = bind(&config.admin_listen, config.listen_origin)?;
         let (s3_listeners, addresses) = bind(&config.listen, config.listen_origin)?;
@@ -161,6 +168,7 @@ impl Server {
             storage: storage.clone(),
             service: s3,
             numbers,
+            old,
             #[cfg(feature = "tls")]
             tls: front.tls.clone(),
             config,
@@ -241,6 +249,11 @@ impl Front {
         };
         Ok(serve(listeners, service, self.readiness.clone(), &self.tasks)?)
     }
+}
+
+/// The kinds of long jobs that this server does.
+fn job_kinds() -> Vec<Arc<dyn JobKind>> {
+    vec![Arc::new(Moves), Arc::new(Scans::default())]
 }
 
 fn log_settings(config: &Config, numbers: &Arc<Numbers>, metrics: &Metrics) -> LogSettings {

@@ -37,7 +37,7 @@ pub enum StartError {
     },
     /// The metadata belongs to another data directory: a volume is not mounted, or the wrong one is.
     #[error(
-        "the metadata in {metadata} belongs to another data directory than {data}; check S3DATAPATH, S3METADATAPATH and that the right volumes are mounted"
+        "the metadata in {metadata} belongs to another data directory than {data}; check S3DATAPATH, S3METADATAPATH, DATA_HOST, and that the right volumes are mounted"
     )]
     WrongDirectory {
         /// The metadata directory.
@@ -65,6 +65,9 @@ pub enum StartError {
     /// The external key manager cannot be set up.
     #[error("key manager (cloudserver.kms.vault): {0}")]
     Vault(String),
+    /// The old server of a migration cannot be reached as configured.
+    #[error("migration (cloudserver.migration): {0}")]
+    Migration(String),
     /// A proxy's address cannot be used.
     #[error("proxy (HTTP_PROXY, HTTPS_PROXY, outboundProxy): {0}")]
     Proxy(String),

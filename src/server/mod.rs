@@ -8,6 +8,7 @@ mod far_s3;
 mod health;
 mod keys;
 mod locations;
+mod migration;
 mod modules;
 mod notify;
 mod outbound;

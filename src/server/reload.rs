@@ -16,6 +16,7 @@ use crate::{
     s3::{
         context::{Settings, TrustedProxies},
         pipeline::{S3Service, Snapshot},
+        read_through::ReadThrough,
     },
     storage::Storage,
 };
@@ -29,12 +30,13 @@ pub(super) struct Reloader {
     pub(super) storage: Storage,
     pub(super) service: S3Service,
     pub(super) numbers: Arc<Numbers>,
+    pub(super) old: Option<Arc<ReadThrough>>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Arc<Tls>>,
 }
 
 /// The protocol's snapshot of a set.
-pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
+pub(super) fn snapshot(config: &Config, set: &Reloadable, old: Option<&Arc<ReadThrough>>) -> Snapshot {
     let book = Arc::new(AccountBook::new(Arc::clone(&set.accounts)));
     let settings = Settings {
         endpoints: Arc::clone(&set.rest_endpoints),
@@ -52,6 +54,8 @@ pub(super) fn snapshot(config: &Config, set: &Reloadable) -> Snapshot {
         require_tls_for_sse_c: config.require_tls_for_sse_c,
         replication_sites: Arc::new(config.replication_sites.clone()),
         notification_targets: Arc::new(config.notification_targets.clone()),
+        read_through: old.cloned(),
+        keep_dates: config.migration.keep_dates,
     };
     Snapshot { credentials: Arc::<AccountBook>::clone(&book), directory: book, settings: Arc::new(settings) }
 }
@@ -100,7 +104,7 @@ impl Reloader {
                 }
                 self.storage.set_locations(table);
                 self.numbers.replace(Arc::clone(&new.snapshot.accounts));
-                self.service.replace(snapshot(&self.config, &new.snapshot));
+                self.service.replace(snapshot(&self.config, &new.snapshot, self.old.as_ref()));
                 *current = new.snapshot;
                 tracing::info!("accounts, locations and endpoints reloaded");
             }

@@ -216,6 +216,19 @@ impl<'a> Change<'a> {
         self.leave(GarbageKind::Segments, segments, record.upload_id.clone());
     }
 
+    /// Frees segments whose bytes are elsewhere now. Readers of the object may still be on their way through them: the
+    /// garbage worker waits for those of the upload.
+    pub(super) fn free_moved(&mut self, segments: &[Segment], upload_id: &Bytes) {
+        let (bodies, blobs): (Vec<_>, Vec<_>) =
+            segments.iter().filter(|segment| segment.is_stored()).partition(|segment| !segment.body.is_empty());
+        for segment in bodies {
+            self.batch.delete(self.ns(Table::Bodies), segment.body.clone());
+        }
+        if !blobs.is_empty() {
+            self.leave(GarbageKind::Segments, blobs.into_iter().map(bare).collect(), upload_id.clone());
+        }
+    }
+
     /// Leaves what hangs on an upload id to the garbage worker.
     pub(super) fn free_upload(&mut self, upload_id: &Bytes) {
         self.leave(GarbageKind::Upload, Vec::new(), upload_id.clone());

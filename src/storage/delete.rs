@@ -104,8 +104,9 @@ impl Storage {
         let leave = Leave { now, bypass: Bypass::No };
         let mut change = Change::new(bucket);
         if bucket.versioning() == Versioning::Unversioned {
-            let Some(record) = &head.record else { return Ok(Deleted::default()) };
+            let Some(record) = &head.record else { return self.bury_absent(change, key).await };
             versions::remove_head(&mut change, key, head, None, leave)?;
+            self.bury(&mut change, key);
             change.tell(JournalOp::VersionDeleted, key.as_str(), Some(record.version_id()), now);
             self.commit(change, None).await?;
             return Ok(Deleted::default());
@@ -127,6 +128,15 @@ impl Storage {
         change.tell(JournalOp::MarkerCreated, key.as_str(), Some(marker.version_id()), now);
         self.commit(change, None).await?;
         Ok(Deleted { delete_marker: true, version: Some(shown(&marker)) })
+    }
+
+    /// What is not here may be elsewhere: that it was deleted is remembered, where it matters.
+    async fn bury_absent(&self, mut change: Change<'_>, key: &ObjectKey) -> StorageResult<Deleted> {
+        if self.remembers_deletes(change.bucket) {
+            self.bury(&mut change, key);
+            self.commit(change, None).await?;
+        }
+        Ok(Deleted::default())
     }
 
     async fn delete_version(
@@ -156,7 +166,15 @@ impl Storage {
             VersionSelector::Null => None,
             VersionSelector::Id(id) => Some(id),
         };
-        let Some(removed) = removed else { return Ok(Deleted { delete_marker: false, version: Some(named) }) };
+        let Some(removed) = removed else {
+            if selector == VersionSelector::Null && !bucket.is_versioned() {
+                self.bury_absent(change, key).await?;
+            }
+            return Ok(Deleted { delete_marker: false, version: Some(named) });
+        };
+        if !removed.delete_marker {
+            self.bury(&mut change, key);
+        }
         change.tell(JournalOp::VersionDeleted, key.as_str(), Some(removed.version_id()), now);
         self.commit(change, None).await?;
         Ok(Deleted { delete_marker: removed.delete_marker, version: Some(named) })

@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod access_lines;
+mod adopt;
 mod annotations;
 mod append;
 mod buckets;
@@ -33,6 +34,7 @@ mod error;
 pub(crate) mod fuzzing;
 mod garbage;
 mod inventory;
+mod jobs;
 pub mod keys;
 pub mod listing;
 mod location_usage;
@@ -44,16 +46,19 @@ mod objects;
 mod quota;
 mod read;
 pub mod records;
+mod relocate;
 mod rename;
 mod report;
 mod restore;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 mod versions;
 mod write;
 
 pub use access_lines::LinePlace;
+pub use adopt::{Adoption, FoundBytes, MissingPage};
 pub use annotations::{AnnotationPage, AnnotationSource, NewAnnotation};
 pub use append::Append;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
@@ -66,10 +71,12 @@ pub use location_usage::{LocationUsage, Orphaned};
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload, PartChecksums};
 pub use objects::{Attributes, NewObject, PutObject, WriteCondition};
 pub use read::SegmentPage;
+pub use relocate::{Relocation, Sweep, SweepPage};
 pub use rename::{Rename, RenameCheck, RenameToken};
 pub use report::{Holdings, ReportedBucket, StorageReport};
 pub use restore::{Restore, Restored, RetrievalTier};
 pub use settings::{SettingKind, SettingPage};
+pub use tombstones::Tombstones;
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +127,7 @@ struct Inner {
     /// Publications under way: they go on when their clients go away.
     publications: Tasks,
     lock_clock: lock::LockClock,
+    tombstones: ArcSwap<Tombstones>,
 }
 
 impl fmt::Debug for Storage {
@@ -155,6 +163,7 @@ impl Storage {
                 notes: native::Notes::default(),
                 publications: Tasks::default(),
                 lock_clock: lock::LockClock::default(),
+                tombstones: ArcSwap::default(),
             }),
         }
     }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     location::Location,
     metadata::{Condition, MetadataError, Table},
-    types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, VersionSelector},
+    types::{AccountId, Acl, ChecksumType, ETag, IncomingBody, ObjectKey, Timestamp, VersionSelector},
 };
 
 /// Attempts of a write whose key others change, too. The key's lock makes a second one rare.
@@ -50,6 +50,8 @@ pub struct Attributes {
     pub lock: Lock,
     /// The version whose annotations the object gets copies of.
     pub annotations: Option<AnnotationSource>,
+    /// When it was last modified, where that is not now.
+    pub modified: Option<Timestamp>,
 }
 
 /// What must hold of the key for a write to happen.
@@ -146,6 +148,7 @@ impl Attributes {
                 class => class,
             },
             redirect: self.redirect,
+            modified_ms: self.modified.map_or(0, Timestamp::as_millis),
             location: (*location.name).to_owned(),
             ..ObjectRecord::default()
         };
@@ -234,7 +237,9 @@ impl Storage {
         mut publication: Publication<'_>,
     ) -> StorageResult<ObjectRecord> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
+        let dated = record.modified_ms;
         for _ in 0..ATTEMPTS {
+            (record.stamp, record.modified_ms) = (0, dated);
             match self.try_publish(bucket, key, &mut record, &mut publication).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
                 other => return other.map(|()| record),
@@ -279,8 +284,11 @@ impl Storage {
         let null = self.replaced_null(bucket, key, &head).await?;
         let now = self.inner.clock.now();
         let previous = head.record.as_ref().map(ObjectRecord::version_id);
+        // A record without an id is new: it may come with a date of its own.
+        if record.stamp != 0 || record.modified_ms == 0 {
+            record.modified_ms = now.as_millis();
+        }
         record.set_version_id(self.inner.ids.version_id(previous));
-        record.modified_ms = now.as_millis();
         self.lock_new(bucket, record).await?;
         let mut change = Change::new(bucket);
         let leave = Leave { now, bypass: Bypass::No };

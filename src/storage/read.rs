@@ -164,7 +164,12 @@ impl Storage {
         }
     }
 
-    async fn open_stored(&self, bucket: BucketId, segment: &Segment, range: Range<u64>) -> StorageResult<ByteStream> {
+    pub(super) async fn open_stored(
+        &self,
+        bucket: BucketId,
+        segment: &Segment,
+        range: Range<u64>,
+    ) -> StorageResult<ByteStream> {
         if segment.body.is_empty() {
             let location = self.location(&segment.location)?;
             let blob = BlobId::new(segment.blob.as_str());
@@ -192,13 +197,14 @@ impl Storage {
         let reading = self.inner.readers.register(bucket.id, &record.upload_id);
         // Only now is it certain that the garbage worker waits: if the version is still there, so are its bytes.
         let selector = if record.is_null { VersionSelector::Null } else { VersionSelector::Id(record.version_id()) };
-        match self.version(bucket, key, Some(selector)).await {
-            Ok(again) if again.upload_id == record.upload_id && again.stamp == record.stamp => {}
+        // They may have moved to another location since the caller read the record: what is read now counts.
+        let record = match self.version(bucket, key, Some(selector)).await {
+            Ok(again) if again.upload_id == record.upload_id && again.stamp == record.stamp => again,
             Ok(_) | Err(StorageError::NoSuchVersion | StorageError::IsDeleteMarker(_)) => {
                 return Err(StorageError::Vanished);
             }
             Err(e) => return Err(e),
-        }
+        };
         let mut walk = Walk {
             storage: self.clone(),
             bucket: bucket.id,
@@ -217,7 +223,7 @@ impl Storage {
             walk.rows =
                 u32::try_from(first).unwrap_or_default()..u32::try_from(layout.row_starts.len()).unwrap_or_default();
         } else {
-            walk.push(record.segments.clone());
+            walk.push(record.segments);
         }
         walk.into_stream().await
     }

@@ -113,6 +113,7 @@ impl Storage {
             change.free(&Leave { now, bypass: Bypass::No }.remove(replaced)?);
         }
         change.delete_current(source);
+        self.bury(&mut change, source);
         change.put_current(destination, &record);
         if let Some(token) = token {
             remember(&mut change, token, destination, now);

@@ -5,6 +5,7 @@
 //! | kind (1 byte) | how many of the kind there are (4 bytes, big endian) |
 //! | kind ‖ `/` ‖ id | [`SettingRecord`] |
 //! | `I/` ‖ id | how far the reports of an inventory have come |
+//! | `x/` ‖ key | a key that was deleted, see [`super::tombstones`] |
 //!
 //! The count changes with the rows, in one batch that is conditional on both: the limit holds though many put at once.
 

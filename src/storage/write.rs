@@ -57,7 +57,7 @@ pub(super) enum Goal<'a> {
 
 /// A blob that is garbage unless a commit names it. Its drop says so to the garbage worker.
 #[derive(Debug)]
-struct PendingBlob {
+pub(super) struct PendingBlob {
     storage: Storage,
     location: String,
     blob: String,
@@ -75,6 +75,30 @@ impl Drop for PendingBlob {
             };
             self.storage.inner.garbage.abandon(pending);
         }
+    }
+}
+
+impl PendingBlob {
+    /// A segment whose bytes are here now, else as it was.
+    pub(super) fn instead_of(&self, segment: &Segment) -> Segment {
+        Segment {
+            blob: self.blob.clone(),
+            location: self.location.clone(),
+            body: Bytes::new(),
+            offset: 0,
+            shared: false,
+            ..segment.clone()
+        }
+    }
+
+    /// Makes the blob part of a change, as [`Stored::name_in`].
+    pub(super) fn name_in(&self, change: &mut Change<'_>) {
+        change.batch.delete(PENDING, keys::pending(&self.location, &self.blob));
+    }
+
+    /// As [`Stored::settle`].
+    pub(super) fn settle(&mut self, settled: bool) {
+        self.settled = settled;
     }
 }
 
@@ -264,7 +288,13 @@ impl Storage {
         Ok(Place::Inline { id: Bytes::copy_from_slice(&self.inner.ids.body_id()), bytes })
     }
 
-    async fn store_blob(&self, location: &Location, body: ByteStream, size: Option<u64>) -> StorageResult<PendingBlob> {
+    /// Stores bytes as they are in a blob of a location's. On any error nothing is kept.
+    pub(super) async fn store_blob(
+        &self,
+        location: &Location,
+        body: ByteStream,
+        size: Option<u64>,
+    ) -> StorageResult<PendingBlob> {
         let reserved = location.backend.reserve();
         let mut pending = PendingBlob {
             storage: self.clone(),

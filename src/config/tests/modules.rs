@@ -77,7 +77,10 @@ fn a_module_in_earnest_needs_no_accounts_of_its_own() {
 #[test]
 fn what_names_no_role_and_no_address_stops_the_start() {
     let install = Install::new().env(&[("CLOUDSERVER_ROLE", "king")]);
-    install.assert_error("CLOUDSERVER_ROLE must be all, front, data or metadata, not king", "CLOUDSERVER_ROLE");
+    install.assert_error(
+        "bad environment variable: CLOUDSERVER_ROLE must be all, front, data or metadata, not king",
+        "CLOUDSERVER_ROLE",
+    );
     let install = Install::new().config(&json!({"cloudserver": {"role": "king"}}));
     install.assert_error("role must be one of all, front, data, metadata", "config.json");
     let install = Install::new().config(&json!({"dataDaemon": {"bindAddress": "store", "port": 1}}));

@@ -102,6 +102,16 @@ fn broken_details_stop_the_start() {
             "repoId must be an array of strings",
         ),
         ("pfs", json!({}), "pfsDaemonEndpoint must have host and port"),
+        ("posix", json!({}), "path is mandatory and must be a string"),
+        ("posix", json!({"path": "srv/files"}), "path \"srv/files\" must be absolute"),
+        ("posix", json!({"path": "/srv", "bucketMatch": "yes"}), "bucketMatch must be a boolean"),
+        ("posix", json!({"path": "/srv", "fileMode": 420}), "fileMode must be permissions in octal digits"),
+        ("posix", json!({"path": "/srv", "fileMode": "0444"}), "fileMode must be permissions in octal digits"),
+        (
+            "posix",
+            json!({"path": "/srv", "directoryMode": "0688"}),
+            "directoryMode must be permissions in octal digits",
+        ),
         ("scality", json!({"connector": {}}), "connector must have sproxyd or hdclient"),
         ("scality", json!({"connector": {"hdclient": {"bootstrap": "h"}}}), "connector bootstrap must be a list"),
         (
@@ -152,6 +162,7 @@ fn valid_entries_of_every_type_are_accepted_and_those_not_served_warn_once() {
         ),
         ("gcp", json!({"gcpEndpoint": "gcs.test", "mpuBucketName": "m"}), LocationKind::Gcp),
         ("pfs", json!({"pfsDaemonEndpoint": {"host": "h", "port": 9992}}), LocationKind::Pfs),
+        ("posix", json!({"path": "/srv", "fileMode": "0660", "directoryMode": "2770"}), LocationKind::Posix),
     ];
     for (word, details, kind) in cases {
         let config = Install::new().location("new", &entry(word, &details)).load();

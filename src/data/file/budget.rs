@@ -16,7 +16,7 @@ const SHORT: usize = 1024;
 
 /// The shared account.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(in crate::data) struct Budget {
     limit: usize,
     uploads: AtomicUsize,
     held: AtomicUsize,
@@ -24,41 +24,41 @@ pub(super) struct Budget {
 
 impl Budget {
     /// An account of about `limit` bytes.
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    pub(in crate::data) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit, uploads: AtomicUsize::new(0), held: AtomicUsize::new(0) })
     }
 
     /// Opens the account of one upload.
-    pub(super) fn join(self: &Arc<Self>) -> Share {
+    pub(in crate::data) fn join(self: &Arc<Self>) -> Share {
         self.uploads.fetch_add(1, Ordering::Relaxed);
         Share(Arc::clone(self))
     }
 
     /// Bytes held by all uploads now.
     #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
+    pub(in crate::data) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 }
 
 /// One upload's part in the budget.
 #[derive(Debug)]
-pub(super) struct Share(Arc<Budget>);
+pub(in crate::data) struct Share(Arc<Budget>);
 
 impl Share {
     /// How many gathered bytes to write in one piece. Half the share: one piece is written while the next comes in.
-    pub(super) fn flush_at(&self) -> usize {
+    pub(in crate::data) fn flush_at(&self) -> usize {
         let uploads = self.0.uploads.load(Ordering::Relaxed).max(1);
         (self.0.limit / uploads / 2).clamp(LEAST_FLUSH, MOST_FLUSH)
     }
 
     /// Whether uploads that stall should give back what they hold.
-    pub(super) fn is_tight(&self) -> bool {
+    pub(in crate::data) fn is_tight(&self) -> bool {
         self.0.held.load(Ordering::Relaxed) > self.0.limit / 2
     }
 
     /// A piece to gather into.
-    pub(super) fn gather(&self) -> Gathered {
+    pub(in crate::data) fn gather(&self) -> Gathered {
         Gathered { slices: Vec::new(), short: BytesMut::new(), len: 0, budget: Arc::clone(&self.0) }
     }
 }
@@ -71,7 +71,7 @@ impl Drop for Share {
 
 /// Slices of a body on their way to the file; counted until dropped.
 #[derive(Debug)]
-pub(super) struct Gathered {
+pub(in crate::data) struct Gathered {
     slices: Vec<Bytes>,
     short: BytesMut,
     len: usize,
@@ -79,12 +79,12 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    pub(super) const fn len(&self) -> usize {
+    pub(in crate::data) const fn len(&self) -> usize {
         self.len
     }
 
     /// Takes a slice: by reference, unless it is very short.
-    pub(super) fn push(&mut self, slice: Bytes) {
+    pub(in crate::data) fn push(&mut self, slice: Bytes) {
         self.len += slice.len();
         self.budget.held.fetch_add(slice.len(), Ordering::Relaxed);
         if slice.len() < SHORT {
@@ -102,7 +102,7 @@ impl Gathered {
     }
 
     /// The slices in order.
-    pub(super) fn slices(&mut self) -> impl Iterator<Item = &[u8]> {
+    pub(in crate::data) fn slices(&mut self) -> impl Iterator<Item = &[u8]> {
         self.seal();
         self.slices.iter().map(AsRef::as_ref)
     }

@@ -19,7 +19,7 @@ const IDLE_SMALL: usize = 32;
 
 /// The buffers of a backend.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub(in crate::data) struct Buffers {
     small: Mutex<Vec<Vec<u8>>>,
     large: Mutex<Vec<Vec<u8>>>,
     /// Bytes in the hands of readers.
@@ -29,22 +29,22 @@ pub(super) struct Buffers {
 
 impl Buffers {
     /// Buffers that grow scarce when about `budget` bytes are lent.
-    pub(super) fn new(budget: usize) -> Self {
+    pub(in crate::data) fn new(budget: usize) -> Self {
         Self { small: Mutex::default(), large: Mutex::default(), lent: AtomicUsize::new(0), budget }
     }
 
     /// Whether readers should take one block at a time and read nothing ahead.
-    pub(super) fn are_scarce(&self) -> bool {
+    pub(in crate::data) fn are_scarce(&self) -> bool {
         self.lent.load(Ordering::Relaxed) > self.budget / 2
     }
 
     /// How many blocks to read in one piece now.
-    pub(super) fn piece_blocks(&self) -> u64 {
+    pub(in crate::data) fn piece_blocks(&self) -> u64 {
         if self.are_scarce() { 1 } else { LARGE_BLOCKS }
     }
 
     /// A buffer of `len` bytes, at most [`LARGE`]; what it holds is undefined.
-    pub(super) fn take(self: &Arc<Self>, len: usize) -> Buffer {
+    pub(in crate::data) fn take(self: &Arc<Self>, len: usize) -> Buffer {
         let (size, idle) = if len <= BLOCK_LEN { (BLOCK_LEN, &self.small) } else { (LARGE, &self.large) };
         let bytes = idle.lock().pop().unwrap_or_else(|| vec![0; size]);
         self.lent.fetch_add(bytes.len(), Ordering::Relaxed);
@@ -52,14 +52,14 @@ impl Buffers {
     }
 
     #[cfg(test)]
-    pub(super) fn lent(&self) -> usize {
+    pub(in crate::data) fn lent(&self) -> usize {
         self.lent.load(Ordering::Relaxed)
     }
 }
 
 /// A buffer on loan.
 #[derive(Debug)]
-pub(super) struct Buffer {
+pub(in crate::data) struct Buffer {
     bytes: Vec<u8>,
     len: usize,
     home: Arc<Buffers>,

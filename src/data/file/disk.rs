@@ -162,7 +162,7 @@ pub(super) fn write_all(disk: &dyn Disk, file: &File, pieces: &[&[u8]], mut offs
 }
 
 /// A fault of the device in the words of the seam.
-pub(super) fn fault(error: io::Error) -> DataError {
+pub(in crate::data) fn fault(error: io::Error) -> DataError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DataError::NoSpace,
         io::ErrorKind::ReadOnlyFilesystem => DataError::Unavailable("the file system is read-only".to_owned()),

@@ -7,7 +7,7 @@ use super::super::name::{BlobName, NAME_BYTES};
 /// Payload bytes under one checksum.
 pub(super) const BLOCK: u64 = 64 * 1024;
 /// The same, to measure memory with.
-pub(super) const BLOCK_LEN: usize = 64 * 1024;
+pub(in crate::data) const BLOCK_LEN: usize = 64 * 1024;
 /// Bytes of the footer.
 pub(super) const FOOTER: u64 = 64;
 /// Bytes of one checksum in the table.

@@ -42,14 +42,14 @@
 //! A deletion is not synced: what a power cut brings back is named by nobody and found by the audit.
 //! [`FileDurability::Relaxed`] leaves out the syncs of puts.
 
-mod budget;
-mod buffers;
+pub(super) mod budget;
+pub(super) mod buffers;
 mod dir_sync;
-mod disk;
-mod format;
+pub(super) mod disk;
+pub(super) mod format;
 mod layout;
 mod open_files;
-mod pool;
+pub(super) mod pool;
 mod read;
 mod space;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{Activity, LocationHealth, Pass, activity::Watched, silent};
 use crate::{
-    data::{BlobId, Capabilities, DataBackend, DataError, DiskUsage, NativeStore, PutHint, Written},
+    data::{BlobId, Browse, Capabilities, DataBackend, DataError, DiskUsage, NativeStore, PutHint, Written},
     types::{BodyError, ByteStream},
 };
 
@@ -147,5 +147,10 @@ impl DataBackend for Guarded {
 
     fn native(&self) -> Option<&dyn NativeStore> {
         self.inner.native().map(|_| self as &dyn NativeStore)
+    }
+
+    /// Scans are rare, and wait for nobody: they go past the guard.
+    fn browse(&self) -> Option<&dyn Browse> {
+        self.inner.browse()
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         object_headers::{ShowChecksum, describe, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
         ops::lifecycle::show_expiration,
-        reply,
+        read_through, reply,
         request_body::RequestBody,
         sosapi,
     },
@@ -116,6 +116,9 @@ impl GetObject {
         if let Some(made) = self.0.made(&cx, &bucket).await? {
             return Ok(made);
         }
+        if let Some(there) = self.0.elsewhere(&mut cx, &bucket).await? {
+            return Ok(there);
+        }
         for _ in 0..ATTEMPTS {
             let record = self.0.find(&mut cx, &bucket).await?;
             // What cannot be read has no ranges and parts either.
@@ -162,6 +165,9 @@ impl HeadObject {
         if let Some(made) = self.0.made(&cx, &bucket).await? {
             return Ok(ObjectReply { body: None, ..made });
         }
+        if let Some(there) = self.0.elsewhere(&mut cx, &bucket).await? {
+            return Ok(ObjectReply { body: None, ..there });
+        }
         let record = self.0.find(&mut cx, &bucket).await?;
         let selection = self.0.select(&cx, &bucket, &record).await?;
         let lock = lock_headers::show(&mut cx, &bucket, &self.0.object, &record).await;
@@ -206,6 +212,18 @@ impl Read {
         reply::set(&mut headers, header::LAST_MODIFIED, &cx.now.to_http_date());
         reply::set(&mut headers, header::ETAG, &ETag::from_md5(Md5::digest(&text).into()).quoted());
         Ok(Some(ObjectReply { status: StatusCode::OK, headers, body: Some(Bytes(body::once(text))) }))
+    }
+
+    /// What an old server answers that still has the object.
+    async fn elsewhere(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<Option<ObjectReply>> {
+        match read_through::answer(cx, bucket, &self.object).await? {
+            Some(reply) => {
+                let (status, mut headers) = read_through::head(&reply);
+                headers.extend(self.overrides.iter().cloned());
+                Ok(Some(ObjectReply { status, headers, body: Some(Bytes(reply.body)) }))
+            }
+            None => cx.judge_missing(bucket, &self.object).map(|()| None),
+        }
     }
 
     async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {

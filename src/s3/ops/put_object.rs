@@ -8,10 +8,11 @@ use crate::{
     location::Location,
     s3::{
         authorize::write_needs,
+        codes::S3Code,
         conditional::write_condition,
         context::Context,
         encryption::show_written,
-        error::S3Result,
+        error::{S3Error, S3Result},
         head::{Head, parse_number},
         lock_headers,
         object_headers::{attributes, show_checksum},
@@ -71,6 +72,7 @@ impl Operation for PutObject {
         }
         let body = body.object(&head, &cx.intake, None)?;
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
+        check_not_deleted(&cx, &bucket, &self.object).await?;
         let key = self.object.key;
         let put = Put {
             bucket: Arc::clone(&bucket),
@@ -127,6 +129,17 @@ impl PutObject {
         headers.insert("x-amz-object-size", HeaderValue::from(record.size));
         Ok(Plain { headers, ..Plain::ok() })
     }
+}
+
+/// A migration must not bring back what was deleted here since: it says so with this header.
+///
+/// # Errors
+/// `PreconditionFailed`.
+pub async fn check_not_deleted(cx: &Context, bucket: &Bucket, object: &ObjectRef) -> S3Result<()> {
+    if cx.head.header("x-cloudserver-unless-deleted").is_some() && cx.storage.was_deleted(bucket, &object.key).await? {
+        return Err(S3Error::from(S3Code::PreconditionFailed).with("Condition", "x-cloudserver-unless-deleted"));
+    }
+    Ok(())
 }
 
 /// The headers of a write's answer.

@@ -102,6 +102,7 @@ impl Storage {
             change.free(&Leave { now, bypass: Bypass::No }.remove(replaced)?);
         }
         change.delete_current(&moved.from);
+        self.bury(&mut change, &moved.from);
         Ok((change, to))
     }
 

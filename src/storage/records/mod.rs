@@ -13,6 +13,7 @@ mod bucket;
 mod configuration;
 mod encryption;
 mod inventory;
+mod job;
 mod journal;
 mod lock;
 mod object;
@@ -29,6 +30,7 @@ pub use configuration::{
 };
 pub use encryption::{BucketEncryption, EncryptionMode, EncryptionRecord};
 pub use inventory::{InventoryFile, InventoryRecord, InventoryRun};
+pub use job::{JobRecord, JobState};
 pub use journal::{Garbage, GarbageKind, JournalEntry, JournalOp, Pending};
 pub use lock::{ObjectLockRecord, PeriodRecord};
 pub use object::{

@@ -12,7 +12,7 @@ use crate::{
         lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::lifecycle::show_abort,
+        ops::{lifecycle::show_abort, put_object::check_not_deleted},
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -48,6 +48,7 @@ impl Operation for CreateMultipartUpload {
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
+        check_not_deleted(&cx, &bucket, &self.object).await?;
         let attributes = attributes(&cx.head, &cx, &bucket)?;
         let upload = NewUpload {
             bucket: std::sync::Arc::clone(&bucket),

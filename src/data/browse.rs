@@ -1,0 +1,52 @@
+//! Stores in which others put objects, too.
+
+use std::fmt;
+
+use futures_util::{future::BoxFuture, stream::BoxStream};
+
+use super::{BlobId, DataError};
+use crate::types::Timestamp;
+
+/// Something found in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// An object's bytes.
+    Object {
+        /// Its key.
+        key: String,
+        /// The very bytes that are there now.
+        blob: BlobId,
+        /// How many they are.
+        size: u64,
+        /// When they changed last.
+        modified: Timestamp,
+    },
+    /// What can be no object.
+    Skipped {
+        /// Its name, for people.
+        name: String,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+}
+
+/// A store whose objects others bring, change and remove.
+pub trait Browse: fmt::Debug + Send + Sync {
+    /// The identity of the store, made with it: an empty mount point has another.
+    fn identity(&self) -> BoxFuture<'_, Result<String, DataError>>;
+
+    /// Everything that is where objects of a bucket are, in no order. Ends after an error.
+    fn walk(&self, bucket: &str) -> BoxStream<'static, Result<Found, DataError>>;
+
+    /// Whether two names mean the same bytes, though one of them was made before the store was restored elsewhere.
+    fn is_same(&self, known: &BlobId, found: &BlobId) -> bool;
+
+    /// Whether the very bytes of a blob are at the place of their object: no later ones are.
+    fn stands<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>>;
+
+    /// Whether any bytes are at the place of an object, whosever they are.
+    fn is_taken<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<bool, DataError>>;
+
+    /// Whether the very bytes of a blob are still there, wherever, without reading them.
+    fn holds<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>>;
+}

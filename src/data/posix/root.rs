@@ -1,0 +1,395 @@
+//! The directory of a location, held open, and the only ways into it.
+//!
+//! Paths come from [`super::mapping`], so no part of them is `.` or `..`; and no symbolic link is followed below the root,
+//! whoever puts one there and whenever. The kernel checks that in one call (`openat2`); where it cannot, each folder is
+//! opened from the one above it.
+
+use std::{collections::HashMap, fs::File, io, path::Path};
+
+use parking_lot::Mutex;
+use rustix::{
+    fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags},
+    io::Errno,
+};
+
+use super::{
+    super::{DataError, DiskUsage, file::disk, name::BlobName},
+    identity::{ATTRIBUTE, Identity, WriteId},
+    mapping::RESERVED,
+};
+
+/// Folders below ours: bodies that come in, parts of uploads, files that lost their place, blobs without a name of their
+/// own, and files on their way out.
+const FOLDERS: [&str; 5] = ["staged", "uploads", "kept", "blobs", "taken"];
+
+/// The first line of the file `format`; the second is the id.
+const FORMAT: &str = "cloudserver posix 1";
+
+/// Owner only: nobody else has business in our folder.
+const OURS: Mode = Mode::RWXU;
+
+/// Directories remembered as durable. Beyond that all are forgotten, which costs a sync each.
+const MOST_DURABLE: usize = 16_384;
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+/// Non-blocking, so that opening a pipe which somebody put there does not wait for its other end.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
+const CREATE: OFlags =
+    OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// The open directory.
+#[derive(Debug)]
+pub(super) struct Root {
+    dir: File,
+    /// Bodies and uploads that come in.
+    pub(super) staged: File,
+    /// A folder for each upload in parts.
+    pub(super) uploads: File,
+    /// Files that lost their place to a later one.
+    pub(super) kept: File,
+    /// Blobs without a name of their own.
+    pub(super) blobs: File,
+    taken: File,
+    /// Made with the folder: forty hex digits.
+    pub(super) id: String,
+    /// Whether files can carry a write id.
+    pub(super) attributes: bool,
+    /// Folders whose entry in the folder above is durable, with their inodes.
+    durable: Mutex<HashMap<String, u64>>,
+}
+
+/// Why a folder could not be had.
+#[derive(Debug)]
+pub(super) enum Blocked {
+    /// A file has the name of the folder of so many parts.
+    File(usize),
+    /// Something else is in the way, or the device failed.
+    Fault(DataError),
+}
+
+impl From<io::Error> for Blocked {
+    fn from(error: io::Error) -> Self {
+        Self::Fault(fault(error))
+    }
+}
+
+impl From<Errno> for Blocked {
+    fn from(error: Errno) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
+/// A fault of the device in the words of the seam.
+pub(super) fn fault(error: impl Into<io::Error>) -> DataError {
+    let error = error.into();
+    match Errno::from_io_error(&error) {
+        Some(Errno::STALE | Errno::NOTCONN | Errno::TIMEDOUT | Errno::HOSTDOWN) => {
+            DataError::Unavailable(format!("the file system is away: {error}"))
+        }
+        Some(Errno::ACCESS | Errno::PERM) => {
+            DataError::Unavailable(format!("{error}: the server's user must own the location's folder"))
+        }
+        Some(Errno::XDEV) => DataError::Unavailable(
+            "a folder of the location is on another file system: one location, one file system".to_owned(),
+        ),
+        _ => disk::fault(error),
+    }
+}
+
+impl Root {
+    /// Opens `path`, which must be there, and our folder in it, which is made. Blocks.
+    ///
+    /// # Errors
+    /// [`DataError::Unavailable`], saying what to do.
+    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty());
+        let dir = File::from(opened.map_err(|error| {
+            DataError::Unavailable(format!("{}: {error}: make the folder, or mount it", path.display()))
+        })?);
+        let in_ours = |error: io::Error| {
+            DataError::Unavailable(format!(
+                "{}: {error}: the server keeps its own files there and must be able to write",
+                path.join(RESERVED).display()
+            ))
+        };
+        let ours = own_folder(&dir, RESERVED).map_err(in_ours)?;
+        let mut folders = Vec::new();
+        for name in FOLDERS {
+            folders.push(own_folder(&ours, name).map_err(in_ours)?);
+        }
+        let [staged, uploads, kept, blobs, taken] = <[File; 5]>::try_from(folders)
+            .map_err(|_| DataError::Unavailable("a folder of ours is missing".to_owned()))?;
+        let attributes = try_names(&staged).map_err(fault)??;
+        let id = read_or_make_id(&ours, &staged).map_err(in_ours)??;
+        Ok(Self { dir, staged, uploads, kept, blobs, taken, id, attributes, durable: Mutex::default() })
+    }
+
+    /// Whether `path` still leads to this directory.
+    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let (now, then) = (rustix::fs::stat(path)?, rustix::fs::fstat(&self.dir)?);
+        Ok((now.st_dev, now.st_ino) == (then.st_dev, then.st_ino))
+    }
+
+    pub(super) fn usage(&self) -> io::Result<DiskUsage> {
+        let stat = rustix::fs::fstatvfs(&self.dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(DiskUsage { available: bytes(stat.f_bavail), free: bytes(stat.f_bfree), total: bytes(stat.f_blocks) })
+    }
+
+    /// Writes, syncs and removes a small file.
+    pub(super) fn try_write(&self) -> io::Result<()> {
+        let name = format!("probe-{}", WriteId::random()?);
+        let file = create(&self.staged, &name)?;
+        let written = rustix::io::write(&file, b"probe\n").map_err(io::Error::from).and_then(|_| file.sync_data());
+        rustix::fs::unlinkat(&self.staged, &name, AtFlags::empty())?;
+        written
+    }
+
+    /// Opens the file at a path for reading, whatever it is.
+    pub(super) fn open_file(&self, names: &[String]) -> io::Result<File> {
+        let Some((leaf, parents)) = names.split_last() else { return Err(io::ErrorKind::NotFound.into()) };
+        match self.beneath(&names.join("/"), READ) {
+            Err(Errno::NOSYS | Errno::PERM) => open_in(&self.walk(parents)?, leaf),
+            opened => Ok(opened?),
+        }
+    }
+
+    /// Opens the folder of so many names; the root for none.
+    pub(super) fn open_folder(&self, names: &[String]) -> io::Result<File> {
+        if names.is_empty() {
+            return self.dir.try_clone();
+        }
+        match self.beneath(&names.join("/"), DIRECTORY) {
+            Err(Errno::NOSYS | Errno::PERM) => self.walk(names),
+            opened => Ok(opened?),
+        }
+    }
+
+    fn beneath(&self, path: &str, flags: OFlags) -> Result<File, Errno> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match rustix::fs::openat2(&self.dir, path, flags, Mode::empty(), resolve) {
+                // Somebody renamed a folder meanwhile.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                opened => return opened.map(File::from),
+            }
+        }
+    }
+
+    fn walk(&self, names: &[String]) -> io::Result<File> {
+        let mut dir = self.dir.try_clone()?;
+        for name in names {
+            dir = File::from(rustix::fs::openat(&dir, name, DIRECTORY, Mode::empty())?);
+        }
+        Ok(dir)
+    }
+
+    /// The folder of so many names, made where it is missing; with `sync`, durable with all above it.
+    pub(super) fn make_folder(&self, names: &[String], mode: Mode, sync: bool) -> Result<File, Blocked> {
+        let path = names.join("/");
+        if let Ok(dir) = self.open_folder(names)
+            && (!sync || names.is_empty() || self.is_durable(&path, &dir)?)
+        {
+            return Ok(dir);
+        }
+        let mut dir = self.dir.try_clone()?;
+        let mut path = String::new();
+        for (depth, name) in names.iter().enumerate() {
+            if depth > 0 {
+                path.push('/');
+            }
+            path.push_str(name);
+            let next = self.enter(&dir, name, depth + 1, mode)?;
+            if sync && !self.is_durable(&path, &next)? {
+                dir.sync_all()?;
+                self.remember(&path, &next)?;
+            }
+            dir = next;
+        }
+        Ok(dir)
+    }
+
+    fn enter(&self, dir: &File, name: &str, depth: usize, mode: Mode) -> Result<File, Blocked> {
+        for _ in 0..8 {
+            match rustix::fs::openat(dir, name, DIRECTORY, Mode::empty()) {
+                Ok(folder) => return Ok(File::from(folder)),
+                Err(Errno::NOENT) => match rustix::fs::mkdirat(dir, name, mode) {
+                    Ok(()) => {
+                        let folder = File::from(rustix::fs::openat(dir, name, DIRECTORY, Mode::empty())?);
+                        // The process's mask does not apply: the configuration says who may enter.
+                        rustix::fs::fchmod(&folder, mode)?;
+                        return Ok(folder);
+                    }
+                    Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error.into()),
+                },
+                Err(Errno::NOTDIR | Errno::LOOP) => return Err(self.what_blocks(dir, name, depth)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Blocked::Fault(DataError::Unavailable(format!("the folder {name} comes and goes"))))
+    }
+
+    fn what_blocks(&self, dir: &File, name: &str, depth: usize) -> Blocked {
+        let is_file = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| is_regular(&stat));
+        if is_file {
+            return Blocked::File(depth);
+        }
+        tracing::warn!(folder = name, root = %self.id, "a link or special file is where a folder must be");
+        Blocked::Fault(DataError::Unavailable(format!("a link or special file is where the folder {name} must be")))
+    }
+
+    fn is_durable(&self, path: &str, dir: &File) -> io::Result<bool> {
+        let inode = rustix::fs::fstat(dir)?.st_ino;
+        Ok(self.durable.lock().get(path) == Some(&inode))
+    }
+
+    fn remember(&self, path: &str, dir: &File) -> io::Result<()> {
+        let inode = rustix::fs::fstat(dir)?.st_ino;
+        let mut durable = self.durable.lock();
+        if durable.len() >= MOST_DURABLE {
+            durable.clear();
+        }
+        durable.insert(path.to_owned(), inode);
+        Ok(())
+    }
+
+    /// Removes `name` from `dir` if it is still the file of `inode`; what took its place meanwhile goes back. Returns
+    /// whether it was removed.
+    pub(super) fn take_away(&self, dir: &File, name: &str, inode: u64) -> io::Result<bool> {
+        let aside = WriteId::random()?.to_string();
+        match rustix::fs::renameat(dir, name, &self.taken, &aside) {
+            Err(Errno::NOENT) => return Ok(false),
+            renamed => renamed?,
+        }
+        let taken = rustix::fs::statat(&self.taken, &aside, AtFlags::SYMLINK_NOFOLLOW)?;
+        if taken.st_ino == inode {
+            rustix::fs::unlinkat(&self.taken, &aside, AtFlags::empty())?;
+            return Ok(true);
+        }
+        let back = rustix::fs::renameat_with(&self.taken, &aside, dir, name, RenameFlags::NOREPLACE);
+        if let Err(error) = back {
+            // A third file is there by now. This one stays where an operator finds it.
+            tracing::error!(file = name, kept = %aside, %error, "a file was replaced from outside while it was removed; \
+                what replaced it is in .cloudserver/taken");
+        }
+        Ok(false)
+    }
+}
+
+/// Opens a file in an open folder, whatever it is.
+pub(super) fn open_in(dir: &File, name: &str) -> io::Result<File> {
+    Ok(File::from(rustix::fs::openat(dir, name, READ, Mode::empty())?))
+}
+
+/// Makes a file that must not be there yet.
+pub(super) fn create(dir: &File, name: &str) -> io::Result<File> {
+    Ok(File::from(rustix::fs::openat(dir, name, CREATE, Mode::RUSR | Mode::WUSR)?))
+}
+
+/// Opens a file for writing that [`create`] made.
+pub(super) fn open_to_write(dir: &File, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    Ok(File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?))
+}
+
+/// A folder of ours, made where it is missing.
+pub(super) fn own_folder(dir: &File, name: &str) -> io::Result<File> {
+    match rustix::fs::mkdirat(dir, name, OURS) {
+        Ok(()) => dir.sync_all()?,
+        Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(File::from(rustix::fs::openat(dir, name, DIRECTORY, Mode::empty())?))
+}
+
+/// Whether it is a file with bytes.
+pub(super) fn is_regular(stat: &rustix::fs::Stat) -> bool {
+    rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile
+}
+
+/// Names that must be two files: in another case, and composed in another way.
+const TWINS: [(&str, &str); 2] = [("case", "CASE"), ("\u{e9}", "e\u{301}")];
+
+/// Whether files here can carry attributes.
+///
+/// # Errors
+/// [`DataError::Unavailable`] where the file system takes different names for the same.
+fn try_names(dir: &File) -> io::Result<Result<bool, DataError>> {
+    let mut attributes = false;
+    for (name, twin) in TWINS {
+        let random = WriteId::random()?;
+        let (name, twin) = (format!("{random}-{name}"), format!("{random}-{twin}"));
+        let file = create(dir, &name)?;
+        attributes = rustix::fs::fsetxattr(&file, ATTRIBUTE, b"probe", XattrFlags::empty()).is_ok();
+        let found = rustix::fs::statat(dir, &twin, AtFlags::SYMLINK_NOFOLLOW);
+        rustix::fs::unlinkat(dir, &name, AtFlags::empty())?;
+        if found.is_ok() {
+            let why = "the file system takes different names for the same (in another case, or composed differently): \
+                       keys would collide; choose one that tells them apart";
+            return Ok(Err(DataError::Unavailable(why.to_owned())));
+        }
+    }
+    Ok(Ok(attributes))
+}
+
+fn read_or_make_id(ours: &File, staged: &File) -> io::Result<Result<String, DataError>> {
+    for _ in 0..2 {
+        match open_in(ours, "format") {
+            Ok(file) => return io::read_to_string(file).map(|text| parse_id(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let name = WriteId::random()?.to_string();
+        let file = create(staged, &name)?;
+        let text = format!("{FORMAT}\n{}\n", BlobName::random()?);
+        io::Write::write_all(&mut &file, text.as_bytes())?;
+        file.sync_all()?;
+        // Two servers that begin at once agree on the first.
+        match rustix::fs::linkat(staged, &name, ours, "format", AtFlags::empty()) {
+            Ok(()) | Err(Errno::EXIST) => rustix::fs::unlinkat(staged, &name, AtFlags::empty())?,
+            Err(_) => rustix::fs::renameat(staged, &name, ours, "format")?,
+        }
+        ours.sync_all()?;
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+fn parse_id(text: &str) -> Result<String, DataError> {
+    let mut lines = text.lines();
+    let known = lines.next() == Some(FORMAT);
+    let id = lines.next().and_then(|line| BlobName::parse(line.as_bytes()));
+    id.filter(|_| known).map(|id| id.to_string()).ok_or_else(|| {
+        DataError::Unavailable(format!("{RESERVED}/format is not of this release: use the release that made it"))
+    })
+}
+
+impl Root {
+    /// Gives a new file of ours its mode and its write id.
+    pub(super) fn mark(&self, file: &File, mode: Mode, write: WriteId) -> io::Result<()> {
+        rustix::fs::fchmod(file, mode)?;
+        if self.attributes {
+            rustix::fs::fsetxattr(file, ATTRIBUTE, write.to_string().as_bytes(), XattrFlags::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is left of bodies that came in before `before` (nanoseconds since 1970): nobody waits for them any
+    /// more. What is not of its own name lost its place in a crash, and is kept.
+    pub(super) fn sweep(&self, before: i128) -> io::Result<usize> {
+        let mut removed = 0;
+        for entry in rustix::fs::Dir::read_from(&self.staged)? {
+            let Ok(name) = entry?.file_name().to_str().map(str::to_owned) else { continue };
+            let Ok(file) = open_in(&self.staged, &name) else { continue };
+            let Some(identity) = Identity::of(&file)?.filter(|identity| identity.modified < before) else { continue };
+            if identity.write.is_some_and(|write| write.to_string() != name) {
+                rustix::fs::renameat(&self.staged, &name, &self.kept, identity.kept_name())?;
+            } else {
+                rustix::fs::unlinkat(&self.staged, &name, AtFlags::empty())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,410 @@
+//! A run: bucket by bucket, keys in parallel, the journal behind them.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{
+    MigrateError, Options, Pairing, Problem, Progress, Shared, Verify,
+    acl::{self, Accounts},
+    bucket,
+    copy::Place,
+    journal::{BucketState, Journal, JournalError, Past},
+    key::{self, Outcome},
+    listing::{self, Group, Walk},
+    report::{BucketReport, Report, Sums},
+    verify,
+};
+use crate::{s3client::S3ClientError, tasks::Tasks};
+
+/// Keys between two checkpoints.
+const CHECKPOINT: u64 = 256;
+/// Keys read ahead.
+const AHEAD: usize = 64;
+
+/// Copies what the options say.
+///
+/// # Errors
+/// [`MigrateError`] where the run cannot go on. All that was copied is in the journal: the next run goes on there.
+///
+/// # Cancel safety
+/// As a kill: the next run goes on.
+pub async fn run(options: Options, progress: Arc<Progress>) -> Result<Report, MigrateError> {
+    let pairs = pairs(&options).await?;
+    let tasks = Tasks::default();
+    let report = if options.verify_only {
+        compare(&options, &pairs, &progress).await?
+    } else {
+        copy(options, pairs, progress, &tasks).await?
+    };
+    Ok(report)
+}
+
+async fn compare(options: &Options, pairs: &[Pairing], progress: &Progress) -> Result<Report, MigrateError> {
+    let mut report = Report::default();
+    for pair in pairs {
+        let mut bucket = begin(pair);
+        verify::bucket(options, pair, progress, &mut bucket).await?;
+        report.buckets.push(bucket);
+    }
+    Ok(report)
+}
+
+async fn copy(
+    options: Options,
+    pairs: Vec<Pairing>,
+    progress: Arc<Progress>,
+    tasks: &Tasks,
+) -> Result<Report, MigrateError> {
+    let identity = identity(&options, &pairs);
+    let (journal, mut past) = Journal::open(&options.state, &identity)?;
+    let own = acl::own_id(&options.to).await.map_err(MigrateError::Target)?;
+    let accounts = Accounts { mapped: options.accounts.clone(), own };
+    let shared = Arc::new(Shared { options, journal, progress });
+    count_ahead(&shared, &pairs, &past, tasks);
+    let mut report = Report::default();
+    for pair in &pairs {
+        shared.progress.enter(&pair.from);
+        let mut bucket = begin(pair);
+        let state = past.remove(&pair.from).unwrap_or_default();
+        if state.ended {
+            bucket.sums = state.sums;
+            state.failed.into_iter().for_each(|problem| bucket.fail(problem));
+        } else {
+            one(&shared, (pair, accounts.clone()), state, tasks, &mut bucket).await?;
+        }
+        report.buckets.push(bucket);
+    }
+    if shared.options.verify != Verify::No {
+        for (pair, bucket) in pairs.iter().zip(&mut report.buckets) {
+            verify::bucket(&shared.options, pair, &shared.progress, bucket).await?;
+        }
+    }
+    tasks.stop(std::time::Duration::ZERO).await;
+    Ok(report)
+}
+
+fn begin(pair: &Pairing) -> BucketReport {
+    BucketReport { from: pair.from.clone(), to: pair.to.clone(), ..BucketReport::default() }
+}
+
+/// The buckets that are meant.
+async fn pairs(options: &Options) -> Result<Vec<Pairing>, MigrateError> {
+    let listed = options.from.list_buckets().await;
+    if options.buckets.is_empty() {
+        let listed = listed.map_err(MigrateError::Source)?;
+        return Ok(listed.into_iter().map(|bucket| Pairing { to: bucket.name.clone(), from: bucket.name }).collect());
+    }
+    for pair in &options.buckets {
+        match options.from.head_bucket(&pair.from).await {
+            Ok(_) => {}
+            Err(error) if error.status() == Some(404) => return Err(MigrateError::NoBucket(pair.from.clone())),
+            Err(error) => return Err(MigrateError::Source(error)),
+        }
+    }
+    Ok(options.buckets.clone())
+}
+
+/// What a journal is of: another source, target or choice of keys makes another one.
+fn identity(options: &Options, pairs: &[Pairing]) -> String {
+    let (from, to) = (options.from.endpoint(), options.to.endpoint());
+    let all = if options.buckets.is_empty() { "all".to_owned() } else { names(pairs) };
+    format!("from {} to {}, buckets {all}, prefix {:?}", from.authority, to.authority, options.prefix)
+}
+
+fn names(pairs: &[Pairing]) -> String {
+    pairs.iter().map(|pair| format!("{}={}", pair.from, pair.to)).collect::<Vec<_>>().join(" ")
+}
+
+/// Counts what is to come, so that whoever watches knows how much that is.
+fn count_ahead(shared: &Arc<Shared>, pairs: &[Pairing], past: &Past, tasks: &Tasks) {
+    let (shared, pairs) = (Arc::clone(shared), pairs.to_vec());
+    let starts: BTreeMap<String, BucketState> = past.clone();
+    tasks.spawn("count", async move {
+        let options = &shared.options;
+        for pair in pairs {
+            let state = starts.get(&pair.from);
+            if state.is_some_and(|state| state.ended) {
+                continue;
+            }
+            let versioned = options.from.bucket_versioning(&pair.from).await.ok().flatten().is_some();
+            let after = state.and_then(|state| state.after.clone());
+            let mut walk = Walk::new(&options.from, (&pair.from, &options.prefix), versioned, after);
+            while let Ok(Some(group)) = walk.next().await {
+                shared.progress.expect(group.versions.len() as u64);
+            }
+        }
+        shared.progress.counted();
+    });
+}
+
+/// Copies a bucket.
+async fn one(
+    shared: &Arc<Shared>,
+    (pair, accounts): (&Pairing, Accounts),
+    state: BucketState,
+    tasks: &Tasks,
+    report: &mut BucketReport,
+) -> Result<(), MigrateError> {
+    let options = &shared.options;
+    let (place, versioning) = bucket::prepare(options, pair, accounts, report).await?;
+    let mut state = state;
+    for (key, id) in state.uploads.drain(..) {
+        options.to.abort_multipart_upload(&pair.to, &key, &id).await.map_err(MigrateError::Target)?;
+    }
+    if state.after.is_none() && state.touched.is_none() {
+        let mut there = Walk::new(&options.to, (&pair.to, &options.prefix), place.is_versioned, None);
+        state.fresh = there.next().await.map_err(MigrateError::Target)?.is_none();
+    }
+    shared.journal.begun(&pair.from, state.fresh)?;
+    report.sums = state.sums;
+    let failed = std::mem::take(&mut state.failed);
+    let ledger = Arc::new(Ledger::new(&pair.from, state, report.clone()));
+    copy_keys(shared, &Arc::new(place), &ledger, tasks, failed).await?;
+    *report = ledger.end()?;
+    bucket::finish(options, pair, &versioning, report).await?;
+    shared.journal.ended(&pair.from)?;
+    Ok(())
+}
+
+/// A key for a worker.
+struct Work {
+    number: u64,
+    group: Group,
+    lookup: bool,
+}
+
+async fn copy_keys(
+    shared: &Arc<Shared>,
+    place: &Arc<Place>,
+    ledger: &Arc<Ledger>,
+    tasks: &Tasks,
+    failed: Vec<Problem>,
+) -> Result<(), MigrateError> {
+    retry(shared, place, ledger, failed).await?;
+    let (give, take) = mpsc::channel::<Work>(AHEAD);
+    let take = Arc::new(tokio::sync::Mutex::new(take));
+    let (alive, mut ended) = mpsc::channel::<()>(1);
+    for _ in 0..shared.options.workers.max(1) {
+        let (shared, place, ledger, take) =
+            (Arc::clone(shared), Arc::clone(place), Arc::clone(ledger), Arc::clone(&take));
+        let alive = alive.clone();
+        tasks.spawn("copy", async move {
+            work(&shared, &place, &ledger, &take).await;
+            drop(alive);
+        });
+    }
+    drop(alive);
+    let walked = walk(shared, place, ledger, give).await;
+    // Workers end when there is no more work, and drop their ends of the channel.
+    ended.recv().await;
+    walked
+}
+
+async fn work(shared: &Shared, place: &Place, ledger: &Ledger, take: &tokio::sync::Mutex<mpsc::Receiver<Work>>) {
+    loop {
+        let next = take.lock().await.recv().await;
+        let Some(Work { number, group, lookup }) = next else { return };
+        if ledger.is_over() {
+            continue;
+        }
+        let outcome = key::copy(shared, place, &group, lookup).await;
+        ledger.finish(shared, number, &group, outcome);
+    }
+}
+
+/// Hands out keys in the source's order.
+async fn walk(shared: &Shared, place: &Place, ledger: &Ledger, give: mpsc::Sender<Work>) -> Result<(), MigrateError> {
+    let options = &shared.options;
+    let start = ledger.after();
+    let mut walk = Walk::new(&options.from, (&place.from, &options.prefix), place.is_versioned, start);
+    let mut touched: Option<String> = None;
+    let mut number = 0;
+    while let Some(group) = walk.next().await.map_err(MigrateError::Source)? {
+        if ledger.is_over() {
+            break;
+        }
+        // Before anything of a page is copied the journal says how far that may go.
+        if touched.is_none() {
+            let last = walk.last_of_page().unwrap_or(&group.key).to_owned();
+            shared.journal.touched(&place.from, &last)?;
+            touched = Some(last);
+        }
+        if touched.as_deref() == Some(group.key.as_str()) {
+            touched = None;
+        }
+        let Some(lookup) = ledger.plan(&group) else {
+            shared.progress.done(&Sums { present: group.versions.len() as u64, ..Sums::default() });
+            continue;
+        };
+        ledger.begin(number, &group.key);
+        if give.send(Work { number, group, lookup }).await.is_err() {
+            break;
+        }
+        number += 1;
+    }
+    Ok(())
+}
+
+/// Tries again what failed in earlier runs.
+async fn retry(shared: &Shared, place: &Place, ledger: &Ledger, failed: Vec<Problem>) -> Result<(), MigrateError> {
+    let options = &shared.options;
+    let keys: HashSet<String> = failed.into_iter().map(|problem| problem.key).filter(|key| !key.is_empty()).collect();
+    for key in keys {
+        let found = listing::of_key(&options.from, &place.from, &key, place.is_versioned).await;
+        let group = found.map_err(MigrateError::Source)?;
+        if group.versions.is_empty() {
+            continue;
+        }
+        let outcome = key::copy(shared, place, &group, true).await;
+        ledger.settle(shared, &group, outcome);
+    }
+    Ok(())
+}
+
+/// What is done of a bucket, and what the journal knows of it.
+#[derive(Debug)]
+struct Ledger {
+    bucket: String,
+    inner: Mutex<Inner>,
+    over: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: BucketState,
+    report: BucketReport,
+    /// Keys handed out and not done, and those done behind one that is not.
+    open: BTreeMap<u64, (String, bool)>,
+    /// The last key of those done without a gap.
+    last: Option<String>,
+    since_checkpoint: u64,
+    fatal: Option<MigrateError>,
+}
+
+impl Ledger {
+    fn new(bucket: &str, mut state: BucketState, report: BucketReport) -> Self {
+        if state.touched == state.after {
+            state.touched = None;
+        }
+        let inner = Inner { state, report, open: BTreeMap::new(), last: None, since_checkpoint: 0, fatal: None };
+        Self { bucket: bucket.to_owned(), inner: Mutex::new(inner), over: AtomicBool::new(false) }
+    }
+
+    fn after(&self) -> Option<String> {
+        self.inner.lock().state.after.clone()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Whether the target is to be asked what it has of a key; `None` where the key is done.
+    fn plan(&self, group: &Group) -> Option<bool> {
+        let mut inner = self.inner.lock();
+        let lookup = !inner.state.fresh || inner.state.touched.is_some();
+        // Not every store lists in the order of bytes: it is that very key that ends it.
+        if inner.state.touched.as_deref() == Some(group.key.as_str()) {
+            inner.state.touched = None;
+        }
+        if !inner.state.done.is_empty() && inner.state.done.contains(&hash(group)) {
+            return None;
+        }
+        Some(lookup)
+    }
+
+    fn begin(&self, number: u64, key: &str) {
+        self.inner.lock().open.insert(number, (key.to_owned(), false));
+    }
+
+    fn finish(&self, shared: &Shared, number: u64, group: &Group, outcome: Outcome) {
+        if outcome.fatal.is_none() {
+            self.settle(shared, group, outcome);
+        } else {
+            self.stop(outcome);
+            return;
+        }
+        let mut inner = self.inner.lock();
+        if let Some(key) = inner.open.get_mut(&number) {
+            key.1 = true;
+        }
+        while let Some(first) = inner.open.first_entry().filter(|first| first.get().1) {
+            let (key, _) = first.remove();
+            inner.last = Some(key);
+            inner.since_checkpoint += 1;
+        }
+        if inner.since_checkpoint >= CHECKPOINT
+            && let Some(last) = inner.last.take()
+        {
+            inner.since_checkpoint = 0;
+            let written = shared.journal.checkpoint(&self.bucket, &last);
+            self.check(&mut inner, written);
+        }
+    }
+
+    /// Writes down what came of a key.
+    fn settle(&self, shared: &Shared, group: &Group, outcome: Outcome) {
+        let Outcome { sums, problems, notes, fatal } = outcome;
+        shared.progress.done(&sums);
+        let mut inner = self.inner.lock();
+        inner.report.sums.add(&sums);
+        notes.into_iter().for_each(|note| inner.report.note(note));
+        for problem in &problems {
+            shared.progress.problem();
+            let written = shared.journal.failed(&self.bucket, problem);
+            self.check(&mut inner, written);
+            inner.report.fail(problem.clone());
+        }
+        let written = shared.journal.done(hash(group), sums);
+        self.check(&mut inner, written);
+        drop(inner);
+        if fatal.is_some() {
+            self.stop(Outcome { fatal, ..Outcome::default() });
+        }
+    }
+
+    fn check(&self, inner: &mut Inner, written: Result<(), JournalError>) {
+        if let Err(error) = written {
+            inner.fatal = Some(error.into());
+            self.over.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn stop(&self, outcome: Outcome) {
+        use super::copy::CopyError;
+        let error = match outcome.fatal {
+            Some(CopyError::Source(error)) => MigrateError::Source(error),
+            Some(CopyError::Target(error)) => MigrateError::Target(error),
+            Some(other) => MigrateError::Source(S3ClientError::Answer(other.to_string())),
+            None => return,
+        };
+        self.inner.lock().fatal = Some(error);
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    fn end(&self) -> Result<BucketReport, MigrateError> {
+        let mut inner = self.inner.lock();
+        match inner.fatal.take() {
+            Some(error) => Err(error),
+            None => Ok(std::mem::take(&mut inner.report)),
+        }
+    }
+}
+
+/// A key and its versions, as the journal knows them.
+fn hash(group: &Group) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    group.key.hash(&mut hasher);
+    for version in &group.versions {
+        (&version.version, &version.object.etag, version.marker).hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,73 @@
+//! How far a migration has come, for whoever watches.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::report::Sums;
+
+/// Counters that workers move.
+#[derive(Debug, Default)]
+pub struct Progress {
+    expected: AtomicU64,
+    is_counted: AtomicBool,
+    entries: AtomicU64,
+    bytes: AtomicU64,
+    problems: AtomicU64,
+    bucket: Mutex<String>,
+}
+
+/// The counters at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Versions and markers at the source, as far as counted.
+    pub expected: u64,
+    /// Whether that is all.
+    pub is_counted: bool,
+    /// Versions and markers seen to.
+    pub entries: u64,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Problems.
+    pub problems: u64,
+    /// The bucket under way.
+    pub bucket: String,
+}
+
+impl Progress {
+    /// What is counted now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            expected: self.expected.load(Ordering::Relaxed),
+            is_counted: self.is_counted.load(Ordering::Relaxed),
+            entries: self.entries.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            problems: self.problems.load(Ordering::Relaxed),
+            bucket: self.bucket.lock().clone(),
+        }
+    }
+
+    pub(super) fn expect(&self, entries: u64) {
+        self.expected.fetch_add(entries, Ordering::Relaxed);
+    }
+
+    pub(super) fn counted(&self) {
+        self.is_counted.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn done(&self, sums: &Sums) {
+        self.entries.fetch_add(sums.versions + sums.markers + sums.present, Ordering::Relaxed);
+    }
+
+    pub(super) fn moved(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn problem(&self) {
+        self.problems.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn enter(&self, bucket: &str) {
+        bucket.clone_into(&mut self.bucket.lock());
+    }
+}
