@@ -111,7 +111,7 @@ impl ServerArguments {
 
 /// Asks, and tells on `output` how it stands. Ends with 0 where the job is done or under way, with 3 where it ended with
 /// something left, with 1 where it was refused.
-pub fn location(command: &LocationCommand, output: &mut dyn Write, errors: &mut dyn Write) -> ExitCode {
+pub fn location(command: &LocationCommand, output: &mut dyn Write, errors: &mut (dyn Write + Send)) -> ExitCode {
     let wanted = match command {
         LocationCommand::Move(wanted) => wanted,
         LocationCommand::Scan(wanted) => return scan(wanted, output, errors),
@@ -137,7 +137,11 @@ pub fn location(command: &LocationCommand, output: &mut dyn Write, errors: &mut 
     }
 }
 
-async fn move_it(client: &S3Client, wanted: &MoveCommand, errors: &mut dyn Write) -> Result<Vec<Value>, S3ClientError> {
+async fn move_it(
+    client: &S3Client,
+    wanted: &MoveCommand,
+    errors: &mut (dyn Write + Send),
+) -> Result<Vec<Value>, S3ClientError> {
     if wanted.status || wanted.cancel {
         let all = ask(client, Call::new(Method::GET, None, Some("_/locations/jobs"))).await?;
         let mut jobs: Vec<Value> = all["jobs"].as_array().cloned().unwrap_or_default();

@@ -32,6 +32,7 @@ pub enum Compare {
 
 /// Which stores, which buckets, how.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
 pub struct MigrateCommand {
     /// The store to copy from, such as http://old:9000
     #[arg(long, value_name = "URL")]
@@ -114,7 +115,7 @@ pub struct MigrateCommand {
 ///
 /// Ends with 0 where everything asked for is at the target, with 3 where something is not and the report names it, with 1
 /// where it could not begin or go on.
-pub fn migrate(command: &MigrateCommand, output: &mut dyn Write, errors: &mut dyn Write) -> ExitCode {
+pub fn migrate(command: &MigrateCommand, output: &mut dyn Write, errors: &mut (dyn Write + Send)) -> ExitCode {
     let options = match options(command) {
         Ok(options) => options,
         Err(problem) => return failure(writeln!(errors, "{problem}")),
@@ -192,7 +193,7 @@ fn accounts(given: &[String]) -> Result<BTreeMap<String, String>, String> {
 }
 
 /// Runs, and shows how far it is.
-async fn watched(options: Options, errors: &mut dyn Write) -> Result<Report, MigrateError> {
+async fn watched(options: Options, errors: &mut (dyn Write + Send)) -> Result<Report, MigrateError> {
     let progress = Arc::new(Progress::default());
     let mut screen = Screen::new(io::stderr().is_terminal());
     let run = run(options, Arc::clone(&progress));
@@ -223,7 +224,7 @@ impl Screen {
         Self { is_terminal, pause, began: now, last: (now, 0) }
     }
 
-    fn show(&mut self, now: &Snapshot, errors: &mut dyn Write) {
+    fn show(&mut self, now: &Snapshot, errors: &mut (dyn Write + Send)) {
         let since = self.last.0.elapsed().as_secs_f64().max(0.001);
         #[expect(clippy::cast_precision_loss, reason = "a rate that is shown")]
         let rate = now.bytes.saturating_sub(self.last.1) as f64 / since;
@@ -236,7 +237,7 @@ impl Screen {
         write!(errors, "{before}{line}{behind}").and_then(|()| errors.flush()).ok();
     }
 
-    fn clear(&self, errors: &mut dyn Write) {
+    fn clear(&self, errors: &mut (dyn Write + Send)) {
         if self.is_terminal {
             write!(errors, "\r\x1b[2K").and_then(|()| errors.flush()).ok();
         }

@@ -39,16 +39,15 @@ impl World {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
         let backends = [(); 2].map(|()| Arc::new(MemoryBackend::new()));
-        let location = |name: &str, backend: &Arc<MemoryBackend>| {
-            Location::new(name, Arc::<MemoryBackend>::clone(backend) as Arc<dyn DataBackend>)
-        };
         let [old, new] = &backends;
-        let cold = Location { is_cold: true, ..location("cold", new) };
+        let blobs = |name: &str, backend: &Arc<MemoryBackend>| {
+            let backend: Arc<dyn DataBackend> = Arc::<MemoryBackend>::clone(backend);
+            Location::new(name, backend)
+        };
+        let cold = Location { is_cold: true, ..blobs("cold", new) };
         let store = Arc::new(MemoryNative::new(Mode::Versioned));
-        let named = Location { name: "named".into(), backend: Arc::<MemoryNative>::clone(&store), ..cold.clone() };
-        let named = Location { is_cold: false, ..named };
-        let all = [location("old", old), location("alias", old), location("new", new), cold, named];
-        let table = LocationTable::new(all);
+        let named = Location::new("named", Arc::<MemoryNative>::clone(&store));
+        let table = LocationTable::new([blobs("old", old), blobs("alias", old), blobs("new", new), cold, named]);
         let ids = Identifiers::new(Arc::<ManualClock>::clone(&clock), "RG001");
         let settings = Settings { inline_threshold: 8, min_part_size: 4, ..Settings::default() };
         let storage =

@@ -83,6 +83,7 @@ async fn copy(
         }
         report.buckets.push(bucket);
     }
+    shared.journal.finished()?;
     if shared.options.verify != Verify::No {
         for (pair, bucket) in pairs.iter().zip(&mut report.buckets) {
             verify::bucket(&shared.options, pair, &shared.progress, bucket).await?;
@@ -265,6 +266,9 @@ async fn retry(shared: &Shared, place: &Place, ledger: &Ledger, failed: Vec<Prob
             continue;
         }
         let outcome = key::copy(shared, place, &group, true).await;
+        if outcome.problems.is_empty() && outcome.fatal.is_none() {
+            shared.journal.failed(&place.from, &Problem { key, ..Problem::default() })?;
+        }
         ledger.settle(shared, &group, outcome);
     }
     Ok(())

@@ -7,9 +7,10 @@
 //! | `a` | keys up to this one may have been touched |
 //! | `d` | a key is done: a hash of it and of its versions |
 //! | `c` | all keys up to this one are done; and the sums so far |
-//! | `f` | a key that could not be copied |
+//! | `f` | a key that could not be copied; without a problem: that could, later |
 //! | `u` | an upload in parts is begun at the target |
 //! | `e` | a bucket is done |
+//! | `z` | all buckets are done |
 //!
 //! A kill may tear the last line: it is cut off. Any other line that is not whole means that the file is damaged.
 
@@ -135,12 +136,11 @@ impl Journal {
         let mut reading = Reading::default();
         let end = reading.lines(path, &opened)?;
         opened.set_len(end).map_err(io)?;
-        let is_over = !reading.past.is_empty() && reading.past.values().all(|bucket| bucket.ended);
         if let Some(of) = reading.identity.as_ref().filter(|of| *of != identity) {
             return Err(JournalError::Other { path: path.to_owned(), of: of.clone() });
         }
         let mut journal = Self { path: path.to_owned(), file: Mutex::new(opened) };
-        if is_over {
+        if reading.is_over {
             journal.file.get_mut().set_len(0).map_err(io)?;
             reading = Reading::default();
         }
@@ -148,6 +148,11 @@ impl Journal {
             journal.line('h', identity)?;
         }
         Ok((journal, reading.past))
+    }
+
+    /// Nothing is left to do: the next run begins anew.
+    pub(super) fn finished(&self) -> Result<(), JournalError> {
+        self.line('z', "")
     }
 
     fn line(&self, kind: char, text: &str) -> Result<(), JournalError> {
@@ -212,6 +217,7 @@ struct Reading {
     identity: Option<String>,
     /// The bucket begun last.
     last: Option<String>,
+    is_over: bool,
 }
 
 impl Reading {
@@ -277,12 +283,15 @@ impl Reading {
                 let failed: Failed = serde_json::from_str(rest).ok()?;
                 let bucket = self.past.entry(failed.bucket).or_default();
                 bucket.failed.retain(|known| known.key != failed.problem.key);
-                bucket.failed.push(failed.problem);
+                if !failed.problem.problem.is_empty() {
+                    bucket.failed.push(failed.problem);
+                }
             }
             "u" => {
                 let upload: Upload = serde_json::from_str(rest).ok()?;
                 self.past.entry(upload.bucket).or_default().uploads.push((upload.key, upload.id));
             }
+            "z" => self.is_over = true,
             "e" => {
                 let ended: Begun = serde_json::from_str(rest).ok()?;
                 self.past.entry(ended.bucket).or_default().ended = true;
@@ -362,6 +371,10 @@ mod tests {
         let (journal, _) = Journal::open(&path, "one").unwrap();
         journal.begun("b", true).unwrap();
         journal.ended("b").unwrap();
+        drop(journal);
+        let (journal, past) = Journal::open(&path, "one").unwrap();
+        assert!(past["b"].ended);
+        journal.finished().unwrap();
         drop(journal);
         let (_journal, past) = Journal::open(&path, "one").unwrap();
         assert!(past.is_empty(), "what is done is begun anew");

@@ -367,8 +367,10 @@ impl Storage {
             let row = keys::location(location);
             let stored = self.inner.metadata.get(SYSTEM, &row).await?;
             let known = counters::decode(stored.as_deref().unwrap_or_default())?;
-            let limit = known.get(places::MAX_BYTES).copied().unwrap_or_default();
-            let counted = [usage.versions, usage.bytes, usage.upload_bytes, limit];
+            let kept = |place: usize| known.get(place).copied().unwrap_or_default();
+            // Notes of publications that a crash left hold what they hold.
+            let (limit, reserved) = (kept(places::MAX_BYTES), kept(places::RESERVED));
+            let counted = [usage.versions, usage.bytes, usage.upload_bytes, limit, reserved];
             batch.put(SYSTEM, row, counters::encode(&counted));
         }
         batch.put(SYSTEM, COUNTED, Bytes::from_static(b"1"));
