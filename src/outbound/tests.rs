@@ -12,7 +12,17 @@ use tokio::{
 };
 
 use super::*;
-use crate::{tasks::Tasks, types::body};
+use crate::types::body;
+
+/// Servers that run until the test ends.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<tokio::task::JoinSet<()>>>);
+
+impl Tasks {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.lock().spawn(task);
+    }
+}
 
 /// Reads a head; what came behind it stays in the second half.
 async fn head(socket: &mut TcpStream) -> Option<(String, Vec<u8>)> {
@@ -45,9 +55,9 @@ where
     let address = listener.local_addr().unwrap();
     let tasks = Tasks::default();
     let spawner = tasks.clone();
-    tasks.spawn("server", async move {
+    tasks.spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            spawner.spawn("connection", serve(socket));
+            spawner.spawn(serve(socket));
         }
     });
     (address, tasks)

@@ -59,7 +59,7 @@ async fn work(backend: &dyn DataBackend, worker: u64, rounds: u64) -> Vec<(BlobI
             2 => {
                 let Some((blob, bytes)) = &kept[slot] else { continue };
                 match read(backend, blob, bytes.len()).await {
-                    Ok(found) => assert_eq!(found, bytes, "wrong bytes"),
+                    Ok(found) => assert!(found == bytes, "wrong bytes of {blob:?}"),
                     Err(DataError::Unavailable(_) | DataError::Body(_)) => {}
                     Err(error) => panic!("an acknowledged object: {error}"),
                 }
@@ -95,7 +95,8 @@ async fn storm(keeps: Keeps, seed: u64) {
     raging.store(false, Ordering::SeqCst);
     assert!(!acknowledged.is_empty());
     for (blob, bytes) in &acknowledged {
-        assert_eq!(read(&*backend, blob, bytes.len()).await.unwrap(), bytes, "an acknowledged object in {keeps:?}");
+        let found = read(&*backend, blob, bytes.len()).await.unwrap();
+        assert!(found == bytes, "an acknowledged object in {keeps:?}: {blob:?}");
         backend.delete(blob).await.unwrap();
         let gone = read(&*backend, blob, bytes.len()).await;
         assert!(matches!(gone, Err(DataError::NotFound(_))), "{gone:?}");

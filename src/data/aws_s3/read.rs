@@ -17,7 +17,7 @@ use crate::{
     data::{BlobId, DataError},
     s3client::{Get, Reply, text_of},
     types::{
-        BodyError, ByteStream, body,
+        BodyError, ByteStream, ETag, body,
         digest::{Digest, Md5, md5},
     },
 };
@@ -35,7 +35,9 @@ pub(super) async fn get(far: &Arc<Far>, blob: &BlobId, range: Range<u64>) -> Res
         return nothing(far, blob, &name, range).await;
     }
     let opened = open(far, blob, &name, range.clone()).await?;
-    let verifies = range == (0..opened.total) && is_md5(&name.etag) && !opened.opaque;
+    // Google's tags of uploads are its own.
+    let tells = is_md5(&name.etag) || (one_part(&name.etag) && !far.is_gcs());
+    let verifies = range == (0..opened.total) && tells && !opened.opaque;
     let reader = Reader {
         far: Arc::clone(far),
         blob: blob.clone(),
@@ -68,6 +70,18 @@ async fn head(far: &Far, blob: &BlobId, name: &FarBlob) -> Result<Option<u64>, D
     let head = head.map_err(|error| far.fault_of(blob, &error))?;
     is_it(blob, name, &head.headers)?;
     Ok(size_of(&head.headers))
+}
+
+/// Whether an entity tag is that of an upload in one part, which tells as much as that of an object in one piece.
+fn one_part(etag: &str) -> bool {
+    etag.strip_suffix("-1").is_some_and(is_md5)
+}
+
+/// The entity tag of bytes that arrived, in the form of the one they should have.
+fn tag(digest: Md5, like: &str) -> String {
+    let md5: [u8; 16] = digest.finalize().into();
+    let tag = if one_part(like) { ETag::from_parts([md5].iter()) } else { ETag::from_md5(md5) };
+    tag.as_str().to_owned()
 }
 
 /// Whether an answer is about this blob, or about what took its place.
@@ -143,7 +157,7 @@ struct Reader {
     total: u64,
     left: Range<u64>,
     stream: Option<ByteStream>,
-    /// Over a whole object whose entity tag is its MD5.
+    /// Over a whole object whose entity tag tells of its bytes.
     digest: Option<Md5>,
     failures: u32,
     /// When the last byte came.
@@ -187,7 +201,7 @@ impl Reader {
             return Ok(slice);
         }
         self.stream = None;
-        match self.digest.take().map(|digest| hex::encode(digest.finalize())) {
+        match self.digest.take().map(|digest| tag(digest, &self.name.etag)) {
             Some(found) if !found.eq_ignore_ascii_case(&self.name.etag) => {
                 tracing::error!(blob = ?self.blob, found, "the far side sent other bytes than were stored");
                 Err(BodyError::Unreadable("the far side sent other bytes than were stored".to_owned()))
