@@ -126,7 +126,7 @@ pub fn location(command: &LocationCommand, output: &mut dyn Write, errors: &mut 
     };
     match runtime.block_on(move_it(&client, wanted, errors)) {
         Ok(jobs) => {
-            let is_well = jobs.iter().all(|job| job["state"] != "failed") || wanted.status;
+            let is_well = jobs.iter().all(|job| at(job, "state") != "failed") || wanted.status;
             match output.write_all(render(&jobs).as_bytes()).and_then(|()| output.flush()) {
                 Ok(()) if is_well => ExitCode::SUCCESS,
                 Ok(()) => ExitCode::from(3),
@@ -144,10 +144,10 @@ async fn move_it(
 ) -> Result<Vec<Value>, S3ClientError> {
     if wanted.status || wanted.cancel {
         let all = ask(client, Call::new(Method::GET, None, Some("_/locations/jobs"))).await?;
-        let mut jobs: Vec<Value> = all["jobs"].as_array().cloned().unwrap_or_default();
-        jobs.retain(|job| job["bucket"] == wanted.bucket.as_str() && job["kind"] == "move");
+        let mut jobs: Vec<Value> = at(&all, "jobs").as_array().cloned().unwrap_or_default();
+        jobs.retain(|job| at(job, "bucket") == wanted.bucket.as_str() && at(job, "kind") == "move");
         if wanted.cancel {
-            jobs.retain(|job| job["state"] == "running");
+            jobs.retain(|job| at(job, "state") == "running");
             for job in &mut jobs {
                 *job = ask(client, Call::new(Method::DELETE, None, Some(&path(job)))).await?;
             }
@@ -164,16 +164,16 @@ async fn move_it(
     let call = Call::new(Method::POST, None, Some("_/locations/move")).and("bucket", wanted.bucket.as_str()).once();
     let call = call.header("content-type", "application/json").payload(Payload::Held(document.to_string().into()));
     let mut job = ask(client, call).await?;
-    while wanted.wait && job["state"] == "running" {
+    while wanted.wait && at(&job, "state") == "running" {
         tokio::time::sleep(LOOK).await;
         job = ask(client, Call::new(Method::GET, None, Some(&path(&job)))).await?;
         let line = format!(
             "{} of about {} versions looked at, {} moved ({}), {}",
-            job["examined"],
-            job["expected"],
-            job["done"],
-            size(job["bytes"].as_u64().unwrap_or(0)),
-            if job["phase"].as_u64().is_some_and(|phase| phase >= 2) { "comparing" } else { "moving" },
+            at(&job, "examined"),
+            at(&job, "expected"),
+            at(&job, "done"),
+            size(at(&job, "bytes").as_u64().unwrap_or(0)),
+            if at(&job, "phase").as_u64().is_some_and(|phase| phase >= 2) { "comparing" } else { "moving" },
         );
         // Nobody is told of a broken screen: there is nobody to tell.
         writeln!(errors, "{line}").ok();
@@ -181,8 +181,13 @@ async fn move_it(
     Ok(vec![job])
 }
 
+/// A member of an answer; what it lacks is null.
+fn at<'a>(value: &'a Value, name: &str) -> &'a Value {
+    value.get(name).unwrap_or(&Value::Null)
+}
+
 pub(super) fn path(job: &Value) -> String {
-    format!("_/locations/jobs/{}", job["id"].as_str().unwrap_or_default())
+    format!("_/locations/jobs/{}", at(job, "id").as_str().unwrap_or_default())
 }
 
 pub(super) async fn ask(client: &S3Client, call: Call<'_>) -> Result<Value, S3ClientError> {
@@ -194,13 +199,13 @@ fn render(jobs: &[Value]) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let row = |job: &Value| {
         ["id", "state", "prefix", "from", "to", "done", "bytes", "left", "skipped", "failed"]
-            .map(|name| text(&job[name]))
+            .map(|name| text(at(job, name)))
     };
     let heading = ["job", "state", "prefix", "from", "to", "moved", "bytes", "left", "written since", "failed"];
     let mut told = table::render(heading, &jobs.iter().map(row).collect::<Vec<_>>());
     for job in jobs {
-        let notes = job["notes"].as_array().into_iter().flatten();
-        for note in std::iter::once(&job["message"]).chain(notes).map(text).filter(|note| !note.is_empty()) {
+        let notes = at(job, "notes").as_array().into_iter().flatten();
+        for note in std::iter::once(at(job, "message")).chain(notes).map(text).filter(|note| !note.is_empty()) {
             told.push_str(&note);
             told.push('\n');
         }

@@ -34,7 +34,7 @@ pub enum Compare {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
 pub struct MigrateCommand {
-    /// The store to copy from, such as http://old:9000
+    /// The store to copy from, such as `http://old:9000`
     #[arg(long, value_name = "URL")]
     from: String,
     /// Its access key
@@ -55,7 +55,7 @@ pub struct MigrateCommand {
     /// Buckets are named in the host, as AWS wants it, not in the path
     #[arg(long)]
     from_virtual_hosts: bool,
-    /// The store to copy to, such as http://127.0.0.1:8000
+    /// The store to copy to, such as `http://127.0.0.1:8000`
     #[arg(long, value_name = "URL")]
     to: String,
     /// Its access key

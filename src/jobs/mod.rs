@@ -30,7 +30,7 @@ use crate::{
 /// Between steps: requests go first.
 const REST: Duration = Duration::from_millis(2);
 /// Between looks where nothing is to be done.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// After a step that failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// Jobs of one bucket and kind that may be under way.

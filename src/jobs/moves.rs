@@ -94,7 +94,7 @@ async fn step(storage: &Storage, bucket: &Arc<Bucket>, mut job: JobRecord) -> St
     let is_looking = job.phase >= LOOKING;
     let relocation =
         Relocation { prefix: job.prefix.clone(), from: job.from.clone(), to: job.to.clone(), dry_run: is_looking };
-    let sweep = if job.phase % LOOKING == 0 { Sweep::Current } else { Sweep::Versions };
+    let sweep = if job.phase.is_multiple_of(LOOKING) { Sweep::Current } else { Sweep::Versions };
     let since = Timestamp::from_millis(job.created_ms);
     let page = storage.sweep(bucket, &relocation, (sweep, job.position.clone()), since).await?;
     if is_looking {

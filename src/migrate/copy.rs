@@ -23,7 +23,7 @@ use crate::{
 
 /// Bodies up to so many bytes are read before they are sent: they can be sent again, and carry a digest.
 const HELD: u64 = 4 << 20;
-/// Largest body of one request (S3 reference, "PutObject"); larger ones are sent in parts of [`PART`].
+/// Largest body of one request (S3 reference, `PutObject`); larger ones are sent in parts of [`PART`].
 const LARGEST: u64 = 5 << 30;
 /// Bytes of a part where the source has none that could be kept.
 const PART: u64 = 512 << 20;

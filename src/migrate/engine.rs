@@ -359,7 +359,9 @@ impl Ledger {
         shared.progress.done(&sums);
         let mut inner = self.inner.lock();
         inner.report.sums.add(&sums);
-        notes.into_iter().for_each(|note| inner.report.note(note));
+        for note in notes {
+            inner.report.note(note);
+        }
         for problem in &problems {
             shared.progress.problem();
             let written = shared.journal.failed(&self.bucket, problem);

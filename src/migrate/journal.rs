@@ -337,7 +337,7 @@ mod tests {
         let path = folder.path().join("state");
         written(&path);
         let whole = std::fs::read(&path).unwrap();
-        let lines = whole.iter().filter(|byte| **byte == b'\n').count();
+        let lines = String::from_utf8(whole.clone()).unwrap().lines().count();
         for cut in 1..20 {
             std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
             let (journal, _) = Journal::open(&path, "one").unwrap();

@@ -87,7 +87,9 @@ impl Source<'_> {
         let mut body = self.client.get_object(self.bucket, self.key, get).await?.body;
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| S3ClientError::Answer(error.to_string()))?;
-            candidates.iter_mut().for_each(|guess| guess.update(&chunk));
+            for guess in &mut candidates {
+                guess.update(&chunk);
+            }
         }
         let found = candidates.into_iter().find_map(|guess| guess.finish(self.etag));
         Ok(found.map(|part| {

@@ -27,13 +27,11 @@ pub(super) async fn bucket(
     while !is_over {
         let mut groups = Vec::new();
         while groups.len() < options.workers.max(1) * 4 {
-            match walk.next().await.map_err(MigrateError::Source)? {
-                Some(group) => groups.push(group),
-                None => {
-                    is_over = true;
-                    break;
-                }
-            }
+            let Some(group) = walk.next().await.map_err(MigrateError::Source)? else {
+                is_over = true;
+                break;
+            };
+            groups.push(group);
         }
         let compared = stream::iter(groups).map(|group| async move {
             let found = key(options, pair, &group, is_versioned).await;

@@ -268,6 +268,20 @@ fn not_archived(class: String) -> S3Error {
         .with("StorageClass", class)
 }
 
+/// The original's words.
+fn location_full(name: &str) -> S3Error {
+    let message = format!("The assigned storage space limit for location {name} will be exceeded");
+    S3Error::new(S3Code::AccessDenied, message)
+}
+
+/// The original's words.
+fn not_versionable() -> S3Error {
+    S3Error::new(
+        S3Code::NotImplemented,
+        "We do not currently support putting a versioned object to a location-constraint of type Azure or GCP.",
+    )
+}
+
 impl From<StorageError> for S3Error {
     fn from(e: StorageError) -> Self {
         match e {
@@ -338,17 +352,10 @@ impl From<StorageError> for S3Error {
                 Self::new(S3Code::NotImplemented, "Appending to encrypted objects is not implemented.")
             }
             StorageError::Kms(e) => e.into(),
-            // The original's words.
-            StorageError::LocationFull(name) => Self::new(
-                S3Code::AccessDenied,
-                format!("The assigned storage space limit for location {name} will be exceeded"),
-            ),
+            StorageError::LocationFull(name) => location_full(&name),
             // Configuring it again helps: clients may come back.
             StorageError::UnknownLocation(_) => Self::from(S3Code::ServiceUnavailable).because(e),
-            StorageError::NotVersionable => Self::new(
-                S3Code::NotImplemented,
-                "We do not currently support putting a versioned object to a location-constraint of type Azure or GCP.",
-            ),
+            StorageError::NotVersionable => not_versionable(),
             StorageError::LocationLost(_) => Self::from(S3Code::LocationNotFound).because(e),
             StorageError::Vanished | StorageError::Broken(_) | StorageError::Record(_) => {
                 Self::from(S3Code::InternalError).because(e)

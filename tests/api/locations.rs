@@ -210,7 +210,7 @@ async fn a_full_location_refuses_what_grows_whoever_races() {
     bart.put("/bkt", at("EU")).expect(200).await;
     bart.put("/other", "").expect(200).await;
     let put = |number: usize| {
-        let bucket = if number % 2 == 0 { "bkt" } else { "other" };
+        let bucket = if number.is_multiple_of(2) { "bkt" } else { "other" };
         bart.put(&format!("/{bucket}/key{number}"), vec![b'x'; 90_000]).header(HEADER, "EU")
     };
     let replies = join_all((0..64).map(|number| async move { (number, put(number).send().await) })).await;
@@ -228,7 +228,7 @@ async fn a_full_location_refuses_what_grows_whoever_races() {
     let upload = Upload::begin(&bart, "/bkt/up").await;
     let part = bart.put(&format!("/bkt/up?partNumber=1&uploadId={}", upload.id), vec![b'x'; 10_001]);
     refused(&world, part, 403, "AccessDenied").await;
-    let bucket = if written[0] % 2 == 0 { "bkt" } else { "other" };
+    let bucket = if written[0].is_multiple_of(2) { "bkt" } else { "other" };
     bart.delete(&format!("/{bucket}/key{}", written[0])).expect(204).await;
     put(100).expect(200).await;
     world.sound().await;

@@ -85,7 +85,7 @@ async fn what_is_written_by_s3_is_a_file_and_what_is_deleted_is_none() {
     let files = Files::new().await;
     let bart = &files.bart;
     for key in ["a", "a/b.txt", "a/", "../up", "100%"] {
-        bart.put(&path("files", key), key.to_owned()).expect(200).await;
+        bart.put(&path("files", key), key).expect(200).await;
         assert_eq!(bart.get(&path("files", key)).expect(200).await.text(), key);
     }
     assert_eq!(fs::read(files.file("a/b.txt")).unwrap(), b"a/b.txt");

@@ -101,13 +101,13 @@ async fn readers_keep_what_they_began(world: World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overwrite_and_delete_keep_a_reader_on_the_old_bytes() {
-    readers_keep_what_they_began(World::small_parts().await).await;
+    Box::pin(readers_keep_what_they_began(World::small_parts().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overwrite_and_delete_keep_a_reader_on_the_old_file() {
     let folder = folder();
-    readers_keep_what_they_began(on_disk(folder.path()).await).await;
+    Box::pin(readers_keep_what_they_began(on_disk(folder.path()).await)).await;
 }
 
 /// R5: a body that says which it is, in bytes and in number.
