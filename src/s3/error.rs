@@ -268,6 +268,19 @@ fn not_archived(class: String) -> S3Error {
         .with("StorageClass", class)
 }
 
+/// Of a part with so many bytes, where there must be so many at least.
+fn too_small((size, minimum): (u64, u64)) -> S3Error {
+    S3Error::from(S3Code::EntityTooSmall)
+        .with("ProposedSize", size.to_string())
+        .with("MinSizeAllowed", minimum.to_string())
+}
+
+/// In the original's words.
+fn location_full(name: &str) -> S3Error {
+    let message = format!("The assigned storage space limit for location {name} will be exceeded");
+    S3Error::new(S3Code::AccessDenied, message)
+}
+
 impl From<StorageError> for S3Error {
     fn from(e: StorageError) -> Self {
         match e {
@@ -295,11 +308,9 @@ impl From<StorageError> for S3Error {
             StorageError::InvalidPart { number, etag } => {
                 Self::from(S3Code::InvalidPart).with("PartNumber", number.to_string()).with("ETag", etag.as_str())
             }
-            StorageError::EntityTooSmall { number, etag, size, minimum } => Self::from(S3Code::EntityTooSmall)
-                .with("ProposedSize", size.to_string())
-                .with("MinSizeAllowed", minimum.to_string())
-                .with("PartNumber", number.to_string())
-                .with("ETag", etag.as_str()),
+            StorageError::EntityTooSmall { number, etag, size, minimum } => {
+                too_small((size, minimum)).with("PartNumber", number.to_string()).with("ETag", etag.as_str())
+            }
             StorageError::InvalidCompletion(fault) => fault.into(),
             StorageError::QuotaExceeded => S3Code::QuotaExceeded.into(),
             StorageError::Archived(class) => Self::from(S3Code::InvalidObjectState).with("StorageClass", class),
@@ -338,11 +349,7 @@ impl From<StorageError> for S3Error {
                 Self::new(S3Code::NotImplemented, "Appending to encrypted objects is not implemented.")
             }
             StorageError::Kms(e) => e.into(),
-            // The original's words.
-            StorageError::LocationFull(name) => Self::new(
-                S3Code::AccessDenied,
-                format!("The assigned storage space limit for location {name} will be exceeded"),
-            ),
+            StorageError::LocationFull(name) => location_full(&name),
             // Configuring it again helps: clients may come back.
             StorageError::UnknownLocation(_) => Self::from(S3Code::ServiceUnavailable).because(e),
             StorageError::NotVersionable => Self::new(
