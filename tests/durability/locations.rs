@@ -94,7 +94,7 @@ fn a_limit_comes_with_a_reload_and_holds_over_a_kill() {
         server.until_metric(r#"cloudserver_location_limit_bytes{location="later"}"#, 429_496.0).await;
         client.put("/there/3", body()).await.unwrap().good("a PUT that fits");
         let full = async |client: &Client| {
-            let answer = client.put("/there/4", body()).await.unwrap();
+            let answer = client.put("/there/more", body()).await.unwrap();
             assert_eq!((answer.status.as_u16(), answer.code()), (403, "AccessDenied"));
         };
         full(&client).await;

@@ -175,7 +175,7 @@ async fn compare(engine: &mut Engine, reference: &mut Reference) -> Result<(), T
     let bytes = engine.blob_bytes().await;
     if let Some(begun) = engine.open_uploads() {
         // Every object is there as it is, and parts are none yet.
-        prop_assert_eq!(bytes, counted[2] as u64);
+        prop_assert_eq!(bytes, counted[2].cast_unsigned());
         prop_assert_eq!(begun, reference.uploads.iter().filter(|upload| upload.is_open()).count());
         return Ok(());
     }

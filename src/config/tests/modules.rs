@@ -82,7 +82,7 @@ fn what_names_no_role_and_no_address_stops_the_start() {
         "CLOUDSERVER_ROLE",
     );
     let install = Install::new().config(&json!({"cloudserver": {"role": "king"}}));
-    install.assert_error("role must be one of all, front, data, metadata", "config.json");
+    install.assert_error("bad config: role must be one of all, front, data, metadata", "config.json");
     let install = Install::new().config(&json!({"dataDaemon": {"bindAddress": "store", "port": 1}}));
-    install.assert_error("bindAddress must be localhost or an IP address", "config.json");
+    install.assert_error("bad config: bindAddress must be localhost or an IP address", "config.json");
 }

@@ -151,6 +151,8 @@ fn all_writes() -> impl Iterator<Item = (Mode, Write, bool)> {
 
 async fn with_old(mode: Mode, is_there: bool) -> (Arc<World>, Arc<MemoryNative>, Arc<Bucket>, Option<&'static [u8]>) {
     let (world, native, bucket) = world(mode).await;
+    // As at every start of a server: a fresh store's locations are counted from nothing.
+    assert_eq!(world.storage.recover().await.unwrap(), 0);
     let old: &[u8] = b"the old bytes";
     if is_there {
         world.put(&bucket, KEY, old).await;
