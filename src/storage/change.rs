@@ -285,6 +285,12 @@ impl<'a> Change<'a> {
         self.batch.append(Namespace::global(Table::Journal), entry.to_bytes());
     }
 
+    /// Bytes and versions that come to the bucket, where its limits are to be kept.
+    pub(super) fn growing_bucket(&self) -> (u64, u64) {
+        let grown = |by: i64| if self.guarded { u64::try_from(by).unwrap_or_default() } else { 0 };
+        (grown(self.usage.bytes + self.usage.upload_bytes), grown(self.usage.versions))
+    }
+
     /// Bytes that come to locations, where limits are to be kept.
     pub(super) fn growing_locations(&self) -> Vec<(String, i64)> {
         if self.guarded { self.locations.growing() } else { Vec::new() }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::{
     Storage, StorageError, StorageResult,
     buckets::Bucket,
-    change::{Change, signed},
+    change::{Change, places as bucket_places, signed},
     keys,
     records::{BucketRecord, ObjectRecord, PartRecord, Pending, Record, UploadRecord, Versioning},
 };
@@ -182,20 +182,39 @@ impl LocationConditions {
     }
 }
 
-/// Holds room at a location for what is being published, until [`release`].
+/// Holds room at a location, and in the bucket, for what is being published, until [`release`].
 pub(super) fn reserve(batch: &mut Batch, note: &Pending) {
-    reserved(batch, note, signed(note.reserved));
+    reserved(batch, note, 1);
+    held(batch, note, 1);
 }
 
-/// Gives up the room for what was being published: it is a version now, or nothing.
-pub(super) fn release(batch: &mut Batch, note: &Pending) {
-    reserved(batch, note, -signed(note.reserved));
+/// Gives up the room for what was being published: it is a version now, or nothing. A bucket that is gone has no
+/// counters any more.
+pub(super) fn release(batch: &mut Batch, note: &Pending, lives: bool) {
+    reserved(batch, note, -1);
+    if lives {
+        held(batch, note, -1);
+    }
 }
 
-fn reserved(batch: &mut Batch, note: &Pending, by: i64) {
-    if by != 0 {
-        let usage = LocationUsage { reserved: by, ..LocationUsage::default() };
+fn reserved(batch: &mut Batch, note: &Pending, sign: i64) {
+    if note.reserved != 0 {
+        let usage = LocationUsage { reserved: sign * signed(note.reserved), ..LocationUsage::default() };
         batch.add(SYSTEM, keys::location(&note.location), usage.deltas());
+    }
+}
+
+/// The bucket counts what is held as if it were there: so no other writer takes its room.
+fn held(batch: &mut Batch, note: &Pending, sign: i64) {
+    let (bytes, versions) = (signed(note.held_bytes), signed(note.held_versions));
+    if (bytes, versions) != (0, 0) {
+        let mut deltas = vec![0; bucket_places::BYTES.max(bucket_places::VERSIONS) + 1];
+        for (place, by) in [(bucket_places::BYTES, bytes), (bucket_places::VERSIONS, versions)] {
+            if let Some(delta) = deltas.get_mut(place) {
+                *delta = sign * by;
+            }
+        }
+        batch.add(Namespace::of(Table::Usage, BucketId::new(note.bucket)), keys::USAGE, deltas);
     }
 }
 

@@ -128,7 +128,7 @@ impl Storage {
         }
         change.within_limits();
         change.batch.unchanged(PENDING, row.clone(), Some(stored)).delete(PENDING, row.clone());
-        release(&mut change.batch, note);
+        release(&mut change.batch, note, true);
         let now = self.inner.clock.now();
         if let Some(token) = &moved.token {
             remember(&mut change, token, &key, now);

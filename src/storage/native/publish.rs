@@ -199,6 +199,7 @@ impl Storage {
             completion.end(&mut change, &job.key, record);
         }
         let growing = change.growing_locations();
+        let (held_bytes, held_versions) = change.growing_bucket();
         let note = Pending {
             location: job.staged.location().to_owned(),
             bucket: bucket.id.get(),
@@ -210,6 +211,8 @@ impl Storage {
             op: (*op).into(),
             upload: job.completion.as_ref().map(|it| it.upload.clone()),
             reserved: growing.iter().map(|(_, by)| by.unsigned_abs()).sum(),
+            held_bytes,
+            held_versions,
             ..job.moved.as_ref().map(Moved::note).unwrap_or_default()
         };
         let list = job.completion.as_ref().map(|it| it.completion.list());

@@ -217,7 +217,7 @@ impl Storage {
             completion.end(&mut change, &key, record);
         }
         change.batch.unchanged(PENDING, row.clone(), Some(stored)).delete(PENDING, row.clone());
-        release(&mut change.batch, note);
+        release(&mut change.batch, note, true);
         change.tell(note.op(), key.as_str(), Some(record.version_id()), record.modified());
         self.commit(change, None).await.map_err(Refusal::Error)
     }
@@ -259,7 +259,7 @@ impl Storage {
             }
         }
         batch.unchanged(PENDING, row.clone(), Some(stored)).delete(PENDING, row.clone());
-        release(&mut batch, note);
+        release(&mut batch, note, bucket.is_some());
         self.inner.metadata.commit(batch).await.map_err(settled_elsewhere)?;
         self.inner.notes.remove(row);
         self.inner.garbage.wake();
@@ -299,7 +299,7 @@ impl Storage {
             batch.append(GARBAGE, garbage.to_bytes());
         }
         batch.unchanged(PENDING, row.clone(), Some(&stored)).delete(PENDING, row.clone());
-        release(&mut batch, note);
+        release(&mut batch, note, bucket.is_some());
         self.inner.metadata.commit(batch).await.map_err(settled_elsewhere)?;
         self.inner.notes.remove(row);
         Ok(())

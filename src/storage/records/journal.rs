@@ -153,6 +153,12 @@ pub struct Pending {
     /// Bytes that are held at the location's counters until the publication has ended.
     #[prost(uint64, tag = "20")]
     pub reserved: u64,
+    /// Bytes that the bucket's counters hold meanwhile.
+    #[prost(uint64, tag = "21")]
+    pub held_bytes: u64,
+    /// Versions that they hold.
+    #[prost(uint64, tag = "22")]
+    pub held_versions: u64,
 }
 
 impl Garbage {

@@ -84,15 +84,12 @@ pub(crate) async fn over_far(config: &mut Config, versions: bool) -> (Server, Te
     if versions {
         versioning(&bart, "far", "Enabled").await;
     }
-    let locations = json!({
-        "us-east-1": {
-            "type": "aws_s3", "objectId": "us-east-1", "legacyAwsBehavior": true,
-            "details": {
-                "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
-                "supportsVersioning": versions,
-                "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
-            },
-        },
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/locationConfig.json");
+    let mut locations: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(shipped).unwrap()).unwrap();
+    locations["us-east-1"]["type"] = json!("aws_s3");
+    locations["us-east-1"]["details"] = json!({
+        "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
+        "supportsVersioning": versions, "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
     });
     let file = folder.path().join("locations.json");
     std::fs::write(&file, locations.to_string()).unwrap();

@@ -11,7 +11,11 @@ use cloudserver::{
     config::{Config, DataKind, Launch, MetadataKind, ModuleAddress, Options, Role},
     metadata::{Direction, Namespace, Table},
     server::{ModuleServer, Server},
-    storage::{Storage, keys::end_of_all},
+    storage::{
+        Storage,
+        keys::end_of_all,
+        records::{ObjectRecord, Record},
+    },
     types::BucketName,
 };
 
@@ -32,7 +36,7 @@ pub(crate) struct World {
     /// The modules behind it, with `TEST_MODULES`, and the front's folder.
     _behind: Option<(Vec<ModuleServer>, TempDir)>,
     /// The server that has the objects, with `TEST_LOCATION`, and the near one's folder.
-    _far: Option<(Server, TempDir)>,
+    far: Option<(Server, TempDir)>,
     elsewhere: Option<Elsewhere>,
 }
 
@@ -115,7 +119,7 @@ impl World {
             elsewhere.move_locations(&server);
         }
         let address = server.s3_addresses()[0];
-        Self { server, address, _behind: behind, _far: far, elsewhere }
+        Self { server, address, _behind: behind, far, elsewhere }
     }
 
     pub(crate) fn client(&self, id: &str, secret: &str) -> Client {
@@ -201,6 +205,9 @@ impl World {
 
     /// Names of all blobs.
     pub(crate) async fn blobs(&self) -> BTreeSet<String> {
+        if let Some((far, _)) = &self.far {
+            return blobs_of(far).await;
+        }
         let table = self.storage().locations();
         let backend = &table.get("us-east-1").unwrap().backend;
         backend.list(None, 1_000_000).await.unwrap().iter().map(|blob| blob.as_str().to_owned()).collect()
@@ -294,4 +301,18 @@ pub(crate) async fn refused(world: &World, call: Call, status: u16, code: &str) 
     let reply = call.refused(status, code).await;
     before.assert_same(&world.stored().await, code);
     reply
+}
+
+/// Names of all versions that a far server has in its bucket `far`: each object here is one there.
+async fn blobs_of(far: &Server) -> BTreeSet<String> {
+    let bucket = far.storage().bucket(&BucketName::new("far").unwrap()).await.unwrap();
+    let mut names = BTreeSet::new();
+    for table in [Table::Current, Table::Versions] {
+        let metadata = far.storage().metadata();
+        let all = Bytes::new()..end_of_all();
+        let rows = metadata.scan(Namespace::of(table, bucket.id), all, Direction::Forward, 1_000_000).await.unwrap();
+        let there = rows.iter().filter(|(_, value)| !ObjectRecord::from_bytes(value).unwrap().delete_marker);
+        names.extend(there.map(|(key, _)| format!("{table:?} {key:?}")));
+    }
+    names
 }
