@@ -373,7 +373,7 @@ impl NativeStore for AwsS3Backend {
         body: ByteStream,
         size: Option<u64>,
     ) -> BoxFuture<'a, Result<Staged, DataError>> {
-        async move { stage::stage(&self.far, Plan::of(&self.far, object)?, body, size).await }.boxed()
+        async move { stage::stage(&self.far, Plan::of_body(&self.far, object)?, body, size).await }.boxed()
     }
 
     fn stage_copy<'a>(

@@ -11,7 +11,9 @@ use super::{
     Far,
     check::{is_md5, is_opaque},
     names::FarBlob,
-    pause, size_of, write_of,
+    pause, size_of,
+    stage::SENT,
+    write_of,
 };
 use crate::{
     data::{BlobId, DataError},
@@ -36,7 +38,8 @@ pub(super) async fn get(far: &Arc<Far>, blob: &BlobId, range: Range<u64>) -> Res
     }
     let opened = open(far, blob, &name, range.clone()).await?;
     // Google's tags of uploads are its own.
-    let tells = is_md5(&name.etag) || (one_part(&name.etag) && !far.is_gcs());
+    let sent = name.write.starts_with(SENT) && !far.is_gcs();
+    let tells = is_md5(&name.etag) || (one_part(&name.etag) && sent);
     let verifies = range == (0..opened.total) && tells && !opened.opaque;
     let reader = Reader {
         far: Arc::clone(far),

@@ -35,6 +35,9 @@ const FIRST_PART: usize = 6 << 20;
 /// Looks for a write whose answer was lost.
 const LOOKS: u32 = 4;
 
+/// Begins the id of a write whose bytes were all sent from here.
+pub(super) const SENT: &str = "sent-";
+
 /// What will be written.
 pub(super) struct Plan {
     pub(super) key: String,
@@ -44,7 +47,16 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn of(far: &Far, object: &NativeObject) -> Result<Self, DataError> {
-        let write = new_write()?;
+        Self::with_write(far, object, new_write()?)
+    }
+
+    /// As [`Plan::of`], for bytes that all come from here: their tag, in one part too, can be told beforehand. That of
+    /// parts which the far side copies is its own affair.
+    pub(super) fn of_body(far: &Far, object: &NativeObject) -> Result<Self, DataError> {
+        Self::with_write(far, object, format!("{SENT}{}", new_write()?))
+    }
+
+    fn with_write(far: &Far, object: &NativeObject, write: String) -> Result<Self, DataError> {
         let headers = far.headers(object, &write);
         Ok(Self { key: far.native_key(&object.bucket, &object.key), write, headers })
     }
