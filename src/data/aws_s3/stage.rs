@@ -47,18 +47,18 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn of(far: &Far, object: &NativeObject) -> Result<Self, DataError> {
-        Self::with_write(far, object, new_write()?)
+        Ok(Self::with_write(far, object, new_write()?))
     }
 
     /// As [`Plan::of`], for bytes that all come from here: their tag, in one part too, can be told beforehand. That of
     /// parts which the far side copies is its own affair.
     pub(super) fn of_body(far: &Far, object: &NativeObject) -> Result<Self, DataError> {
-        Self::with_write(far, object, format!("{SENT}{}", new_write()?))
+        Ok(Self::with_write(far, object, format!("{SENT}{}", new_write()?)))
     }
 
-    fn with_write(far: &Far, object: &NativeObject, write: String) -> Result<Self, DataError> {
+    fn with_write(far: &Far, object: &NativeObject, write: String) -> Self {
         let headers = far.headers(object, &write);
-        Ok(Self { key: far.native_key(&object.bucket, &object.key), write, headers })
+        Self { key: far.native_key(&object.bucket, &object.key), write, headers }
     }
 
     pub(super) fn handle(&self, way: Way) -> Handle {
