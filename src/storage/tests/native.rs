@@ -384,9 +384,9 @@ async fn a_publication_goes_on_when_its_client_goes_away() {
         }
         let (world, native, bucket, _) = with_old(mode, is_there).await;
         let (step, new) = prepared(&world, &bucket, write).await;
-        native.break_next(Step::Publish, NativeFault::Delay(Duration::from_millis(30)));
-        assert!(tokio::time::timeout(Duration::from_millis(15), step).await.is_err(), "{mode:?} {write:?}");
-        tokio::time::sleep(Duration::from_millis(40)).await;
+        native.break_next(Step::Publish, NativeFault::Delay(Duration::from_millis(90)));
+        assert!(tokio::time::timeout(Duration::from_millis(50), step).await.is_err(), "{mode:?} {write:?}");
+        tokio::time::sleep(Duration::from_millis(150)).await;
         let expected = if write == Write::Rename { with_old(mode, is_there).await.3 } else { Some(&new[..]) };
         check(&world, &native, &bucket, expected).await;
     }
