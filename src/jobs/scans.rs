@@ -174,6 +174,14 @@ impl Scans {
         if over {
             walks.remove(&next.id);
             next.phase = 1;
+            if next.examined == 0 && next.expected > 0 {
+                // The first scan of a location knows no identity that an empty mount point could lack.
+                next.message =
+                    "no file at all is there, but objects are known: is the file system mounted? Nothing was \
+                                removed; delete the objects by S3 if the files are gone on purpose"
+                        .to_owned();
+                next.set_state(JobState::Failed);
+            }
         }
         Ok(next)
     }

@@ -55,6 +55,13 @@ impl Files {
 
     /// A scan to its end.
     async fn scan(&self, dry_run: bool) -> Value {
+        let job = self.ended_scan(dry_run).await;
+        assert_eq!(job["state"], "done", "{job}");
+        job
+    }
+
+    /// A scan to its end, good or bad.
+    async fn ended_scan(&self, dry_run: bool) -> Value {
         let request = json!({"from": "us-west-1", "dryRun": dry_run}).to_string();
         let reply = self.bart.post("/_/locations/scan?bucket=files", request).expect(202).await;
         let job: Value = serde_json::from_str(&reply.text()).unwrap();
@@ -63,7 +70,6 @@ impl Files {
             let reply = self.bart.get(&format!("/_/locations/jobs/{id}")).expect(200).await;
             let job: Value = serde_json::from_str(&reply.text()).unwrap();
             if job["state"] != "running" {
-                assert_eq!(job["state"], "done", "{job}");
                 return job;
             }
             assert!(began.elapsed() < SOON, "{job}");
@@ -190,4 +196,15 @@ async fn only_folders_are_scanned_and_only_for_the_owner() {
     files.world.storage().set_locations(LocationTable::new([(**east).clone(), west]));
     files.bart.post(scan, request("us-west-1")).refused(400, "InvalidArgument").await;
     files.bart.head("/files/key").expect(200).await;
+}
+
+#[tokio::test]
+async fn a_scan_of_a_folder_that_seems_empty_takes_no_object_for_gone() {
+    let world = Files::new().await;
+    world.bart.put("/files/kept", "bytes").expect(200).await;
+    std::fs::rename(world.root.join("files"), world.root.parent().unwrap().join("elsewhere")).unwrap();
+    let job = world.ended_scan(false).await;
+    assert_eq!((job["state"].as_str(), job["removedObjects"].as_u64()), (Some("failed"), Some(0)), "{job}");
+    std::fs::rename(world.root.parent().unwrap().join("elsewhere"), world.root.join("files")).unwrap();
+    assert_eq!(world.bart.get("/files/kept").expect(200).await.text(), "bytes");
 }
