@@ -97,6 +97,10 @@ fn check(storage: &Storage, job: &JobRecord) -> Result<Arc<Location>, JobError> 
     }
 }
 
+/// What a scan that finds nothing is refused with.
+const NOTHING_THERE: &str = "no file at all is there, but objects are known: is the file system mounted? Nothing was \
+                             removed; delete the objects by S3 if the files are gone on purpose";
+
 impl Scans {
     async fn take_further(
         &self,
@@ -176,10 +180,7 @@ impl Scans {
             next.phase = 1;
             if next.examined == 0 && next.expected > 0 {
                 // The first scan of a location knows no identity that an empty mount point could lack.
-                next.message =
-                    "no file at all is there, but objects are known: is the file system mounted? Nothing was \
-                                removed; delete the objects by S3 if the files are gone on purpose"
-                        .to_owned();
+                next.message.push_str(NOTHING_THERE);
                 next.set_state(JobState::Failed);
             }
         }
