@@ -24,7 +24,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 PYTEST = "$$(tests/compat/install)/venv/bin/python" -m pytest -c tests/compat/pytest.ini
 
-.PHONY: help run setup rocksdb build release test check unit memory clients compat fuzz s3-tests mint soak bench
+.PHONY: help run setup rocksdb build release test check unit elsewhere memory clients compat fuzz s3-tests mint soak bench
 
 help: ## Lists these targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,7 @@ test: ## Runs what CI runs: formatting, lints, all Rust tests, all client tests.
 	$(STEP) "RocksDB and system packages" $(MAKE) --no-print-directory setup
 	$(STEP) "formatting and lints" $(MAKE) --no-print-directory check
 	$(STEP) "tests" $(MAKE) --no-print-directory unit
+	$(STEP) "S3 tests with objects elsewhere" $(MAKE) --no-print-directory elsewhere
 	$(STEP) "tests without RocksDB" $(MAKE) --no-print-directory memory
 	$(STEP) "client programs" $(MAKE) --no-print-directory clients
 	$(STEP) "development binary" $(MAKE) --no-print-directory build
@@ -58,6 +59,10 @@ check: ## Checks formatting and lints; warnings are errors.
 
 unit: ## Runs the Rust tests with the default features and named crash points.
 	$(CARGO) $(NEXTEST) --locked --features failpoints,conformance
+
+elsewhere: ## Runs the S3 tests once more: over modules behind sockets, and over a store that keeps objects under their names.
+	TEST_MODULES=1 $(CARGO) $(NEXTEST) --locked --features failpoints,conformance --test api
+	TEST_LOCATION=memory-native $(CARGO) $(NEXTEST) --locked --features failpoints,conformance --test api
 
 memory: ## Runs the Rust tests without RocksDB and TLS: everything in memory, no C++.
 	cargo $(NEXTEST) --locked --no-default-features
