@@ -6,17 +6,16 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod counters;
-#[cfg(any(test, feature = "conformance"))]
-pub mod faulty;
 mod fenced;
 mod jump;
+pub(crate) mod layered;
 pub mod memory;
 pub mod remote;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
 pub mod wire;
 
-pub use fenced::FencedStore;
+pub use fenced::{Fence, FencedStore};
 pub use jump::{CommonPrefixes, Jump};
 pub use memory::MemoryStore;
 pub use remote::RemoteStore;
