@@ -1,9 +1,8 @@
-//! Stores that keep each object under a name of its own: what they fail in, and what is left of it.
+//! Stores that keep each object under a name of its own: what is there of an object, and what is left of it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
 
 use super::{
     audit::audit,
@@ -11,7 +10,7 @@ use super::{
 };
 use crate::{
     data::{
-        DataError, MemoryNative, PartsFault,
+        MemoryNative,
         memory_native::{Mode, NativeFault, Step},
     },
     metadata::MemoryStore,
@@ -21,6 +20,10 @@ use crate::{
     },
     types::{ObjectKey, VersionSelector, body},
 };
+
+mod copy;
+mod crash;
+mod race;
 
 const MODES: [Mode; 2] = [Mode::Versioned, Mode::InPlace];
 /// Small bodies are held until they are published; others are staged in the store.
@@ -160,6 +163,14 @@ async fn with_old(mode: Mode, is_there: bool) -> (Arc<World>, Arc<MemoryNative>,
     (world, native, bucket, is_there.then_some(old))
 }
 
+/// Runs a step until the store hangs or waits in it, and goes away.
+async fn left_at_store<T>(native: &MemoryNative, step: impl Future<Output = T>) {
+    tokio::select! {
+        _ = step => panic!("the store was to stop it"),
+        () = native.reached() => {}
+    }
+}
+
 #[tokio::test]
 async fn what_others_see_is_the_object_with_its_headers_metadata_and_tags() {
     for mode in MODES {
@@ -194,171 +205,6 @@ async fn what_others_see_is_the_object_with_its_headers_metadata_and_tags() {
 }
 
 #[tokio::test]
-async fn a_crash_between_publishing_and_commit_is_rolled_forward() {
-    for (mode, write, is_there) in all_writes() {
-        if write == Write::Append && !is_there {
-            continue;
-        }
-        let (world, native, bucket, _) = with_old(mode, is_there).await;
-        let (step, new) = prepared(&world, &bucket, write).await;
-        native.break_next(Step::Publish, NativeFault::HangAfter);
-        assert!(tokio::time::timeout(Duration::from_millis(20), step).await.is_err(), "{mode:?} {write:?}");
-        let again = world.restarted();
-        assert_eq!(again.storage.recover().await.unwrap(), 1, "{mode:?} {write:?} {is_there}");
-        check(&again, &native, &bucket, Some(&new)).await;
-        assert_eq!(again.storage.recover().await.unwrap(), 0);
-        if write == Write::Rename {
-            let gone = again.get(&bucket, "before", None).await;
-            assert!(matches!(gone, Err(StorageError::NoSuchKey(None))), "{gone:?}");
-            assert!(native.seen("bucket/before").is_none());
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_crash_before_publishing_leaves_everything_as_it_was_and_an_upload_open() {
-    for (mode, write, is_there) in all_writes() {
-        let (world, native, bucket, old) = with_old(mode, is_there).await;
-        let (step, new) = prepared(&world, &bucket, write).await;
-        native.break_next(Step::Publish, NativeFault::Hang);
-        assert!(tokio::time::timeout(Duration::from_millis(20), step).await.is_err(), "{mode:?} {write:?}");
-        let again = Arc::new(world.restarted());
-        assert_eq!(again.storage.recover().await.unwrap(), 1, "{mode:?} {write:?} {is_there}");
-        check(&again, &native, &bucket, old).await;
-        if let Write::Complete(count) = write {
-            let query = crate::storage::listing::ListQuery {
-                prefix: String::new(),
-                delimiter: String::new(),
-                start: crate::storage::listing::ListStart::Beginning,
-                limit: 10,
-            };
-            let open = again.storage.list_uploads(&bucket, &query).await.unwrap();
-            let [crate::storage::listing::Entry::Item(upload)] = open.entries.as_slice() else { panic!("one upload") };
-            let parts = parts(count);
-            let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-            again.complete(&bucket, KEY, upload.id, &listing_of(&slices)).await.unwrap();
-            check(&again, &native, &bucket, Some(&new)).await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_lost_reply_is_an_error_and_settled_afterwards() {
-    for (mode, write, is_there) in all_writes() {
-        for fault in [NativeFault::LostReply, NativeFault::Before] {
-            let (world, native, bucket, old) = with_old(mode, is_there).await;
-            let (step, new) = prepared(&world, &bucket, write).await;
-            native.break_next(Step::Publish, fault);
-            let lost = step.await;
-            assert!(matches!(lost, Err(StorageError::Data(DataError::Unavailable(_)))), "{mode:?} {write:?} {lost:?}");
-            // Until it is settled the key is as it was, or nobody can tell.
-            match world.get(&bucket, KEY, None).await {
-                Ok(bytes) => assert_eq!(Some(&bytes[..]), old),
-                Err(StorageError::NoSuchKey(None)) => assert_eq!(old, None),
-                Err(StorageError::Data(DataError::Unavailable(_))) => {
-                    assert_eq!((mode, fault), (Mode::InPlace, NativeFault::LostReply));
-                }
-                Err(other) => panic!("{other:?}"),
-            }
-            let expected = if fault == NativeFault::LostReply { Some(&new[..]) } else { old };
-            if let (Write::Complete(_), NativeFault::Before) = (write, fault) {
-                // The upload is open again, and stays so.
-                world.drain().await;
-                audit(&world, &[&bucket], &[]).await;
-                assert_eq!(native.unfinished(), 1);
-            } else {
-                check(&world, &native, &bucket, expected).await;
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn whoever_writes_next_settles_first_and_waits_for_a_store_that_is_away() {
-    for mode in MODES {
-        let (world, native, bucket, _) = with_old(mode, true).await;
-        native.break_next(Step::Publish, NativeFault::LostReply);
-        world.put_if(&bucket, KEY, b"one whose reply is lost", WriteCondition::Always).await.unwrap_err();
-        let absent = world.put_if(&bucket, KEY, b"never", WriteCondition::IfAbsent).await;
-        assert!(matches!(absent, Err(StorageError::PreconditionFailed(_))), "{absent:?}");
-        assert_eq!(world.get(&bucket, KEY, None).await.unwrap(), "one whose reply is lost");
-        native.break_next(Step::Publish, NativeFault::LostReply);
-        native.break_next(Step::Find, NativeFault::Before);
-        world.put_if(&bucket, KEY, b"another whose reply is lost", WriteCondition::Always).await.unwrap_err();
-        let unknown = world.delete(&bucket, KEY, None).await;
-        assert!(matches!(unknown, Err(StorageError::Data(DataError::Unavailable(_)))), "{unknown:?}");
-        world.delete(&bucket, KEY, None).await.unwrap();
-        check(&world, &native, &bucket, None).await;
-    }
-}
-
-#[tokio::test]
-async fn a_store_that_is_away_at_the_start_keeps_nobody_from_starting() {
-    for mode in MODES {
-        let (world, native, bucket, _) = with_old(mode, true).await;
-        native.break_next(Step::Publish, NativeFault::HangAfter);
-        let put = world.put_if(&bucket, KEY, b"published before the crash", WriteCondition::Always);
-        assert!(tokio::time::timeout(Duration::from_millis(20), put).await.is_err());
-        native.set_away(true);
-        let again = world.restarted();
-        again.storage.recover().await.unwrap();
-        let report = again.storage.collect_garbage().await.unwrap();
-        assert_eq!((report.done, report.failed), (0, 1));
-        let read = again.get(&bucket, KEY, None).await;
-        assert!(matches!(read, Err(StorageError::Data(DataError::Unavailable(_)))), "{read:?}");
-        native.set_away(false);
-        check(&again, &native, &bucket, Some(b"published before the crash")).await;
-    }
-}
-
-#[tokio::test]
-async fn what_a_store_refuses_changes_nothing() {
-    for mode in MODES {
-        let (world, native, bucket, old) = with_old(mode, true).await;
-        native.break_next(Step::Publish, NativeFault::Forget);
-        let lost = world.put_if(&bucket, KEY, b"bytes that the store forgot", WriteCondition::Always).await;
-        assert!(matches!(lost, Err(StorageError::Data(DataError::Unavailable(_)))), "{lost:?}");
-        check(&world, &native, &bucket, old).await;
-        native.break_next(Step::Stage, NativeFault::Before);
-        world.put_if(&bucket, KEY, b"bytes that it would not take", WriteCondition::Always).await.unwrap_err();
-        check(&world, &native, &bucket, old).await;
-        let id = world.create_upload(&bucket, KEY).await;
-        let parts: [&[u8]; 3] = [b"first part", b"part 2", b"last"];
-        for (number, part) in (1..).zip(parts) {
-            world.put_part(&bucket, KEY, id, (number, part)).await.unwrap();
-        }
-        native.break_next(Step::Publish, NativeFault::Refuse(PartsFault::TooSmall));
-        let small = world.complete(&bucket, KEY, id, &listing_of(&parts)).await;
-        assert!(matches!(small, Err(StorageError::EntityTooSmall { number: 2, size: 6, .. })), "{small:?}");
-        native.break_next(Step::Publish, NativeFault::Refuse(PartsFault::Missing));
-        let missing = world.complete(&bucket, KEY, id, &listing_of(&parts)).await;
-        assert!(matches!(missing, Err(StorageError::InvalidPart { .. })), "{missing:?}");
-        check(&world, &native, &bucket, old).await;
-        world.complete(&bucket, KEY, id, &listing_of(&parts)).await.unwrap();
-        check(&world, &native, &bucket, Some(&parts.concat())).await;
-    }
-}
-
-#[tokio::test]
-async fn a_bucket_that_is_deleted_meanwhile_takes_what_was_published_along() {
-    for mode in MODES {
-        for write in [Write::Put(b"bytes of a bucket that goes"), Write::Complete(20)] {
-            let (world, native, bucket) = world(mode).await;
-            let (step, _) = prepared(&world, &bucket, write).await;
-            native.break_next(Step::Publish, NativeFault::Delay(Duration::from_millis(30)));
-            let (written, deleted) = tokio::join!(step, async {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                world.storage.delete_bucket(&bucket.name).await
-            });
-            deleted.unwrap();
-            assert!(matches!(written, Err(StorageError::NoSuchBucket)), "{written:?}");
-            world.drain().await;
-            audit(&world, &[], &[bucket.id]).await;
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_bucket_takes_its_open_uploads_along() {
     for mode in MODES {
         let (world, native, bucket) = world(mode).await;
@@ -376,90 +222,6 @@ async fn a_bucket_takes_its_open_uploads_along() {
 }
 
 #[tokio::test]
-async fn a_publication_goes_on_when_its_client_goes_away() {
-    for (mode, write, is_there) in all_writes() {
-        // A rename ends with its client; it is settled then.
-        if write == Write::Append && !is_there {
-            continue;
-        }
-        let (world, native, bucket, _) = with_old(mode, is_there).await;
-        let (step, new) = prepared(&world, &bucket, write).await;
-        native.break_next(Step::Publish, NativeFault::Delay(Duration::from_millis(90)));
-        assert!(tokio::time::timeout(Duration::from_millis(50), step).await.is_err(), "{mode:?} {write:?}");
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        let expected = if write == Write::Rename { with_old(mode, is_there).await.3 } else { Some(&new[..]) };
-        check(&world, &native, &bucket, expected).await;
-    }
-}
-
-#[tokio::test]
-async fn a_store_that_never_answers_holds_the_key_no_longer_than_its_time() {
-    for mode in MODES {
-        let (world, native, bucket, old) = with_old(mode, true).await;
-        native.break_next(Step::Publish, NativeFault::Hang);
-        let hung = world.put_if(&bucket, KEY, b"never published", WriteCondition::Always).await;
-        assert!(matches!(hung, Err(StorageError::Data(DataError::Unavailable(_)))), "{hung:?}");
-        check(&world, &native, &bucket, old).await;
-    }
-}
-
-#[tokio::test]
-async fn a_reader_never_gets_bytes_of_another_version_while_one_is_published() {
-    for mode in MODES {
-        let (world, native, bucket, _) = with_old(mode, true).await;
-        native.break_next(Step::Publish, NativeFault::HangAfter);
-        let put = world.put_if(&bucket, KEY, b"published, and not committed", WriteCondition::Always);
-        assert!(tokio::time::timeout(Duration::from_millis(10), put).await.is_err());
-        let read = tokio::time::timeout(Duration::from_millis(50), world.get(&bucket, KEY, None)).await;
-        match mode {
-            Mode::Versioned => assert_eq!(read.unwrap().unwrap(), "the old bytes"),
-            // It waits for the end of the write.
-            Mode::InPlace => assert!(read.is_err()),
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_writers_of_one_key_leave_the_bytes_of_its_record() {
-    for mode in MODES {
-        let (world, native, bucket) = world(mode).await;
-        let mut tasks = JoinSet::new();
-        for writer in 0..24_u32 {
-            let (world, bucket) = (Arc::clone(&world), Arc::clone(&bucket));
-            tasks.spawn(async move {
-                for round in 0..8 {
-                    match writer % 6 {
-                        0 => {
-                            world.delete(&bucket, KEY, None).await.unwrap();
-                        }
-                        1 => {
-                            let parts = [format!("part of {writer}"), format!("the last one in {round}")];
-                            world.multipart(&bucket, KEY, &[parts[0].as_bytes(), parts[1].as_bytes()]).await;
-                        }
-                        2 | 3 => match world.get(&bucket, KEY, None).await {
-                            Ok(bytes) => assert!(bytes.starts_with(b"writer") || bytes.starts_with(b"part of")),
-                            Err(StorageError::NoSuchKey(None) | StorageError::Vanished) => {}
-                            Err(other) => panic!("{other:?}"),
-                        },
-                        _ => {
-                            let length = if round % 2 == 0 { 4 } else { 400 };
-                            let bytes = format!("writer {writer:0length$} {round}");
-                            world.put(&bucket, KEY, bytes.as_bytes()).await;
-                        }
-                    }
-                }
-            });
-        }
-        while let Some(done) = tasks.join_next().await {
-            done.unwrap();
-        }
-        world.put(&bucket, KEY, b"the last of all").await;
-        check(&world, &native, &bucket, Some(b"the last of all")).await;
-        assert_eq!(native.versions("bucket/a/key"), 1);
-    }
-}
-
-#[tokio::test]
 async fn a_store_without_versions_takes_no_object_of_a_bucket_that_keeps_them() {
     let (world, native, bucket, _) = with_old(Mode::InPlace, true).await;
     for state in [Versioning::Enabled, Versioning::Suspended] {
@@ -473,19 +235,6 @@ async fn a_store_without_versions_takes_no_object_of_a_bucket_that_keeps_them() 
     }
     world.drain().await;
     assert_eq!(native.unfinished(), 0);
-}
-
-#[tokio::test]
-async fn versioning_that_is_enabled_during_a_write_is_noticed_before_anything_is_published() {
-    let (world, native, bucket, old) = with_old(Mode::InPlace, true).await;
-    native.break_next(Step::Stage, NativeFault::Delay(Duration::from_millis(20)));
-    let (put, _) = tokio::join!(world.put_if(&bucket, KEY, b"too late", WriteCondition::Always), async {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        world.set_versioning(&bucket.name, Versioning::Enabled).await
-    });
-    assert!(matches!(put, Err(StorageError::NotVersionable)), "{put:?}");
-    let bucket = world.storage.bucket(&bucket.name).await.unwrap();
-    check(&world, &native, &bucket, old).await;
 }
 
 #[tokio::test]
@@ -547,25 +296,6 @@ async fn a_delete_marker_is_told_to_a_store_that_keeps_versions_and_goes_with_ou
 }
 
 #[tokio::test]
-async fn a_part_that_comes_while_its_upload_is_completed_is_refused() {
-    for mode in MODES {
-        let (world, native, bucket) = world(mode).await;
-        let id = world.create_upload(&bucket, KEY).await;
-        world.put_part(&bucket, KEY, id, (1, b"the only part")).await.unwrap();
-        native.break_next(Step::Publish, NativeFault::Delay(Duration::from_millis(30)));
-        let list = listing_of(&[b"the only part"]);
-        let (completed, late) = tokio::join!(world.complete(&bucket, KEY, id, &list), async {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            world.put_part(&bucket, KEY, id, (2, b"too late")).await
-        });
-        assert!(matches!(late, Err(StorageError::NoSuchUpload)), "{late:?}");
-        let again = world.complete(&bucket, KEY, id, &list).await.unwrap();
-        assert_eq!(again.etag, completed.unwrap().etag);
-        check(&world, &native, &bucket, Some(b"the only part")).await;
-    }
-}
-
-#[tokio::test]
 async fn parts_in_one_blob_are_read_with_one_request_and_encrypted_ones_part_by_part() {
     for mode in MODES {
         for (count, encryption) in [
@@ -606,32 +336,6 @@ async fn parts_in_one_blob_are_read_with_one_request_and_encrypted_ones_part_by_
 }
 
 #[tokio::test]
-async fn bytes_that_break_off_or_differ_leave_nothing() {
-    for mode in MODES {
-        let (world, native, bucket, old) = with_old(mode, true).await;
-        for length in [10, 1000] {
-            let mut broken = incoming(b"a body that breaks off");
-            broken.length = Some(length);
-            let put = PutObject {
-                bucket: Arc::clone(&bucket),
-                key: key(KEY),
-                location: Arc::clone(&world.location),
-                attributes: Attributes::default(),
-                condition: WriteCondition::Always,
-                body: broken,
-                op: JournalOp::ObjectPut,
-            };
-            let refused = world.storage.put_object(put).await;
-            assert!(matches!(refused, Err(StorageError::Body(_))), "{refused:?}");
-        }
-        let refused = world.put_if(&bucket, KEY, b"bytes too many to be held", WriteCondition::IfAbsent).await;
-        assert!(matches!(refused, Err(StorageError::PreconditionFailed(_))), "{refused:?}");
-        check(&world, &native, &bucket, old).await;
-        assert_eq!(native.unfinished(), 0);
-    }
-}
-
-#[tokio::test]
 async fn old_and_new_bodies_of_every_size_replace_each_other() {
     for mode in MODES {
         for (old, new) in BODIES {
@@ -641,74 +345,5 @@ async fn old_and_new_bodies_of_every_size_replace_each_other() {
             world.put(&bucket, KEY, new).await;
             check(&world, &native, &bucket, Some(new)).await;
         }
-    }
-}
-
-/// What a copy of the key to `to` would be.
-fn new_object(world: &World, bucket: &Arc<Bucket>, to: &str, attributes: Attributes) -> crate::storage::NewObject {
-    crate::storage::NewObject {
-        bucket: Arc::clone(bucket),
-        key: key(to),
-        location: Arc::clone(&world.location),
-        attributes,
-        condition: WriteCondition::Always,
-        op: JournalOp::ObjectCopied,
-    }
-}
-
-#[tokio::test]
-async fn a_plain_object_is_copied_by_its_store_and_others_with_their_bytes() {
-    use crate::types::ChecksumAlgorithm::{Crc64Nvme, Sha1};
-    for mode in MODES {
-        let (world, native, bucket) = world(mode).await;
-        let record = world.put(&bucket, "from", b"bytes that stay where they are").await;
-        let tags = vec![Pair { name: "of".to_owned(), value: "the copy".to_owned() }];
-        let attributes = Attributes { tags, ..Attributes::default() };
-        let new = new_object(&world, &bucket, KEY, attributes.clone());
-        let gets = native.count(Step::Get);
-        let copied = world.storage.copy_at_store(&new, &record, Crc64Nvme).await.unwrap().unwrap();
-        assert_eq!(
-            (copied.etag, copied.checksum, native.count(Step::Get)),
-            (record.etag.clone(), record.checksum.clone(), gets)
-        );
-        assert_eq!(native.seen("bucket/a/key").unwrap().0.tags, [("of".to_owned(), "the copy".to_owned())]);
-        // Onto itself, with other tags.
-        let itself = new_object(&world, &bucket, "from", attributes);
-        world.storage.copy_at_store(&itself, &record, Crc64Nvme).await.unwrap().unwrap();
-        assert_eq!(world.get(&bucket, "from", None).await.unwrap(), "bytes that stay where they are");
-        check(&world, &native, &bucket, Some(b"bytes that stay where they are")).await;
-        assert!(world.storage.copy_at_store(&new, &record, Sha1).await.unwrap().is_none(), "another checksum");
-        let record = world.storage.version(&bucket, &key("from"), None).await.unwrap();
-        world.delete(&bucket, "from", None).await.unwrap();
-        world.drain().await;
-        assert!(world.storage.copy_at_store(&new, &record, Crc64Nvme).await.unwrap().is_none(), "no source any more");
-        let parts = world.multipart(&bucket, "parts", &[b"part one", b"part two"]).await;
-        assert!(world.storage.copy_at_store(&new, &parts, Crc64Nvme).await.unwrap().is_none(), "no MD5 of the bytes");
-        let sealed = Attributes { encryption: EncryptionRequest::Managed, ..Attributes::default() };
-        let sealed = new_object(&world, &bucket, KEY, sealed);
-        let record = world.put(&bucket, "from", b"to be encrypted").await;
-        assert!(world.storage.copy_at_store(&sealed, &record, Crc64Nvme).await.unwrap().is_none());
-        check(&world, &native, &bucket, Some(b"bytes that stay where they are")).await;
-    }
-}
-
-#[tokio::test]
-async fn a_whole_plain_object_becomes_a_part_at_its_store() {
-    for mode in MODES {
-        let (world, native, bucket) = world(mode).await;
-        let bytes: &[u8] = b"bytes that stay where they are";
-        let record = world.put(&bucket, "from", bytes).await;
-        let id = world.create_upload(&bucket, KEY).await;
-        let algorithm = crate::types::ChecksumAlgorithm::Crc64Nvme;
-        let copy = async |number, range| {
-            world.storage.copy_part_at_store(&bucket, &key(KEY), (id, number), (&record, range), algorithm).await
-        };
-        let part = copy(1, 0..record.size).await.unwrap().unwrap();
-        assert_eq!(part.etag(), record.etag());
-        assert!(copy(2, 1..record.size).await.unwrap().is_none(), "nobody knows the MD5 of a range");
-        world.put_part(&bucket, KEY, id, (2, b", and the rest")).await.unwrap();
-        world.complete(&bucket, KEY, id, &listing_of(&[bytes, b", and the rest"])).await.unwrap();
-        assert_eq!(native.count(Step::Get), 0);
-        check(&world, &native, &bucket, Some(b"bytes that stay where they are, and the rest")).await;
     }
 }
