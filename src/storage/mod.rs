@@ -33,6 +33,7 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod garbage;
+mod held;
 mod inventory;
 mod jobs;
 pub mod keys;

@@ -3,8 +3,8 @@
 //! A limit is a condition of the very commit that would pass it, kept in the row of the counters: neither racing
 //! writers nor a writer that began before the limit was set can pass it by a byte.
 //!
-//! What counts: the bytes of all versions, of their annotations, and of the parts of open uploads; versions that are
-//! no delete markers. What deletes or shrinks is always allowed, and so is an overwrite that does not grow.
+//! What counts: the bytes of all versions, of their annotations, of the parts of open uploads, and of what is being
+//! published; versions that are no delete markers. What deletes or shrinks is always allowed, and so is an overwrite that does not grow.
 
 use super::{
     Storage, StorageError, StorageResult,
@@ -38,7 +38,7 @@ pub(super) fn move_limits(change: &mut Change<'_>, before: &BucketRecord) {
 impl Usage {
     /// Bytes that count against a limit.
     pub fn stored_bytes(&self) -> i64 {
-        self.bytes.saturating_add(self.upload_bytes)
+        self.bytes.saturating_add(self.upload_bytes).saturating_add(self.held_bytes)
     }
 }
 

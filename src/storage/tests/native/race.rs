@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     data::memory_native::{Mode, NativeFault, Step},
-    storage::{StorageError, WriteCondition, records::Versioning},
+    storage::{
+        StorageError, Usage, WriteCondition,
+        records::{BucketRecord, Versioning},
+    },
 };
 
 #[tokio::test]
@@ -140,5 +143,44 @@ async fn a_part_that_comes_while_its_upload_is_completed_is_refused() {
         let again = world.complete(&bucket, KEY, id, &list).await.unwrap();
         assert_eq!(again.etag, completed.unwrap().etag);
         check(&world, &native, &bucket, Some(b"the only part")).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_being_published_has_room_and_is_not_reported_yet() {
+    for mode in MODES {
+        let (world, native, bucket) = world(mode).await;
+        let limit = |record: &mut BucketRecord| (record.quota_bytes, record.quota_objects) = (30, 3);
+        let bucket = world.storage.update_bucket(&bucket.name, limit).await.unwrap();
+        world.put(&bucket, "there", &[b'x'; 10]).await;
+        let put = async |key: &str, bytes: usize| {
+            world.put_if(&bucket, key, &vec![b'x'; bytes], WriteCondition::Always).await
+        };
+        let usage = async || world.storage.usage(&bucket).await.unwrap();
+        let there = Usage { objects: 1, versions: 1, bytes: 10, ..Usage::default() };
+        assert_eq!(usage().await, there);
+
+        native.break_next(Step::Publish, NativeFault::Wait);
+        let (published, beside) = tokio::join!(put(KEY, 15), async {
+            native.reached().await;
+            let seen = (usage().await, put("beside", 6).await, put("beside", 5).await, put("one more", 0).await);
+            native.go_on();
+            seen
+        });
+        published.unwrap();
+        let (reported, too_large, fits, too_many) = beside;
+        assert_eq!(reported, Usage { held_bytes: 15, ..there });
+        assert!(matches!(too_large, Err(StorageError::QuotaExceeded)), "{too_large:?}");
+        fits.unwrap();
+        assert!(matches!(too_many, Err(StorageError::QuotaExceeded)), "{too_many:?}");
+        assert_eq!(usage().await, Usage { objects: 3, versions: 3, bytes: 30, ..Usage::default() });
+
+        // What comes to nothing gives its room back.
+        world.delete(&bucket, KEY, None).await.unwrap();
+        native.break_next(Step::Publish, NativeFault::Forget);
+        put(KEY, 15).await.unwrap_err();
+        put(KEY, 15).await.unwrap();
+        world.drain().await;
+        audit(&world, &[&bucket], &[]).await;
     }
 }
