@@ -70,6 +70,15 @@ pub(crate) fn client(address: SocketAddr, retry: Retry) -> S3Client {
         first_byte: Duration::from_millis(1500),
         ..ClientOptions::default()
     };
+    client_with(address, retry, options)
+}
+
+/// A client that asks once, and waits.
+pub(crate) fn patient(address: SocketAddr) -> S3Client {
+    client_with(address, Retry { attempts: 1, ..Retry::default() }, ClientOptions::default())
+}
+
+fn client_with(address: SocketAddr, retry: Retry, options: ClientOptions) -> S3Client {
     let endpoint = Endpoint {
         https: false,
         authority: address.to_string(),
