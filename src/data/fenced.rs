@@ -30,6 +30,17 @@ impl FencedBackend {
     fn check(&self) -> Result<(), DataError> {
         self.lease.check().map_err(|lost: Lost| DataError::Unavailable(lost.to_string()))
     }
+
+    /// Does it if the lease is still there.
+    fn fenced<'a, T>(
+        &'a self,
+        work: impl FnOnce() -> BoxFuture<'a, Result<T, DataError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, DataError>> {
+        Box::pin(async move {
+            self.check()?;
+            work().await
+        })
+    }
 }
 
 impl DataBackend for FencedBackend {
@@ -47,38 +58,23 @@ impl DataBackend for FencedBackend {
     }
 
     fn get<'a>(&'a self, blob: &'a BlobId, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, DataError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.get(blob, range).await
-        })
+        self.fenced(move || self.inner.get(blob, range))
     }
 
     fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.delete(blob).await
-        })
+        self.fenced(move || self.inner.delete(blob))
     }
 
     fn size<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.size(blob).await
-        })
+        self.fenced(move || self.inner.size(blob))
     }
 
     fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.list(after, limit).await
-        })
+        self.fenced(move || self.inner.list(after, limit))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), DataError>> {
-        Box::pin(async move {
-            self.check()?;
-            self.inner.probe().await
-        })
+        self.fenced(move || self.inner.probe())
     }
 
     fn disk_usage(&self) -> BoxFuture<'_, Result<Option<DiskUsage>, DataError>> {
