@@ -1,7 +1,7 @@
 //! A run: bucket by bucket, keys in parallel, the journal behind them.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     MigrateError, Options, Pairing, Problem, Progress, Shared, Verify,
@@ -20,7 +20,7 @@ use super::{
     journal::{BucketState, Journal, JournalError, Past},
     key::{self, Outcome},
     listing::{self, Group, Walk},
-    report::{BucketReport, Report, Sums},
+    report::{BucketReport, Report},
     uploads, verify,
 };
 use crate::{s3client::S3ClientError, tasks::Tasks};
@@ -29,6 +29,8 @@ use crate::{s3client::S3ClientError, tasks::Tasks};
 const CHECKPOINT: u64 = 256;
 /// Keys read ahead.
 const AHEAD: usize = 64;
+/// Keys done behind one that is still under way, at most: they are held until it is done.
+const WAITING: usize = 1 << 15;
 
 /// Copies what the options say.
 ///
@@ -77,7 +79,7 @@ async fn copy(
         let state = past.remove(&pair.from).unwrap_or_default();
         if state.ended {
             bucket.sums = state.sums;
-            state.failed.into_iter().for_each(|problem| bucket.fail(problem));
+            state.failed.into_values().for_each(|problem| bucket.fail(problem));
         } else {
             one(&shared, (pair, accounts.clone()), state, tasks, &mut bucket).await?;
         }
@@ -158,8 +160,11 @@ async fn one(
     let options = &shared.options;
     let (place, versioning) = bucket::prepare(options, pair, accounts, report).await?;
     let mut state = state;
-    let left = std::mem::take(&mut state.uploads);
-    uploads::give_up(&options.to, &pair.to, left, &place.accounts.own).await.map_err(MigrateError::Target)?;
+    let given_up = uploads::give_up(shared, pair, &mut state, (&place.accounts.own, report)).await;
+    given_up.map_err(|left| match left {
+        uploads::Left::Target(error) => MigrateError::Target(error),
+        uploads::Left::Journal(error) => error.into(),
+    })?;
     if state.after.is_none() && state.touched.is_none() {
         let mut there = Walk::new(&options.to, (&pair.to, &options.prefix), place.is_versioned, None);
         state.fresh = there.next().await.map_err(MigrateError::Target)?.is_none();
@@ -187,7 +192,7 @@ async fn copy_keys(
     place: &Arc<Place>,
     ledger: &Arc<Ledger>,
     tasks: &Tasks,
-    failed: Vec<Problem>,
+    failed: BTreeMap<String, Problem>,
 ) -> Result<(), MigrateError> {
     retry(shared, place, ledger, failed).await?;
     let (give, take) = mpsc::channel::<Work>(AHEAD);
@@ -232,8 +237,9 @@ async fn walk(shared: &Shared, place: &Place, ledger: &Ledger, give: mpsc::Sende
         if ledger.is_over() {
             break;
         }
-        // Before anything of a page is copied the journal says how far that may go.
-        if touched.is_none() {
+        // Before anything of a page is copied the journal says how far that may go. What an earlier run may have touched
+        // goes further: until that is passed, its word stands.
+        if touched.is_none() && !ledger.is_behind_touched() {
             let last = walk.last_of_page().unwrap_or(&group.key).to_owned();
             shared.journal.touched(&place.from, &last)?;
             touched = Some(last);
@@ -242,10 +248,12 @@ async fn walk(shared: &Shared, place: &Place, ledger: &Ledger, give: mpsc::Sende
             touched = None;
         }
         let Some(lookup) = ledger.plan(&group) else {
-            shared.progress.done(&Sums { present: group.versions.len() as u64, ..Sums::default() });
+            shared.progress.done(group.versions.len());
             continue;
         };
-        ledger.begin(number, &group.key);
+        if !ledger.begin(number, &group.key).await {
+            break;
+        }
         if give.send(Work { number, group, lookup }).await.is_err() {
             break;
         }
@@ -255,10 +263,14 @@ async fn walk(shared: &Shared, place: &Place, ledger: &Ledger, give: mpsc::Sende
 }
 
 /// Tries again what failed in earlier runs.
-async fn retry(shared: &Shared, place: &Place, ledger: &Ledger, failed: Vec<Problem>) -> Result<(), MigrateError> {
+async fn retry(
+    shared: &Shared,
+    place: &Place,
+    ledger: &Ledger,
+    failed: BTreeMap<String, Problem>,
+) -> Result<(), MigrateError> {
     let options = &shared.options;
-    let keys: HashSet<String> = failed.into_iter().map(|problem| problem.key).filter(|key| !key.is_empty()).collect();
-    for key in keys {
+    for key in failed.into_keys().filter(|key| !key.is_empty()) {
         let found = listing::of_key(&options.from, &place.from, &key, place.is_versioned).await;
         let group = found.map_err(MigrateError::Source)?;
         if group.versions.is_empty() {
@@ -279,6 +291,8 @@ struct Ledger {
     bucket: String,
     inner: Mutex<Inner>,
     over: AtomicBool,
+    /// Room for keys that are handed out, or done behind one that is not.
+    room: Semaphore,
 }
 
 #[derive(Debug)]
@@ -299,7 +313,8 @@ impl Ledger {
             state.touched = None;
         }
         let inner = Inner { state, report, open: BTreeMap::new(), last: None, since_checkpoint: 0, fatal: None };
-        Self { bucket: bucket.to_owned(), inner: Mutex::new(inner), over: AtomicBool::new(false) }
+        let (inner, over) = (Mutex::new(inner), AtomicBool::new(false));
+        Self { bucket: bucket.to_owned(), inner, over, room: Semaphore::new(WAITING) }
     }
 
     fn after(&self) -> Option<String> {
@@ -324,8 +339,22 @@ impl Ledger {
         Some(lookup)
     }
 
-    fn begin(&self, number: u64, key: &str) {
+    /// Whether the walk is still among keys that an earlier run may have touched.
+    fn is_behind_touched(&self) -> bool {
+        self.inner.lock().state.touched.is_some()
+    }
+
+    /// Notes that a key is handed out, when there is room for it; false where the run is over.
+    async fn begin(&self, number: u64, key: &str) -> bool {
+        let Ok(room) = self.room.acquire().await else { return false };
+        room.forget();
         self.inner.lock().open.insert(number, (key.to_owned(), false));
+        true
+    }
+
+    fn end_early(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.room.close();
     }
 
     fn finish(&self, shared: &Shared, number: u64, group: &Group, outcome: Outcome) {
@@ -343,6 +372,7 @@ impl Ledger {
             let (key, _) = first.remove();
             inner.last = Some(key);
             inner.since_checkpoint += 1;
+            self.room.add_permits(1);
         }
         if inner.since_checkpoint >= CHECKPOINT
             && let Some(last) = inner.last.take()
@@ -356,7 +386,7 @@ impl Ledger {
     /// Writes down what came of a key.
     fn settle(&self, shared: &Shared, group: &Group, outcome: Outcome) {
         let Outcome { sums, problems, notes, fatal } = outcome;
-        shared.progress.done(&sums);
+        shared.progress.done(group.versions.len());
         let mut inner = self.inner.lock();
         inner.report.sums.add(&sums);
         for note in notes {
@@ -379,7 +409,7 @@ impl Ledger {
     fn check(&self, inner: &mut Inner, written: Result<(), JournalError>) {
         if let Err(error) = written {
             inner.fatal = Some(error.into());
-            self.over.store(true, Ordering::Relaxed);
+            self.end_early();
         }
     }
 
@@ -392,7 +422,7 @@ impl Ledger {
             None => return,
         };
         self.inner.lock().fatal = Some(error);
-        self.over.store(true, Ordering::Relaxed);
+        self.end_early();
     }
 
     fn end(&self) -> Result<BucketReport, MigrateError> {

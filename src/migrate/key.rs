@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     Problem, Shared,
     copy::{Copied, CopyError, Copying, Place},
-    headers::is_digest,
+    headers::{Expected, is_digest},
     listing::{self, Group},
     report::Sums,
 };
@@ -55,6 +55,14 @@ pub(super) async fn copy(shared: &Shared, place: &Place, group: &Group, lookup: 
         let Err(error) = attempt_once(shared, place, (group, lookup), &mut outcome).await else { break };
         // From now on nobody knows what is there.
         lookup = true;
+        if matches!(error, CopyError::Taken) {
+            // In a bucket with versions what is there now tells whether the rest still fits.
+            if place.is_versioned && attempt < ATTEMPTS {
+                continue;
+            }
+            outcome.notes.push(problem(group, LEFT.to_owned()));
+            break;
+        }
         if !error.may_pass() {
             outcome.problems.push(problem(group, error.to_string()));
             break;
@@ -110,16 +118,14 @@ async fn attempt_once(
         }
     };
     outcome.sums.present = (first as u64).saturating_sub(copied);
-    for (index, entry) in group.versions.iter().enumerate().skip(first) {
-        // Of later versions the first is there already.
-        let if_absent = there.is_empty() && index == 0;
-        match (Copying { shared, place, entry, if_absent }).run().await {
-            Ok(done) => note(outcome, entry, done),
-            Err(CopyError::Taken) => {
-                outcome.notes.push(problem(group, LEFT.to_owned()));
-                return Ok(());
+    let mut expected = there.last().map_or(Expected::Absent, |newest| Expected::Newest(newest.clone()));
+    for entry in group.versions.iter().skip(first) {
+        match (Copying { shared, place, entry, expected: &expected }).run().await {
+            Ok(done) => {
+                expected = Expected::Newest(done.newest.clone());
+                note(outcome, entry, done);
             }
-            Err(error) if error.may_pass() => return Err(error),
+            Err(error) if error.may_pass() || matches!(error, CopyError::Taken) => return Err(error),
             // The other versions are copied all the same.
             Err(error) => outcome.problems.push(Problem {
                 key: group.key.clone(),
@@ -165,6 +171,8 @@ fn missing(source: &[VersionEntry], there: &[VersionEntry], is_versioned: bool) 
     match (foreign, next == source.len()) {
         // All is there, and somebody went on at the target.
         (false, _) | (true, true) => Missing::From(next),
+        // Deleted there before anything of it was copied.
+        (true, false) if next == 0 && there.iter().all(|version| version.marker) => Missing::Newer,
         (true, false) => Missing::Conflict(
             "the target has versions of this key that the source has not: remove them there, or copy to another bucket",
         ),
@@ -209,6 +217,7 @@ mod tests {
         assert_eq!(missing(&source, &more, true), Missing::From(4), "somebody went on at the target");
         assert!(matches!(missing(&source, &[version("c", 9)], true), Missing::Conflict(_)));
         assert!(matches!(missing(&source, &[version("a", 1), version("c", 9)], true), Missing::Conflict(_)));
+        assert_eq!(missing(&[version("a", 1)], &[marker()], true), Missing::Newer, "deleted before it was copied");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use crate::s3client::{ObjectEntry, S3Client, S3ClientError, VersionEntry};
 
 /// Entries asked for at a time.
 const PAGE: usize = 1000;
+/// Entries asked for at first where one key is meant: those behind it would come along in vain.
+const FEW: usize = 10;
 
 /// A key and its versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(super) struct Walk<'a> {
     after: Option<String>,
     /// Where the next page of versions begins; of objects the token.
     version: Option<String>,
+    /// Entries of the next page.
+    limit: usize,
     /// Entries of the page, in reverse.
     page: Vec<VersionEntry>,
     is_last: bool,
@@ -36,7 +40,17 @@ impl<'a> Walk<'a> {
         is_versioned: bool,
         after: Option<String>,
     ) -> Self {
-        Self { client, bucket, prefix, is_versioned, after, version: None, page: Vec::new(), is_last: false }
+        Self {
+            client,
+            bucket,
+            prefix,
+            is_versioned,
+            after,
+            version: None,
+            limit: PAGE,
+            page: Vec::new(),
+            is_last: false,
+        }
     }
 
     /// The next key; `None` behind the last one.
@@ -68,7 +82,7 @@ impl<'a> Walk<'a> {
     async fn fill(&mut self) -> Result<(), S3ClientError> {
         if self.is_versioned {
             let start = (self.after.as_deref(), self.version.as_deref().filter(|id| !id.is_empty()));
-            let page = self.client.list_versions(self.bucket, self.prefix, start, PAGE).await?;
+            let page = self.client.list_versions(self.bucket, self.prefix, start, self.limit).await?;
             self.page = page.versions;
             self.is_last = page.next.is_none();
             if let Some((key, version)) = page.next {
@@ -79,12 +93,13 @@ impl<'a> Walk<'a> {
                 Some(token) => (None, Some(token.as_str())),
                 None => (self.after.as_deref(), None),
             };
-            let page = self.client.list_objects(self.bucket, self.prefix, start, PAGE).await?;
+            let page = self.client.list_objects(self.bucket, self.prefix, start, self.limit).await?;
             self.page = page.objects.into_iter().map(only).collect();
             self.is_last = page.next.is_none();
             self.version = page.next;
         }
         self.page.reverse();
+        self.limit = (self.limit * FEW).min(PAGE);
         Ok(())
     }
 }
@@ -106,7 +121,7 @@ pub(super) async fn of_key(
     is_versioned: bool,
 ) -> Result<Group, S3ClientError> {
     let none = Group { key: key.to_owned(), versions: Vec::new() };
-    let mut walk = Walk::new(client, (bucket, key), is_versioned, None);
+    let mut walk = Walk { limit: FEW, ..Walk::new(client, (bucket, key), is_versioned, None) };
     // The key itself sorts before all that begin with it; a store that sorts otherwise is given some more looks.
     for _ in 0..PAGE {
         match walk.next().await? {

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::report::Sums;
-
 /// Counters that workers move.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -55,8 +53,9 @@ impl Progress {
         self.is_counted.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn done(&self, sums: &Sums) {
-        self.entries.fetch_add(sums.versions + sums.markers + sums.present, Ordering::Relaxed);
+    /// So many versions and markers were seen to, whatever came of it.
+    pub(super) fn done(&self, entries: usize) {
+        self.entries.fetch_add(entries as u64, Ordering::Relaxed);
     }
 
     pub(super) fn moved(&self, bytes: u64) {

@@ -27,7 +27,9 @@ use tokio::time::Instant;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use error::{Refusal, S3ClientError};
-pub use listing::{BucketEntry, ObjectEntry, ObjectsPage, PartEntry, PartsPage, VersionEntry, VersionsPage};
+pub use listing::{
+    BucketEntry, FoldedPage, ListWish, ObjectEntry, ObjectsPage, PartEntry, PartsPage, VersionEntry, VersionsPage,
+};
 pub use objects::{CopySource, Deleted, Get, Stored};
 
 use crate::{
