@@ -11,6 +11,7 @@ use super::{
     JournalError, Shared, acl,
     headers::{self, Expected, Wanted},
     parts::{self, Source},
+    verify,
 };
 use crate::{
     outbound::Payload,
@@ -62,6 +63,8 @@ impl CopyError {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             // A body that broke is the source's fault, told by the target's client.
+            // It was written since it was looked at.
+            Self::Source(error) if error.status() == Some(412) => true,
             Self::Source(error) | Self::Target(error) => {
                 error.may_pass() || error.body().is_some() || error.code() == Some("ConditionalRequestConflict")
             }
@@ -239,14 +242,18 @@ impl Copying<'_> {
         if is_right {
             return Ok(stored);
         }
-        // What is there is wrong: it goes before anybody takes it for the object, and nobody has deleted it.
+        self.take_back(&stored).await?;
+        Err(CopyError::Bytes(format!("bytes with the MD5 {got} came or arrived, not those of the tag")))
+    }
+
+    /// What is there is wrong: it goes before anybody takes it for the object, and nobody has deleted it.
+    async fn take_back(&self, stored: &Stored) -> Result<(), CopyError> {
         let mut call = Call::new(Method::DELETE, Some(&self.place.to), Some(self.key()));
         call = call.and_some("versionId", stored.version.as_deref()).header(headers::FORGET, "true");
         if let Some(etag) = &stored.etag {
             call = call.header("if-match", &format!("\"{etag}\""));
         }
-        self.shared.options.to.send(call).await.map_err(CopyError::Target)?;
-        Err(CopyError::Bytes(format!("bytes with the MD5 {got} came or arrived, not those of the tag")))
+        self.shared.options.to.send(call).await.map_err(CopyError::Target).map(drop)
     }
 
     /// As `PutObject`, less what the target refuses and can do without.
@@ -293,11 +300,25 @@ impl Copying<'_> {
         };
         let stored = self.upload(&headers::without_conditions(headers), &sizes, &etag).await?;
         copied.left(&stored);
-        let tag = stored.etag.unwrap_or_default();
+        let tag = stored.etag.clone().unwrap_or_default();
+        if tag != etag && is_known && !self.reads_same(&stored).await? {
+            self.take_back(&stored).await?;
+            return Err(CopyError::Bytes("other bytes arrived than those that the source has".to_owned()));
+        }
         if tag != etag && copied.notes.is_empty() {
             copied.notes.push(format!("its entity tag is {tag} now, no longer {etag}"));
         }
         Ok(copied)
+    }
+
+    /// Reads both: for tags that say nothing, and for those that say that something is wrong.
+    async fn reads_same(&self, stored: &Stored) -> Result<bool, CopyError> {
+        let options = &self.shared.options;
+        let was = verify::digest(&options.from, &self.place.from, self.entry).await.map_err(CopyError::Source)?;
+        let object = ObjectEntry { key: self.key().to_owned(), ..ObjectEntry::default() };
+        let version = stored.version.clone().unwrap_or_default();
+        let copy = VersionEntry { object, version, ..VersionEntry::default() };
+        Ok(was == verify::digest(&options.to, &self.place.to, &copy).await.map_err(CopyError::Target)?)
     }
 
     async fn upload(&self, headers: &HeaderMap, sizes: &[u64], etag: &str) -> Result<Stored, CopyError> {

@@ -18,7 +18,7 @@ use super::{
     bucket,
     copy::Place,
     journal::{BucketState, Journal, JournalError, Past},
-    key::{self, Outcome},
+    key::{self, Outcome, PATIENCE},
     listing::{self, Group, Walk},
     report::{BucketReport, Report},
     uploads, verify,
@@ -43,6 +43,7 @@ pub async fn run(options: Options, progress: Arc<Progress>) -> Result<Report, Mi
     let pairs = pairs(&options).await?;
     let tasks = Tasks::default();
     let report = if options.verify_only {
+        count_ahead(&options, &progress, (&pairs, &Past::new()), &tasks);
         compare(&options, &pairs, &progress).await?
     } else {
         copy(options, pairs, progress, &tasks).await?
@@ -71,7 +72,7 @@ async fn copy(
     let own = acl::own_id(&options.to).await.map_err(MigrateError::Target)?;
     let accounts = Accounts { mapped: options.accounts.clone(), own };
     let shared = Arc::new(Shared { options, journal, progress });
-    count_ahead(&shared, &pairs, &past, tasks);
+    count_ahead(&shared.options, &shared.progress, (&pairs, &past), tasks);
     let mut report = Report::default();
     for pair in &pairs {
         shared.progress.enter(&pair.from);
@@ -87,6 +88,8 @@ async fn copy(
     }
     shared.journal.finished()?;
     if shared.options.verify != Verify::No {
+        shared.progress.restart();
+        count_ahead(&shared.options, &shared.progress, (&pairs, &Past::new()), tasks);
         for (pair, bucket) in pairs.iter().zip(&mut report.buckets) {
             verify::bucket(&shared.options, pair, &shared.progress, bucket).await?;
         }
@@ -128,24 +131,23 @@ fn names(pairs: &[Pairing]) -> String {
 }
 
 /// Counts what is to come, so that whoever watches knows how much that is.
-fn count_ahead(shared: &Arc<Shared>, pairs: &[Pairing], past: &Past, tasks: &Tasks) {
-    let (shared, pairs) = (Arc::clone(shared), pairs.to_vec());
-    let starts: BTreeMap<String, BucketState> = past.clone();
+fn count_ahead(options: &Options, progress: &Arc<Progress>, (pairs, past): (&[Pairing], &Past), tasks: &Tasks) {
+    let (options, progress, pairs) = (options.clone(), Arc::clone(progress), pairs.to_vec());
+    let starts = past.iter().map(|(name, state)| (name.clone(), (state.ended, state.after.clone())));
+    let starts: BTreeMap<String, (bool, Option<String>)> = starts.collect();
     tasks.spawn("count", async move {
-        let options = &shared.options;
         for pair in pairs {
-            let state = starts.get(&pair.from);
-            if state.is_some_and(|state| state.ended) {
+            let (ended, after) = starts.get(&pair.from).cloned().unwrap_or_default();
+            if ended {
                 continue;
             }
             let versioned = options.from.bucket_versioning(&pair.from).await.ok().flatten().is_some();
-            let after = state.and_then(|state| state.after.clone());
             let mut walk = Walk::new(&options.from, (&pair.from, &options.prefix), versioned, after);
             while let Ok(Some(group)) = walk.next().await {
-                shared.progress.add_expected(group.versions.len() as u64);
+                progress.add_expected(group.versions.len() as u64);
             }
         }
-        shared.progress.counted();
+        progress.counted();
     });
 }
 
@@ -230,7 +232,8 @@ async fn work(shared: &Shared, place: &Place, ledger: &Ledger, take: &tokio::syn
 async fn walk(shared: &Shared, place: &Place, ledger: &Ledger, give: mpsc::Sender<Work>) -> Result<(), MigrateError> {
     let options = &shared.options;
     let start = ledger.after();
-    let mut walk = Walk::new(&options.from, (&place.from, &options.prefix), place.is_versioned, start);
+    let walk = Walk::new(&options.from, (&place.from, &options.prefix), place.is_versioned, start);
+    let mut walk = walk.with_patience(PATIENCE);
     let mut touched: Option<String> = None;
     let mut number = 0;
     while let Some(group) = walk.next().await.map_err(MigrateError::Source)? {
@@ -274,6 +277,8 @@ async fn retry(
         let found = listing::of_key(&options.from, &place.from, &key, place.is_versioned).await;
         let group = found.map_err(MigrateError::Source)?;
         if group.versions.is_empty() {
+            // It is gone at the source: nothing is missing any more.
+            shared.journal.failed(&place.from, &Problem { key, ..Problem::default() })?;
             continue;
         }
         let outcome = key::copy(shared, place, &group, true).await;
@@ -442,4 +447,34 @@ fn hash(group: &Group) -> u64 {
         (&version.version, &version.object.etag, version.marker).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_run_may_have_touched_is_looked_up_until_its_last_key_is_passed() {
+        let touched = Some("m".to_owned());
+        let state = BucketState { fresh: true, after: Some("a".to_owned()), touched, ..BucketState::default() };
+        let ledger = Ledger::new("bucket", state, BucketReport::default());
+        let plan = |key: &str| ledger.plan(&Group { key: key.to_owned(), versions: Vec::new() });
+        assert_eq!(plan("b"), Some(true));
+        assert!(ledger.is_behind_touched(), "the journal must go on saying so");
+        assert_eq!(plan("m"), Some(true));
+        assert!(!ledger.is_behind_touched());
+        assert_eq!(plan("n"), Some(false));
+    }
+
+    #[tokio::test]
+    async fn keys_done_behind_a_slow_one_are_bounded() {
+        let ledger = Ledger::new("bucket", BucketState::default(), BucketReport::default());
+        for number in 0..WAITING as u64 {
+            assert!(ledger.begin(number, "key").await);
+        }
+        let mut next = std::pin::pin!(ledger.begin(u64::MAX, "key"));
+        assert!(futures_util::poll!(next.as_mut()).is_pending());
+        ledger.end_early();
+        assert!(!next.await, "a run that is over waits for nothing");
+    }
 }

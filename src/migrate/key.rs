@@ -16,12 +16,15 @@ use crate::s3client::{S3Client, VersionEntry};
 /// Tries of a key whose stores are up.
 const ATTEMPTS: u32 = 5;
 /// How long a store that is away is waited for.
-const PATIENCE: Duration = Duration::from_mins(10);
+pub(super) const PATIENCE: Duration = Duration::from_mins(10);
 /// Pauses between tries, at the longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Said of keys that the target has gone on with.
 const LEFT: &str = "it was written or deleted at the target since: left as it is there";
+
+/// Said of what went at the source.
+const GONE: &str = "it was deleted at the source before it could be copied";
 
 /// What came of a key.
 #[derive(Debug, Default)]
@@ -126,6 +129,9 @@ async fn attempt_once(
                 note(outcome, entry, done);
             }
             Err(error) if error.may_pass() || matches!(error, CopyError::Taken) => return Err(error),
+            Err(error) if is_gone(shared, place, entry, &error).await? => {
+                outcome.notes.push(problem(group, GONE.to_owned()));
+            }
             // The other versions are copied all the same.
             Err(error) => outcome.problems.push(Problem {
                 key: group.key.clone(),
@@ -135,6 +141,15 @@ async fn attempt_once(
         }
     }
     Ok(())
+}
+
+/// Whether what cannot be read is not listed any more either: a key that only cannot be read is no deleted one.
+async fn is_gone(shared: &Shared, place: &Place, entry: &VersionEntry, error: &CopyError) -> Result<bool, CopyError> {
+    if !matches!(error, CopyError::Source(error) if error.is_missing()) {
+        return Ok(false);
+    }
+    let now = listing::of_key(&shared.options.from, &place.from, &entry.object.key, place.is_versioned).await;
+    Ok(now.map_err(CopyError::Source)?.versions.iter().all(|version| version.version != entry.version))
 }
 
 fn note(outcome: &mut Outcome, entry: &VersionEntry, done: Copied) {

@@ -49,6 +49,13 @@ impl Progress {
         self.expected.fetch_add(entries, Ordering::Relaxed);
     }
 
+    /// Begins anew: everything is looked at once more.
+    pub(super) fn restart(&self) {
+        self.is_counted.store(false, Ordering::Relaxed);
+        self.expected.store(0, Ordering::Relaxed);
+        self.entries.store(0, Ordering::Relaxed);
+    }
+
     pub(super) fn counted(&self) {
         self.is_counted.store(true, Ordering::Relaxed);
     }

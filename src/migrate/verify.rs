@@ -100,7 +100,8 @@ async fn bytes(
     Ok(was == is)
 }
 
-async fn digest(client: &S3Client, bucket: &str, version: &VersionEntry) -> Result<String, S3ClientError> {
+/// The digest of a version's bytes.
+pub(super) async fn digest(client: &S3Client, bucket: &str, version: &VersionEntry) -> Result<String, S3ClientError> {
     let named = Some(version.version.as_str()).filter(|version| !version.is_empty());
     let answer = client.get_object(bucket, &version.object.key, Get { version: named, ..Get::default() }).await?;
     let tally = Tally::default();
