@@ -17,6 +17,7 @@ use super::{
     acl::{self, Accounts},
     bucket,
     copy::Place,
+    headers,
     journal::{BucketState, Journal, JournalError, Past},
     key::{self, Outcome, PATIENCE},
     listing::{self, Group, Walk},
@@ -40,6 +41,9 @@ const WAITING: usize = 1 << 15;
 /// # Cancel safety
 /// As a kill: the next run goes on.
 pub async fn run(options: Options, progress: Arc<Progress>) -> Result<Report, MigrateError> {
+    // A target that shows what it has not yet must not show it to us.
+    let to = options.to.clone().with_header(headers::HERE_ONLY, "true");
+    let options = Options { to, ..options };
     let pairs = pairs(&options).await?;
     let tasks = Tasks::default();
     let report = if options.verify_only {

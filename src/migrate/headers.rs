@@ -29,6 +29,8 @@ const KEEP_DATE: &str = "x-cloudserver-last-modified";
 const UNLESS_DELETED: &str = "x-cloudserver-unless-deleted";
 /// Asks it to write behind this version only.
 const IF_NEWEST: &str = "x-cloudserver-if-newest";
+/// Asks it for what it has itself, while it shows what another server still has as well.
+pub(super) const HERE_ONLY: &str = "x-cloudserver-here-only";
 /// Asks it not to remember a delete.
 pub(super) const FORGET: &str = "x-cloudserver-forget-delete";
 /// What a write may depend on in every S3.

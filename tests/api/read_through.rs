@@ -262,7 +262,7 @@ async fn sources_of_copies_may_still_be_on_the_old_server() {
     ] {
         assert_eq!(found.header(name).unwrap_or_default(), value, "{name}");
     }
-    copy("/bucket/copied empty", "empty").expect(200).await;
+    copy("/bucket/copied%20empty", "empty").expect(200).await;
     assert!(here.get("/bucket/copied%20empty").expect(200).await.body.is_empty());
     copy("/bucket/x", "nothing").refused(404, "NoSuchKey").await;
     copy("/bucket/x", "large ü").header("x-amz-copy-source-if-match", "\"0\"").refused(412, "PreconditionFailed").await;
@@ -328,4 +328,20 @@ async fn a_migrations_own_write_is_not_judged_by_the_old_server() {
     here.put("/bucket/b", "wrong").headers(&own).expect(200).await;
     here.delete("/bucket/b").header("x-cloudserver-forget-delete", "true").expect(204).await;
     here.put("/bucket/b", "right").headers(&own).expect(200).await;
+}
+
+#[tokio::test]
+async fn what_asks_for_what_is_here_sees_nothing_else() {
+    let (_old, new, there, here) = two().await;
+    for key in ["a", "b"] {
+        there.put(&format!("/bucket/{key}"), "old").expect(200).await;
+    }
+    here.put("/bucket/b", "new").expect(200).await;
+    let only = ("x-cloudserver-here-only", "true");
+    let page = here.get("/bucket?list-type=2").headers(&[only]).expect(200).await;
+    assert_eq!(page.tags("Key"), ["b"]);
+    here.get("/bucket/a").headers(&[only]).refused(404, "NoSuchKey").await;
+    here.head("/bucket/a").headers(&[only]).refused(404, "NoSuchKey").await;
+    here.put("/bucket/a", "new").headers(&[only, ("if-none-match", "*")]).expect(200).await;
+    new.lisa().get("/bucket/a").headers(&[only]).refused(403, "AccessDenied").await;
 }

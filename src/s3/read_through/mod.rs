@@ -9,6 +9,8 @@
 //! | `ListObjects`, both versions | [`listing`]: both servers' keys as one |
 //! | everything else, and whatever names a version | here only: the old server's version ids mean nothing here |
 //!
+//! A request with `x-cloudserver-here-only`, such as those of the migration, sees what is here.
+//!
 //! Whoever may read the bucket's objects as their owner, or by its policy, may read these; lists of single objects stay
 //! behind on the old server until their objects are here.
 
@@ -55,6 +57,8 @@ const TOLD: [&str; 14] = [
     "x-amz-website-redirect-location",
 ];
 const METADATA: &str = "x-amz-meta-";
+/// Asks for what is here and nothing else: the migration itself must not take the old server's objects for its copies.
+const HERE_ONLY: &str = "x-cloudserver-here-only";
 /// Says where an answer is from.
 const MARK: &str = "x-cloudserver-read-through";
 
@@ -78,7 +82,8 @@ impl ReadThrough {
 impl Context {
     /// The old server, if objects of this bucket are read there.
     fn old_server(&self, bucket: &Bucket) -> Option<&ReadThrough> {
-        self.settings.read_through.as_deref().filter(|old| old.concerns(&bucket.name))
+        let old = self.settings.read_through.as_deref().filter(|old| old.concerns(&bucket.name));
+        old.filter(|_| self.head.header(HERE_ONLY).is_none())
     }
 
     /// Whether what is missing here may be on the old server.
