@@ -13,8 +13,8 @@ use futures_util::{FutureExt, StreamExt, future, future::BoxFuture, stream};
 use parking_lot::Mutex;
 
 use super::{
-    BlobId, Capabilities, DataBackend, DataError, DiskUsage, NativeObject, NativeSource, NativeStore, PartToken,
-    PartsFault, PutHint, Staged, Written, announced::Announced,
+    BlobId, BodyHint, Capabilities, DataBackend, DataError, DiskUsage, NativeObject, NativeSource, NativeStore,
+    PartToken, PartsFault, PutHint, Staged, Written, announced::Announced,
 };
 use crate::types::ByteStream;
 
@@ -329,9 +329,9 @@ impl NativeStore for MemoryNative {
         &'a self,
         object: &'a NativeObject,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<Staged, DataError>> {
-        let work = async move { Ok(self.keep_staged(object, collect(body, size).await?)) };
+        let work = async move { Ok(self.keep_staged(object, collect(body, hint.size).await?)) };
         self.step(Step::Stage, work).boxed()
     }
 
@@ -378,9 +378,9 @@ impl NativeStore for MemoryNative {
         upload: &'a str,
         number: u32,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>> {
-        let work = async move { self.keep_part(upload, number, collect(body, size).await?) };
+        let work = async move { self.keep_part(upload, number, collect(body, hint.size).await?) };
         self.step(Step::PutPart, work).boxed()
     }
 

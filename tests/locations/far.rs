@@ -129,7 +129,7 @@ pub(crate) fn payload(size: usize, seed: u64) -> Bytes {
 /// Writes an object: staged, published.
 pub(crate) async fn write(backend: &dyn DataBackend, key: &str, bytes: &Bytes) -> Result<BlobId, DataError> {
     let native = backend.native().unwrap();
-    let staged = native.stage(&object(key), body::once(bytes.clone()), Some(bytes.len() as u64)).await?;
+    let staged = native.stage(&object(key), body::once(bytes.clone()), Some(bytes.len() as u64).into()).await?;
     Ok(native.publish(&staged).await?.blob)
 }
 

@@ -19,8 +19,8 @@ use tokio::{
 use super::*;
 use crate::{
     data::{
-        BlobId, Capabilities, DiskUsage, MemoryBackend, NativeObject, NativeSource, NativeStore, PartToken, PutHint,
-        Staged, Written, conformance,
+        BlobId, BodyHint, Capabilities, DiskUsage, MemoryBackend, NativeObject, NativeSource, NativeStore, PartToken,
+        PutHint, Staged, Written, conformance,
         faulty::{Call, Fault, FaultyBackend},
     },
     location::{Location, LocationTable},
@@ -130,7 +130,7 @@ impl NativeStore for Moody {
         &'a self,
         _: &'a NativeObject,
         _: ByteStream,
-        _: Option<u64>,
+        _: BodyHint,
     ) -> BoxFuture<'a, Result<Staged, DataError>> {
         self.felt(staged())
     }
@@ -164,7 +164,7 @@ impl NativeStore for Moody {
         _: &'a str,
         _: u32,
         _: ByteStream,
-        _: Option<u64>,
+        _: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>> {
         self.felt(PartToken { token: "part".to_owned(), size: 1 })
     }
@@ -352,11 +352,11 @@ async fn every_call_of_a_native_store_is_guarded() {
     let store = guarded.native().unwrap();
     let (object, blob) = (NativeObject::default(), BlobId::new("b"));
     let source = || NativeSource { blob: &blob, range: 0..1, size: 1 };
-    store.stage(&object, once(b"x"), None).await.unwrap();
+    store.stage(&object, once(b"x"), None.into()).await.unwrap();
     moody.set(FAILS);
     let staged = staged();
     let outcomes = [
-        is_unavailable(&store.stage(&object, once(b"x"), None).await),
+        is_unavailable(&store.stage(&object, once(b"x"), None.into()).await),
         is_unavailable(&store.stage_copy(&object, source()).await),
         is_unavailable(&store.publish(&staged).await),
     ];
@@ -365,13 +365,13 @@ async fn every_call_of_a_native_store_is_guarded() {
     let calls = moody.calls();
     let refused = async {
         [
-            is_unavailable(&store.stage(&object, once(b"x"), None).await),
+            is_unavailable(&store.stage(&object, once(b"x"), None.into()).await),
             is_unavailable(&store.stage_copy(&object, source()).await),
             is_unavailable(&store.publish(&staged).await),
             is_unavailable(&store.find("handle").await),
             is_unavailable(&store.discard("handle").await),
             is_unavailable(&store.create_upload(&object).await),
-            is_unavailable(&store.put_part("upload", 1, once(b"x"), None).await),
+            is_unavailable(&store.put_part("upload", 1, once(b"x"), None.into()).await),
             is_unavailable(&store.copy_part("upload", 1, source()).await),
             is_unavailable(&store.set_tags(&blob, &[]).await),
             is_unavailable(&store.mark_deleted("bucket", "key").await),

@@ -98,7 +98,7 @@ impl Storage {
         let length = length.map(|length| length + old.size);
         let body = IncomingBody { stream: before.chain(stream).boxed(), length, digests };
         let object = native_object_of(&bucket, &key, old);
-        let mut stored = self.receive(location, body, None, Goal::Object(&object)).await?;
+        let mut stored = self.receive(location, body, None, Goal::Extended(&object)).await?;
         let mut record = self.appended(old, &stored.digests)?;
         // Rows of the old layout stay until the old version goes.
         record.upload_id = Bytes::copy_from_slice(self.inner.ids.upload_id().as_bytes());

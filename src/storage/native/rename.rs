@@ -87,7 +87,7 @@ impl Storage {
             0 => futures_util::stream::empty().boxed(),
             _ => location.backend.get(&blob, 0..size).await.map_err(lost)?,
         };
-        let staged = store.stage(&object, body, Some(size)).await?;
+        let staged = store.stage(&object, body, Some(size).into()).await?;
         Ok(StagedBlob::new(self, &location.name, staged))
     }
 
