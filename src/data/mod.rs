@@ -27,7 +27,7 @@ use futures_util::future::{self, BoxFuture};
 use thiserror::Error;
 
 pub use aws_s3::{AwsS3Backend, AwsS3Options};
-pub use azure::{AzureBackend, AzureOptions, Login};
+pub use azure::{AzureBackend, AzureOptions, ENTRA, Login};
 pub use browse::{Browse, Found};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
@@ -109,6 +109,14 @@ pub enum DataError {
     /// Any other fault of the device.
     #[error("data fault: {0}")]
     Io(#[from] std::io::Error),
+    /// A store that keeps objects under their own names has none for this one; nothing was sent.
+    #[error("the store takes no name of more than {limit} {unit}: bucket and key are too long together")]
+    NameTooLong {
+        /// The store's limit.
+        limit: usize,
+        /// What it counts.
+        unit: &'static str,
+    },
     /// A store that keeps objects under their own names does not put these parts together; nothing was published.
     #[error("the store refuses the parts of the upload: {0:?}")]
     Parts(PartsFault),

@@ -109,6 +109,11 @@ def client(request, near, bucket):
     return client
 
 
+def test_the_rules_of_stores_hold(far, suite):
+    keys = ":".join((KEYS["aws_access_key_id"], KEYS["aws_secret_access_key"]))
+    assert suite("locations", "foreign::", FAR_S3=far, FAR_S3_KEYS=keys) == 2
+
+
 def body(answer):
     return answer["Body"].read()
 

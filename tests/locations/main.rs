@@ -13,6 +13,7 @@ mod faults;
 mod foreign;
 mod google;
 mod lies;
+mod modules;
 mod near;
 mod storms;
 mod suites;

@@ -172,7 +172,12 @@ impl Far {
         match self.client.head_object(self.bucket(), key, None).await {
             Ok(stored) if write_of(&stored.headers) == Some(write) => return Ok(Some(stored)),
             Ok(_) => {}
-            Err(error) if error.is_missing() => {}
+            Err(error) if error.is_missing() => {
+                if !self.keeps_versions() {
+                    // A bucket that is not there answers in the same way, and says nothing of what is in it.
+                    self.client.head_bucket(self.bucket()).await?;
+                }
+            }
             Err(error) => return Err(error),
         }
         if !self.keeps_versions() {

@@ -22,13 +22,15 @@ use crate::{
 
 /// The version of the protocol that requests follow.
 const VERSION: &str = "2021-08-06";
-/// Where tokens come from, and what they are for.
-const ENTRA: &str = "https://login.microsoftonline.com";
+/// What tokens are for.
 const SCOPE: &str = "https://storage.azure.com/.default";
 /// A token is renewed so long before its end.
 const MARGIN: Duration = Duration::from_mins(5);
 /// Longest answer with a token.
 const LONGEST_TOKEN: usize = 64 << 10;
+
+/// Where tokens come from, but for national clouds.
+pub const ENTRA: &str = "https://login.microsoftonline.com";
 
 /// A way to log in.
 pub enum Login {
@@ -43,6 +45,8 @@ pub enum Login {
     SharedAccess(SecretString),
     /// An application of Entra ID.
     ClientSecret {
+        /// Where tokens come from: [`ENTRA`], or that of a national cloud. Without a slash at its end.
+        authority: String,
         /// Its tenant.
         tenant: String,
         /// Its id.
@@ -126,8 +130,8 @@ impl Account {
                 unsigned.headers.insert(header::AUTHORIZATION, login);
             }
             Login::SharedAccess(token) => query.push(token.expose_secret().trim_start_matches('?').to_owned()),
-            Login::ClientSecret { tenant, client, secret } => {
-                let token = self.token(http, now, (tenant, client, secret)).await?;
+            Login::ClientSecret { authority, tenant, client, secret } => {
+                let token = self.token(http, now, authority, (tenant, client, secret)).await?;
                 let mut login = value(&format!("Bearer {}", token.value.expose_secret()))?;
                 login.set_sensitive(true);
                 unsigned.headers.insert(header::AUTHORIZATION, login);
@@ -148,6 +152,7 @@ impl Account {
         &self,
         http: &HttpClient,
         now: Timestamp,
+        authority: &str,
         (tenant, client, secret): (&str, &str, &SecretString),
     ) -> Result<Arc<Token>, DataError> {
         let mut known = self.token.lock().await;
@@ -164,7 +169,7 @@ impl Account {
         let form: Vec<_> = form.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
         let mut request = Request::new(Payload::Held(Bytes::from(form.join("&"))));
         *request.method_mut() = Method::POST;
-        let address = format!("{ENTRA}/{}/oauth2/v2.0/token", escaped(tenant));
+        let address = format!("{authority}/{}/oauth2/v2.0/token", escaped(tenant));
         *request.uri_mut() = address.parse().map_err(|error: http::uri::InvalidUri| unsendable(&error))?;
         request
             .headers_mut()

@@ -91,6 +91,12 @@ pub(crate) async fn over_far(config: &mut Config, versions: bool) -> (Server, Te
         "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
         "supportsVersioning": versions, "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
     });
+    // As in memory, archives are there, and nothing is in them.
+    for (_, location) in locations.as_object_mut().unwrap() {
+        if location["isCold"] == json!(true) {
+            location["type"] = json!("mem");
+        }
+    }
     let file = folder.path().join("locations.json");
     std::fs::write(&file, locations.to_string()).unwrap();
     let launch = Launch {

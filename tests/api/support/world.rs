@@ -169,6 +169,11 @@ impl World {
         self.elsewhere.is_some()
     }
 
+    /// Whether the objects are in a bucket of another server.
+    pub(crate) fn is_far(&self) -> bool {
+        self.far.is_some()
+    }
+
     pub(crate) fn storage(&self) -> &Storage {
         self.server.storage()
     }
