@@ -109,14 +109,9 @@ pub enum DataError {
     /// Any other fault of the device.
     #[error("data fault: {0}")]
     Io(#[from] std::io::Error),
-    /// A store that keeps objects under their own names has none for this one; nothing was sent.
-    #[error("the store takes no name of more than {limit} {unit}: bucket and key are too long together")]
-    NameTooLong {
-        /// The store's limit.
-        limit: usize,
-        /// What it counts.
-        unit: &'static str,
-    },
+    /// A store that keeps objects under their own names takes none as long as this one; nothing was written.
+    #[error("the store has no name for the object: {0}")]
+    NameTooLong(String),
     /// A store that keeps objects under their own names does not put these parts together; nothing was published.
     #[error("the store refuses the parts of the upload: {0:?}")]
     Parts(PartsFault),

@@ -87,7 +87,7 @@ impl From<DataError> for Fault {
                 Self::new(StatusCode::CONFLICT, "EntityAlreadyExists", "this name is in use")
             }
             // A module knows neither names of objects nor parts, so the last two cannot come.
-            DataError::Io(_) | DataError::NameTooLong { .. } | DataError::Parts(_) => {
+            DataError::Io(_) | DataError::NameTooLong(_) | DataError::Parts(_) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
             }
             DataError::Body(error) => error.into(),

@@ -151,6 +151,10 @@ impl Far {
             S3ClientError::Refused(refusal) if matches!(refusal.code.as_str(), "InvalidPart" | "InvalidPartOrder") => {
                 DataError::Parts(PartsFault::Missing)
             }
+            // Some take less than the 1,024 bytes that are looked at here.
+            S3ClientError::Refused(refusal) if refusal.code == "KeyTooLongError" => {
+                DataError::NameTooLong(refusal.message.clone())
+            }
             S3ClientError::Refused(refusal) if refusal.code == "EntityTooSmall" => {
                 DataError::Parts(PartsFault::TooSmall)
             }

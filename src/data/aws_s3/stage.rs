@@ -63,7 +63,7 @@ impl Plan {
     fn with_write(far: &Far, object: &NativeObject, write: String) -> Result<Self, DataError> {
         let key = far.native_key(&object.bucket, &object.key);
         if key.len() > LONGEST_KEY {
-            return Err(DataError::NameTooLong { limit: LONGEST_KEY, unit: "bytes" });
+            return Err(DataError::NameTooLong(format!("it has {} bytes, and may have {LONGEST_KEY}", key.len())));
         }
         Ok(Self { key, headers: far.headers(object, &write), write })
     }

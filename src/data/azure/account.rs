@@ -70,6 +70,7 @@ impl fmt::Debug for Login {
 #[derive(Clone)]
 struct Token {
     value: SecretString,
+    made: Timestamp,
     until: Timestamp,
 }
 
@@ -102,9 +103,12 @@ impl Account {
         Self { login, token: tokio::sync::Mutex::default() }
     }
 
-    /// Forgets the token: the far side did not like it.
-    pub(super) async fn forget_token(&self) {
-        *self.token.lock().await = None;
+    /// Forgets the token that a request of this time had: the far side did not like it. One that is newer stays.
+    pub(super) async fn forget_token(&self, asked: Timestamp) {
+        let mut known = self.token.lock().await;
+        if known.as_ref().is_some_and(|token| token.made <= asked) {
+            *known = None;
+        }
     }
 
     /// The signed request, with `payload` of `length` bytes.
@@ -187,7 +191,7 @@ impl Account {
         };
         let life = field("expires_in").and_then(serde_json::Value::as_u64).unwrap_or(0);
         let until = now.plus(Duration::from_secs(life.min(86_400)));
-        let token = Arc::new(Token { value: SecretString::from(token), until });
+        let token = Arc::new(Token { value: SecretString::from(token), made: now, until });
         *known = Some(Arc::clone(&token));
         Ok(token)
     }

@@ -115,11 +115,9 @@ impl AzureBackend {
         } else {
             blob_name(&format!("{}/{}", object.bucket, object.key))
         };
-        if name.encode_utf16().count() > LONGEST_NAME {
-            return Err(DataError::NameTooLong { limit: LONGEST_NAME, unit: "characters" });
-        }
-        if name.split('/').count() > MOST_SEGMENTS {
-            return Err(DataError::NameTooLong { limit: MOST_SEGMENTS, unit: "path segments" });
+        if name.encode_utf16().count() > LONGEST_NAME || name.split('/').count() > MOST_SEGMENTS {
+            let why = format!("it may have {LONGEST_NAME} characters, in {MOST_SEGMENTS} parts");
+            return Err(DataError::NameTooLong(why));
         }
         Ok(name)
     }

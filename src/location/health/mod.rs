@@ -306,7 +306,7 @@ fn is_failure(fault: &DataError) -> bool {
         | DataError::Corrupt { .. }
         | DataError::OutOfRange(_)
         | DataError::NoSpace
-        | DataError::NameTooLong { .. }
+        | DataError::NameTooLong(_)
         | DataError::Parts(_)
         | DataError::Body(_) => false,
     }
