@@ -26,7 +26,7 @@ from server import REPOSITORY, Server, free_ports
 
 pytestmark = pytest.mark.own_server
 
-START_LIMIT = 60  # seconds until the emulator must answer
+START_LIMIT = 150  # seconds until the emulator must answer
 # The account that every emulator has: public knowledge.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="

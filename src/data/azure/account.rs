@@ -10,7 +10,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
@@ -24,6 +24,7 @@ use crate::{
 const VERSION: &str = "2021-08-06";
 /// What tokens are for.
 const SCOPE: &str = "https://storage.azure.com/.default";
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A token is renewed so long before its end.
 const MARGIN: Duration = Duration::from_mins(5);
 /// Longest answer with a token.
@@ -173,7 +174,7 @@ impl Account {
         let form: Vec<_> = form.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
         let mut request = Request::new(Payload::Held(Bytes::from(form.join("&"))));
         *request.method_mut() = Method::POST;
-        let address = format!("{authority}/{}/oauth2/v2.0/token", escaped(tenant));
+        let address = format!("{authority}/{}/oauth2/v2.0/token", utf8_percent_encode(tenant, &UNRESERVED));
         *request.uri_mut() = address.parse().map_err(|error: http::uri::InvalidUri| unsendable(&error))?;
         request
             .headers_mut()

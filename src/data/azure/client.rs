@@ -113,7 +113,10 @@ impl From<Failure> for DataError {
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
-        Self::Away(error.to_string())
+        match error {
+            DataError::Unavailable(why) => Self::Away(why),
+            other => Self::Away(other.to_string()),
+        }
     }
 }
 
