@@ -286,6 +286,18 @@ mod tests {
         assert!(string_to_sign("myaccount", &request, 0).contains("\n/myaccount/myaccount/mycontainer\n"));
     }
 
+    #[tokio::test]
+    async fn a_token_that_was_renewed_meanwhile_is_not_forgotten() {
+        let secret = || SecretString::from("x");
+        let account = Account::new(Login::SharedAccess(secret()));
+        let made = Timestamp::from_millis(5000);
+        *account.token.lock().await = Some(Arc::new(Token { value: secret(), made, until: made }));
+        account.forget_token(Timestamp::from_millis(4999)).await;
+        assert!(account.token.lock().await.is_some());
+        account.forget_token(made).await;
+        assert!(account.token.lock().await.is_none());
+    }
+
     #[test]
     fn no_secret_shows() {
         let login = Login::SharedKey { account: "a".to_owned(), key: SecretString::from("hidden") };
