@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the S3 tests once more for each STORE that the objects are to be in (`TEST_LOCATION`).
+"""Runs the S3 tests once more for each STORE that the objects are to be in (`TEST_STORES`).
 
     tests/api/elsewhere.py STORE ...
 
@@ -58,7 +58,7 @@ def main() -> int:
     status = 0
     for store in sys.argv[1:]:
         began = time.monotonic()
-        environment = {**os.environ, "TEST_LOCATION": store, "RUST_BACKTRACE": "0"}
+        environment = {**os.environ, "TEST_STORES": store, "RUST_BACKTRACE": "0"}
         named = exceptions(store)
         left_out = [word for name in named for word in ("--skip", name)]
         words = [binary, "--quiet", "--exact", *left_out, "--test-threads", str(2 * os.cpu_count())]

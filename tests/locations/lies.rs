@@ -200,7 +200,7 @@ async fn words_of_the_far_side_that_are_kept_have_a_length() {
         let native = scene.backend.native().unwrap();
         let upload = native.create_upload(&object("k")).await.unwrap();
         for size in [SMALL, LARGE] {
-            let part = native.put_part(&upload, 1, body::once(payload(size, 1)), Some(size as u64)).await;
+            let part = native.put_part(&upload, 1, body::once(payload(size, 1)), Some(size as u64).into()).await;
             assert!(matches!(part, Err(DataError::Corrupt { .. })), "{part:?}");
         }
     }

@@ -13,6 +13,7 @@ mod faults;
 mod foreign;
 mod google;
 mod lies;
+mod migrations;
 mod modules;
 mod near;
 mod storms;
