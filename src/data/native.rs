@@ -8,7 +8,7 @@
 use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture};
 
 use super::{BlobId, DataError, Written};
 use crate::types::{ByteStream, DigestSlot};
@@ -139,6 +139,12 @@ pub trait NativeStore: fmt::Debug + Send + Sync {
         body: ByteStream,
         hint: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>>;
+
+    /// The store's word for the part that it has under this number now, where a later part takes the place of an earlier
+    /// one there; `None` where it has none, or keeps each part until it is told which is meant.
+    fn part_there<'a>(&'a self, _upload: &'a str, _number: u32) -> BoxFuture<'a, Result<Option<String>, DataError>> {
+        Box::pin(future::ready(Ok(None)))
+    }
 
     /// As [`NativeStore::put_part`], with bytes that are at the store already; `None` where it cannot.
     fn copy_part<'a>(

@@ -30,6 +30,11 @@ const DATA_DIRECTORY: &[u8] = b"data directory";
 const METADATA_WAIT: Duration = Duration::from_mins(1);
 /// How long a start waits for the data module: what is in metadata can be served without it.
 const DATA_WAIT: Duration = Duration::from_secs(10);
+/// The data module's name in metrics and logs, beside those of locations.
+const DATA_MODULE: &str = "data module";
+/// For how long a data module that failed is not asked, at first and at most.
+const MODULE_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_MODULE_PAUSE: Duration = Duration::from_secs(5);
 const SYSTEM: Namespace = Namespace::global(Table::System);
 
 /// The backends behind the locations. Kept apart from the table, so that a reload makes a new table over them.
@@ -38,7 +43,7 @@ pub(super) struct Backends {
     memory: Arc<MemoryBackend>,
     file: Option<FileBackends>,
     /// In place of the files.
-    remote: Option<Arc<RemoteBackend>>,
+    remote: Option<Module>,
     kind: DataKind,
     /// Those of stores elsewhere, with what they were opened by: a reload that changes nothing keeps connections.
     external: Arc<Mutex<BTreeMap<String, External>>>,
@@ -49,6 +54,15 @@ pub(super) struct Backends {
 struct External {
     location: Arc<config::Location>,
     guarded: Guarded,
+}
+
+/// A data module.
+#[derive(Clone, Debug)]
+struct Module {
+    remote: Arc<RemoteBackend>,
+    /// The same behind a circuit breaker. What it is asked for `/ready` it is asked at once, as a disk of this machine
+    /// would be: without it nothing that is not in metadata can be served.
+    guarded: Arc<dyn DataBackend>,
 }
 
 /// A backend, and how it is doing where it is elsewhere.
@@ -74,7 +88,11 @@ impl Backends {
         };
         let mut options = RemoteOptions::new(format!("http://{address}"));
         options.token = config.modules.token.as_ref().map(|token| token.expose_secret().to_owned());
-        let remote = Some(Arc::new(RemoteBackend::new(options)));
+        let remote = Arc::new(RemoteBackend::new(options));
+        let backend = Arc::<RemoteBackend>::clone(&remote);
+        let told = (DATA_MODULE, ("OK", None));
+        let (guarded, _) = LocationHealth::guard(told, backend, module_settings(config), metrics.of(DATA_MODULE));
+        let remote = Some(Module { remote, guarded });
         Ok(Self { memory: Arc::default(), file: None, remote, kind: config.data, external: Arc::default(), metrics })
     }
 
@@ -98,7 +116,7 @@ impl Backends {
 
     /// The identity of the data directory or the data module's. A module that is away, or is not ours, has none.
     async fn identity(&self, config: &Config) -> Option<String> {
-        let Some(remote) = &self.remote else { return self.directory_id() };
+        let Some(Module { remote, .. }) = &self.remote else { return self.directory_id() };
         let address = config.modules.data_client.as_ref().map(ToString::to_string).unwrap_or_default();
         let end = Instant::now() + DATA_WAIT;
         loop {
@@ -158,9 +176,7 @@ impl Backends {
         if let Some(remote) = &self.remote {
             return match (location.kind, self.kind) {
                 (LocationKind::Mem, DataKind::Multiple) => Ok(memory()),
-                (LocationKind::File, _) | (_, DataKind::File) => {
-                    Ok(Some((Arc::<RemoteBackend>::clone(remote) as Arc<dyn DataBackend>, None)))
-                }
+                (LocationKind::File, _) | (_, DataKind::File) => Ok(Some((Arc::clone(&remote.guarded), None))),
                 _ => self.external(config, location),
             };
         }
@@ -220,6 +236,17 @@ fn health_settings(config: &Config) -> HealthSettings {
         answer: settings.answer,
         calls: settings.calls,
     }
+}
+
+/// Of a module: it is near, and everything waits for it, so it is tried again soon.
+fn module_settings(config: &Config) -> HealthSettings {
+    let settings = health_settings(config);
+    let breaker = BreakerSettings {
+        pause: settings.breaker.pause.min(MODULE_PAUSE),
+        longest_pause: settings.breaker.longest_pause.min(LONGEST_MODULE_PAUSE),
+        ..settings.breaker
+    };
+    HealthSettings { breaker, ..settings }
 }
 
 fn open_files(config: &Config, lease: Option<&Arc<Lease>>) -> Result<FileBackends, StartError> {

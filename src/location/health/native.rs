@@ -70,6 +70,10 @@ impl NativeStore for Guarded {
         .boxed()
     }
 
+    fn part_there<'a>(&'a self, upload: &'a str, number: u32) -> BoxFuture<'a, Result<Option<String>, DataError>> {
+        async move { self.call("part_there", self.answer(), self.store()?.part_there(upload, number)).await }.boxed()
+    }
+
     fn copy_part<'a>(
         &'a self,
         upload: &'a str,

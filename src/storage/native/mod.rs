@@ -130,7 +130,7 @@ impl Drop for UnderWay<'_> {
 }
 
 /// The side of a location's backend that publishes objects.
-fn native(location: &Location) -> StorageResult<&dyn NativeStore> {
+pub(super) fn native(location: &Location) -> StorageResult<&dyn NativeStore> {
     let missing = StorageError::Broken("what was staged in a store is published there");
     location.backend.native().ok_or(missing)
 }

@@ -20,7 +20,7 @@ use crate::{
         objects::ATTEMPTS,
         records::{JournalOp, ObjectRecord, Segment},
     },
-    types::ObjectKey,
+    types::{BodyError, ObjectKey},
 };
 
 /// The object at its new name, not published.
@@ -52,14 +52,28 @@ impl Storage {
         {
             return Ok(None);
         }
-        let from = self.head(&bucket, &rename.source).await?;
-        let Some(old) = from.object().filter(|_| !bucket.is_versioned()) else { return Ok(None) };
-        let Some(whole) = self.named_blob(old) else { return Ok(None) };
-        let to = self.head(&bucket, &rename.destination).await?;
-        rename.condition.check(&to)?;
-        (rename.check)(old, to.object())?;
-        let staged = self.stage_blob_copy((&bucket, &rename.destination), old, whole).await?;
-        Ok(Some(StagedRename { staged, version: seen(&from), record: old.clone() }))
+        let mut from = self.head(&bucket, &rename.source).await?;
+        for _ in 0..ATTEMPTS {
+            let Some(old) = from.object().filter(|_| !bucket.is_versioned()) else { return Ok(None) };
+            let Some(whole) = self.named_blob(old) else { return Ok(None) };
+            let to = self.head(&bucket, &rename.destination).await?;
+            rename.condition.check(&to)?;
+            (rename.check)(old, to.object())?;
+            let lost = match self.stage_blob_copy((&bucket, &rename.destination), old, whole).await {
+                Ok(staged) => {
+                    return Ok(Some(StagedRename { staged, version: seen(&from), record: old.clone() }));
+                }
+                Err(e @ (StorageError::LocationLost(_) | StorageError::Body(BodyError::Unreadable(_)))) => e,
+                Err(e) => return Err(e),
+            };
+            // Others may have put another object where it stood.
+            let now = self.head(&bucket, &rename.source).await?;
+            if seen(&now) == seen(&from) {
+                return Err(lost);
+            }
+            from = now;
+        }
+        Err(StorageError::Contention)
     }
 
     /// Stages the stored bytes of a version under another name.
