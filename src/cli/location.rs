@@ -173,7 +173,7 @@ async fn move_it(
             at(&job, "expected"),
             at(&job, "done"),
             size(at(&job, "bytes").as_u64().unwrap_or(0)),
-            if at(&job, "phase").as_u64().is_some_and(|phase| phase >= 2) { "comparing" } else { "moving" },
+            if at(&job, "phase").as_u64().is_some_and(|phase| phase >= 3) { "comparing" } else { "moving" },
         );
         // Nobody is told of a broken screen: there is nobody to tell.
         writeln!(errors, "{line}").ok();

@@ -360,7 +360,7 @@ impl Storage {
     }
 
     /// Removes what can be removed now, and gives the rest.
-    async fn try_remove_blobs(&self, blobs: Vec<Segment>) -> Vec<(Segment, StorageError)> {
+    pub(super) async fn try_remove_blobs(&self, blobs: Vec<Segment>) -> Vec<(Segment, StorageError)> {
         let removals = stream::iter(blobs).map(|segment| async move {
             let removed = match self.location(&segment.location) {
                 Ok(location) => {

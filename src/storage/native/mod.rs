@@ -30,6 +30,7 @@ mod copy;
 mod mirror;
 mod moved;
 mod publish;
+mod relocate;
 mod rename;
 mod settle;
 

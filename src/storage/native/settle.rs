@@ -122,7 +122,7 @@ impl Storage {
         Ok(note.and_then(|note| note.upload))
     }
 
-    async fn note(&self, row: &Bytes) -> StorageResult<Option<(Bytes, Pending)>> {
+    pub(super) async fn note(&self, row: &Bytes) -> StorageResult<Option<(Bytes, Pending)>> {
         let Some(stored) = self.inner.metadata.get(PENDING, row).await? else { return Ok(None) };
         let note = Pending::from_bytes(&stored)?;
         Ok(Some((stored, note)))
@@ -230,13 +230,16 @@ impl Storage {
     }
 
     /// The version may not be written any more: its blob goes, and with it what else it had.
-    async fn orphan(
+    pub(super) async fn orphan(
         &self,
         (row, stored): (&Bytes, &Bytes),
         note: &Pending,
         bucket: Option<&Bucket>,
         blob: Segment,
     ) -> StorageResult<Option<ObjectRecord>> {
+        // Before the note goes, if that can be: whoever looks for what others put there must not take it for theirs.
+        let blob = self.try_remove_blobs(vec![blob]).await.into_iter().map(|(blob, _)| blob);
+        let blobs: Vec<Segment> = blob.collect();
         let mut batch = Batch::new();
         if let Some(bucket) = bucket {
             let mut change = Change::new(bucket);
@@ -250,7 +253,9 @@ impl Storage {
             let garbage = Garbage { bucket: note.bucket, ..garbage };
             batch.append(GARBAGE, garbage.to_bytes());
         };
-        leave(Garbage { segments: vec![blob], ..Garbage::of(GarbageKind::Segments) });
+        if !blobs.is_empty() {
+            leave(Garbage { segments: blobs, ..Garbage::of(GarbageKind::Segments) });
+        }
         if let Some(record) = &note.record {
             let has_rows = note.upload.is_some() || has_own_rows(note, record);
             let upload = if has_rows { record.upload_id.clone() } else { Bytes::new() };

@@ -159,6 +159,9 @@ pub struct Pending {
     /// Versions that they hold.
     #[prost(uint64, tag = "22")]
     pub held_versions: u64,
+    /// Where only the place of an object's bytes changes: a digest of where they were.
+    #[prost(bytes = "bytes", tag = "23")]
+    pub moved_bytes: Bytes,
 }
 
 impl Garbage {
