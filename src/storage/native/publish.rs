@@ -7,7 +7,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::{Notes, StagedBlob, UnderWay, check_versionable, moved::Moved, native};
+use super::{StagedBlob, UnderWay, check_versionable, moved::Moved, native};
 use crate::{
     data::{DataError, NativeStore, PartsFault, Staged, Written},
     metadata::{Batch, Condition, MetadataError, Namespace, Table},
@@ -154,7 +154,7 @@ impl Storage {
         (row, note, batch): (&Bytes, &Pending, Batch),
         job: &mut Publishing,
     ) -> StorageResult<Result<ObjectRecord, DataError>> {
-        let _under_way = UnderWay::begin(self, row);
+        let _under_way = UnderWay::begin(self, row, note);
         match self.note_and_publish((bucket, store), (row, note, batch), job).await? {
             Ok(written) => match self.roll_forward(row, note, written).await? {
                 Some(record) => Ok(Ok(record)),
@@ -227,6 +227,7 @@ impl Storage {
             reserved: growing.iter().map(|(_, by)| by.unsigned_abs()).sum(),
             held_bytes,
             held_versions,
+            noted_ms: self.inner.clock.now().as_millis(),
             ..job.moved.as_ref().map(Moved::note).unwrap_or_default()
         };
         let list = job.completion.as_ref().map(|it| it.completion.list());
@@ -269,13 +270,6 @@ fn refused(refusal: &DataError, job: &Publishing) -> StorageError {
         // Its own limit is not told.
         Some(_) => StorageError::EntityTooSmall { number, etag, size, minimum: size + 1 },
         None => StorageError::InvalidPart { number, etag },
-    }
-}
-
-impl Notes {
-    /// Begins again with what a crash left.
-    pub(in crate::storage) fn found(&self, row: Bytes) {
-        self.add_unsettled(row);
     }
 }
 

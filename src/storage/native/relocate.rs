@@ -165,7 +165,7 @@ impl Storage {
             return Ok(false);
         }
         let (batch, note) = self.plan_note(&bucket, job, row).await?;
-        let _under_way = UnderWay::begin(self, row);
+        let _under_way = UnderWay::begin(self, row, &note);
         let written = self.note_and_publish((&bucket, store), (row, &note, batch), job).await??;
         drop(guard);
         fail::fail_point!("move-published", |_| std::process::abort());

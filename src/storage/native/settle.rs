@@ -1,6 +1,6 @@
 //! Publications whose outcome nobody knew: they happen, or leave nothing.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 
@@ -65,12 +65,14 @@ impl Storage {
     /// Settles what a crash left, as far as the stores answer at once. Gives the number of notes.
     pub(in crate::storage) async fn settle_at_start(&self, rows: Vec<Bytes>) -> usize {
         let found = rows.len();
+        let mut places = Vec::with_capacity(found);
         for row in &rows {
-            self.inner.notes.found(row.clone());
+            let note = self.note(row).await.ok().flatten().map(|(_, note)| note).unwrap_or_default();
+            self.inner.notes.found(row.clone(), &note, self.inner.clock.now());
+            places.push(note.location);
         }
         let mut silent: Vec<String> = Vec::new();
-        for row in &rows {
-            let location = self.note(row).await.ok().flatten().map(|(_, note)| note.location).unwrap_or_default();
+        for (row, location) in rows.iter().zip(places) {
             if silent.contains(&location) {
                 continue;
             }
@@ -82,8 +84,10 @@ impl Storage {
         found
     }
 
-    /// Settles what can be settled now. Gives the numbers of notes settled, and left.
-    pub(in crate::storage) async fn settle_all(&self) -> (usize, usize) {
+    /// Settles what can be settled now. Gives the numbers of notes settled, and left, and one of the errors of each
+    /// location.
+    pub(in crate::storage) async fn settle_all(&self) -> (usize, usize, BTreeMap<String, String>) {
+        let mut errors = BTreeMap::new();
         let (mut done, mut left) = (0, 0);
         for row in self.inner.notes.unsettled() {
             let Some((bucket, key)) = keys::published_key(&row) else { continue };
@@ -98,12 +102,14 @@ impl Storage {
             match self.settle_row(&row, FIND_LIMIT).await {
                 Ok(()) => done += 1,
                 Err(error) => {
-                    tracing::warn!(%error, "what became of a write is not known yet");
+                    tracing::debug!(%error, key = key.as_str(), "what became of a write is not known yet");
+                    let location = self.inner.notes.location_of(&row);
+                    errors.entry(location).or_insert_with(|| error.to_string());
                     left += 1;
                 }
             }
         }
-        (done, left)
+        (done, left, errors)
     }
 
     /// The upload whose parts its store is just putting together.
