@@ -76,9 +76,11 @@ pub(super) async fn show_locations(storage: &Storage, metrics: &LocationMetrics)
         let nothing = Unconfirmed { notes: 0, since: now };
         waiting.entry(location.name.to_string()).or_insert(nothing);
     }
-    metrics.show_unconfirmed(waiting.into_iter().map(|(name, Unconfirmed { notes, since })| {
-        (name, notes, now.as_secs().saturating_sub(since.as_secs()))
-    }));
+    metrics.show_unconfirmed(
+        waiting
+            .into_iter()
+            .map(|(name, Unconfirmed { notes, since })| (name, notes, now.as_secs().saturating_sub(since.as_secs()))),
+    );
 }
 
 #[cfg(test)]

@@ -72,19 +72,11 @@ impl World {
         let named = Location::new("named", Arc::<MemoryNative>::clone(store));
         let other = Location::new("also-named", Arc::<MemoryNative>::clone(store));
         let narrow = Location { size_limit: Some(40), ..Location::new("narrow", Arc::<MemoryNative>::clone(store)) };
-        let table = LocationTable::new([
-            blobs("old", old),
-            blobs("alias", old),
-            blobs("new", new),
-            cold,
-            named,
-            other,
-            narrow,
-        ]);
+        let table =
+            LocationTable::new([blobs("old", old), blobs("alias", old), blobs("new", new), cold, named, other, narrow]);
         let ids = Identifiers::new(Arc::<ManualClock>::clone(clock), "RG001");
         let limit = std::time::Duration::from_millis(100);
-        let settings =
-            Settings { inline_threshold: 8, min_part_size: 4, publish_limit: limit, ..Settings::default() };
+        let settings = Settings { inline_threshold: 8, min_part_size: 4, publish_limit: limit, ..Settings::default() };
         let metadata = Arc::<MemoryStore>::clone(metadata);
         let clock = Arc::<ManualClock>::clone(clock);
         let storage = Storage::new(metadata, table, clock, ids, (Arc::new(MemoryKms::default()), settings));

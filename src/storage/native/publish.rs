@@ -201,7 +201,12 @@ impl Storage {
     }
 
     /// The batch that notes the publication, under all conditions of the write.
-    pub(super) async fn plan_note(&self, bucket: &Bucket, job: &mut Publishing, row: &Bytes) -> StorageResult<(Batch, Pending)> {
+    pub(super) async fn plan_note(
+        &self,
+        bucket: &Bucket,
+        job: &mut Publishing,
+        row: &Bytes,
+    ) -> StorageResult<(Batch, Pending)> {
         let Published { record, condition, op } = &mut job.change;
         let (mut change, head) = match &job.moved {
             None => self.plan_publication(bucket, &job.key, record, condition).await?,

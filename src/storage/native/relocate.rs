@@ -121,7 +121,8 @@ impl Storage {
             .collect();
         let size = segments.iter().map(stored_size).sum();
         let (storage, id) = (self.clone(), bucket.id);
-        let bytes = stream::iter(sources).then(move |(segment, md5)| checked(storage.clone(), id, segment, md5)).flatten();
+        let bytes =
+            stream::iter(sources).then(move |(segment, md5)| checked(storage.clone(), id, segment, md5)).flatten();
         let tally = Tally::default();
         let object = native_object_of(bucket, key, was);
         let staged = native(target)?.stage(&object, tally.over(bytes.boxed()), Some(size)).await?;
