@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use super::{
-    super::{DataError, DiskUsage, file::disk, name::BlobName},
+    super::{DataError, DiskUsage, Expected, file::disk, name::BlobName},
     identity::{ATTRIBUTE, Identity, WriteId},
     mapping::RESERVED,
 };
@@ -101,12 +101,13 @@ impl Root {
     ///
     /// # Errors
     /// [`DataError::Unavailable`], saying what to do.
-    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+    pub(super) fn open(path: &Path, expected: &Expected) -> Result<Self, DataError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty());
         let dir = File::from(opened.map_err(|error| {
             DataError::Unavailable(format!("{}: {error}: make the folder, or mount it", path.display()))
         })?);
+        check_expected(path, &dir, expected)?;
         let in_ours = |error: io::Error| {
             DataError::Unavailable(format!(
                 "{}: {error}: the server keeps its own files there and must be able to write",
@@ -120,6 +121,11 @@ impl Root {
         }
         let [staged, uploads, kept, blobs, taken] = <[File; 5]>::try_from(folders)
             .map_err(|_| DataError::Unavailable("a folder of ours is missing".to_owned()))?;
+        if *expected == Expected::Anything {
+            for folder in [&ours, &staged, &uploads, &kept, &blobs, &taken] {
+                check_owner(&staged, folder, path)?;
+            }
+        }
         let attributes = try_names(&staged).map_err(fault)??;
         let id = read_or_make_id(&ours, &staged).map_err(in_ours)??;
         Ok(Self { dir, staged, uploads, kept, blobs, taken, id, attributes, durable: Mutex::default() })
@@ -309,6 +315,25 @@ pub(super) fn is_regular(stat: &rustix::fs::Stat) -> bool {
     rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile
 }
 
+/// Refuses a folder of ours that somebody else has put there before the first start: its owner could take files out and
+/// put others in. Who we are there is what the file system makes of us.
+fn check_owner(staged: &File, folder: &File, path: &Path) -> Result<(), DataError> {
+    let name = format!("owner-{}", WriteId::random()?);
+    let file = create(staged, &name).map_err(fault)?;
+    rustix::fs::unlinkat(staged, &name, AtFlags::empty()).map_err(fault)?;
+    let (us, owner) =
+        (rustix::fs::fstat(&file).map_err(fault)?.st_uid, rustix::fs::fstat(folder).map_err(fault)?.st_uid);
+    if us == owner {
+        return Ok(());
+    }
+    let ours = path.join(RESERVED);
+    Err(DataError::Unavailable(format!(
+        "{} is of user {owner}, and this server's files are of user {us} there: remove it, or give it to that user if it \
+         is from an earlier use",
+        ours.display()
+    )))
+}
+
 /// Names that must be two files: in another case, and composed in another way.
 const TWINS: [(&str, &str); 2] = [("case", "CASE"), ("\u{e9}", "e\u{301}")];
 
@@ -332,6 +357,40 @@ fn try_names(dir: &File) -> io::Result<Result<bool, DataError>> {
         }
     }
     Ok(Ok(attributes))
+}
+
+/// Whether a directory is the one that it must be. Nothing is made in one that is not: an empty mount point stays empty.
+fn check_expected(path: &Path, dir: &File, expected: &Expected) -> Result<(), DataError> {
+    if *expected == Expected::Anything {
+        return Ok(());
+    }
+    let format = path.join(RESERVED).join("format");
+    let opened = rustix::fs::openat(dir, RESERVED, DIRECTORY, Mode::empty()).map(File::from).map_err(io::Error::from);
+    let text = opened.and_then(|ours| open_in(&ours, "format")).and_then(io::read_to_string);
+    let found = match text {
+        Ok(text) => parse_id(&text)?,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            let id = match expected {
+                Expected::Identity(id) => id.clone(),
+                Expected::Anything | Expected::Something => BlobName::random()?.to_string(),
+            };
+            return Err(DataError::Unavailable(format!(
+                "{} is missing, and the location was used before: is its file system mounted? If the folder is right and \
+                 only this file was lost, make it again with two lines, \"{FORMAT}\" and \"{id}\"",
+                format.display()
+            )));
+        }
+        Err(error) => return Err(fault(error)),
+    };
+    match expected {
+        Expected::Identity(id) if *id != found => Err(DataError::Unavailable(format!(
+            "{} is another folder than before: mount the one that {} has the line \"{id}\" in; if this one takes its \
+             place on purpose, write that line into it instead of \"{found}\"",
+            path.display(),
+            format.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn read_or_make_id(ours: &File, staged: &File) -> io::Result<Result<String, DataError>> {
