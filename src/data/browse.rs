@@ -32,7 +32,7 @@ pub enum Found {
 
 /// A store whose objects others bring, change and remove.
 pub trait Browse: fmt::Debug + Send + Sync {
-    /// The identity of the store, made with it: an empty mount point has another.
+    /// The identity of the store as it is now, made with it: an empty mount point has another.
     fn identity(&self) -> BoxFuture<'_, Result<String, DataError>>;
 
     /// Everything that is where objects of a bucket are, in no order. Ends after an error.
