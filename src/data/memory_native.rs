@@ -237,6 +237,18 @@ impl MemoryNative {
         self.state.lock().objects.get(name).map_or(0, Vec::len)
     }
 
+    /// Somebody else spoils the newest version under a name.
+    pub fn spoil(&self, name: &str) {
+        let newest = |state: &mut State| {
+            let newest = state.objects.get_mut(name)?.last_mut()?;
+            let mut bytes = newest.bytes.to_vec();
+            *bytes.first_mut()? = b'?';
+            newest.bytes = bytes.into();
+            Some(())
+        };
+        newest(&mut self.state.lock());
+    }
+
     /// Somebody else removes everything under a name.
     pub fn lose(&self, name: &str) {
         self.state.lock().objects.remove(name);

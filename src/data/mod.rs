@@ -28,7 +28,7 @@ use thiserror::Error;
 
 pub use aws_s3::{AwsS3Backend, AwsS3Options};
 pub use azure::{AzureBackend, AzureOptions, Login};
-pub use browse::{Browse, Found};
+pub use browse::{Browse, Expected, Found};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
 pub use fenced::FencedBackend;

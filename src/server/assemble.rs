@@ -104,13 +104,16 @@ impl Server {
             ..Settings::default()
         };
         let table = backends.table(&config, &config.locations)?;
-        first_look(&table, FIRST_LOOK).await;
         let storage = Storage::new(metadata, table, clock, ids, (kms, settings));
+        // Before anything is asked of them: what a crash left is not looked for in an empty mount point.
+        storage.expect_stores(&storage.locations()).await?;
+        first_look(&storage.locations(), FIRST_LOOK).await;
         let removed = storage.recover().await?;
         if removed > 0 {
             tracing::info!(removed, "removed what unfinished writes had left behind");
         }
         settle(&storage, &storage.locations()).await?;
+        storage.remember_stores().await;
         tell_of_orphans(&storage, &storage.locations()).await?;
         let front = Front { metrics, ..Front::new(&config)? };
         Self::serve(config, backends, storage, front, access_log)
@@ -346,6 +349,7 @@ async fn fill_gauges(storage: &Storage, metrics: &Metrics) {
     let stats = storage.metadata().stats();
     metrics.commits.inc_by(stats.commits.saturating_sub(metrics.commits.get()));
     metrics.wal_syncs.inc_by(stats.syncs.saturating_sub(metrics.wal_syncs.get()));
+    storage.remember_stores().await;
     show_locations(storage, &metrics.locations).await;
     if let Ok(report) = storage.report(0).await {
         metrics.buckets.set(report.total.buckets);

@@ -3,7 +3,7 @@
 //! The key's lock is held from the last look at the store to the commit, as by every write that publishes there. So what
 //! one of those has published and not yet committed is never taken for somebody else's.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -19,8 +19,8 @@ use super::{
     versions,
 };
 use crate::{
-    data::{BlobId, Browse, DataError},
-    location::Location,
+    data::{BlobId, Browse, DataError, Expected},
+    location::{Location, LocationTable},
     metadata::{Batch, Direction, MetadataError, Namespace, Table},
     types::{
         Checksum, ChecksumAlgorithm, ChecksumType, ObjectKey, Timestamp,
@@ -31,6 +31,9 @@ use crate::{
 
 /// Rows looked at in one step of [`Storage::give_up_missing`].
 const PAGE: usize = 64;
+
+/// A store has so long to tell what it is.
+const IDENTITY_LIMIT: Duration = Duration::from_secs(3);
 
 const SYSTEM: Namespace = Namespace::global(Table::System);
 
@@ -71,6 +74,11 @@ pub struct MissingPage {
     pub removed: u64,
     /// Objects that could not be given up, and why.
     pub failed: Vec<String>,
+}
+
+/// The row that says which store is behind a location.
+fn known_store(location: &str) -> Bytes {
+    Bytes::from(format!("scanned/{location}"))
 }
 
 /// The bytes of an object, where they are all in one blob of the location.
@@ -269,10 +277,48 @@ impl Storage {
         Err(DataError::Unavailable(why).into())
     }
 
+    /// Tells the stores that others fill what they must be, before anything is asked of them.
+    ///
+    /// # Errors
+    /// Of the metadata store: then the locations may not be used.
+    pub async fn expect_stores(&self, table: &LocationTable) -> StorageResult<()> {
+        for location in table.iter() {
+            let Some(store) = location.backend.browse() else { continue };
+            let known = self.inner.metadata.get(SYSTEM, &known_store(&location.name)).await?;
+            let identity = known.and_then(|known| String::from_utf8(known.to_vec()).ok());
+            store.expect(match identity {
+                Some(identity) => Expected::Identity(identity),
+                None if self.usage_of_location(&location.name).await?.is_used() => Expected::Something,
+                None => Expected::Anything,
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes down which stores are behind locations, of those that work and are not known yet.
+    pub async fn remember_stores(&self) {
+        for location in self.locations().iter() {
+            let Some(store) = location.backend.browse() else { continue };
+            let is_up = location.health.as_ref().is_none_or(|health| health.report().is_up);
+            let row = known_store(&location.name);
+            if !is_up || !matches!(self.inner.metadata.get(SYSTEM, &row).await, Ok(None)) {
+                continue;
+            }
+            let remembered = match tokio::time::timeout(IDENTITY_LIMIT, store.identity()).await {
+                Ok(Ok(identity)) => self.is_same_store(&location.name, &identity).await.map(drop),
+                // A probe tells of it.
+                Ok(Err(_)) | Err(_) => Ok(()),
+            };
+            if let Err(error) = remembered {
+                tracing::warn!(location = &*location.name, %error, "which folder it is could not be written down yet");
+            }
+        }
+    }
+
     /// Remembers which store is behind a location, at the first time; tells whether it is the same now. An empty mount
     /// point must not pass for a store from which everything was removed.
     pub async fn is_same_store(&self, location: &str, identity: &str) -> StorageResult<bool> {
-        let row = Bytes::from(format!("scanned/{location}"));
+        let row = known_store(location);
         if let Some(known) = self.inner.metadata.get(SYSTEM, &row).await? {
             return Ok(known == identity.as_bytes());
         }

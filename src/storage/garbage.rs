@@ -3,7 +3,10 @@
 //! Everything it does may be done twice. A note is removed only when what it names is gone, so a crash in between
 //! costs a repetition and never an orphan.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -22,6 +25,8 @@ use crate::{
     types::{BucketId, Timestamp},
 };
 
+/// Notes that fail whose first failure is remembered; those beyond are counted only.
+const MOST_DATED: usize = 10_000;
 /// Notes handled at a time.
 const PAGE: usize = 256;
 /// Blobs removed at a time.
@@ -49,6 +54,52 @@ const JOURNAL: Namespace = Namespace::global(Table::Journal);
 pub(super) struct Signals {
     wake: Notify,
     abandoned: Mutex<Vec<Pending>>,
+    stuck: Mutex<Stuck>,
+}
+
+/// Notes that a store has not confirmed, whatever they ask of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// How many.
+    pub notes: u64,
+    /// Since when the oldest of them waits: since it was written, or since this process first tried in vain.
+    pub since: Timestamp,
+}
+
+/// Garbage that could not be worked off in the last pass.
+#[derive(Debug, Default)]
+struct Stuck {
+    /// When each note failed first.
+    since: HashMap<Bytes, Timestamp>,
+    places: BTreeMap<String, Unconfirmed>,
+}
+
+/// Counts one more note.
+pub(super) fn wait_longer(all: &mut BTreeMap<String, Unconfirmed>, location: &str, since: Timestamp) {
+    let known = all.entry(location.to_owned()).or_insert(Unconfirmed { notes: 0, since });
+    known.notes += 1;
+    known.since = known.since.min(since);
+}
+
+/// What fails in a pass.
+#[derive(Debug, Default)]
+struct Failures {
+    next: Stuck,
+    /// One of the errors of each location.
+    errors: BTreeMap<String, String>,
+}
+
+impl Failures {
+    fn add(&mut self, signals: &Signals, (row, garbage): (&Bytes, &Garbage), now: Timestamp, error: &StorageError) {
+        let segment = garbage.segments.first().map_or("", |segment| segment.location.as_str());
+        let location = if garbage.location.is_empty() { segment } else { garbage.location.as_str() };
+        let since = signals.stuck.lock().since.get(row).copied().unwrap_or(now);
+        if self.next.since.len() < MOST_DATED {
+            self.next.since.insert(row.clone(), since);
+        }
+        wait_longer(&mut self.next.places, location, since);
+        self.errors.entry(location.to_owned()).or_insert_with(|| error.to_string());
+    }
 }
 
 /// What a pass did.
@@ -139,8 +190,9 @@ impl Storage {
         let (staged, abandoned): (Vec<_>, Vec<_>) = abandoned.into_iter().partition(|it| !it.handle.is_empty());
         self.note_staged(staged).await?;
         self.remove_pending(abandoned).await?;
-        let (done, failed) = self.settle_all().await;
+        let (done, failed, errors) = self.settle_all().await;
         let mut report = GarbageReport { done, failed, ..GarbageReport::default() };
+        let (mut failures, now) = (Failures { errors, ..Failures::default() }, self.inner.clock.now());
         let mut start = Bytes::new();
         loop {
             let range = start.clone()..keys::end_of_all();
@@ -162,16 +214,45 @@ impl Storage {
                     }
                     Ok(false) => report.in_use += 1,
                     Err(error) => {
-                        tracing::warn!(%error, kind = ?garbage.kind(), "garbage stays for now");
+                        tracing::debug!(%error, kind = ?garbage.kind(), "garbage stays for now");
+                        failures.add(&self.inner.garbage, (key, &garbage), now, &error);
                         report.failed += 1;
                     }
                 }
             }
             self.inner.metadata.commit(batch).await?;
         }
+        self.tell_of_failures(failures, now);
         self.forget_completed().await?;
         self.trim_journal().await?;
         Ok(report)
+    }
+
+    /// Keeps in mind what waits for which store, and says so.
+    fn tell_of_failures(&self, failures: Failures, now: Timestamp) {
+        *self.inner.garbage.stuck.lock() = failures.next;
+        for (location, Unconfirmed { notes, since }) in self.unconfirmed() {
+            let seconds = now.as_secs().saturating_sub(since.as_secs());
+            let error = failures.errors.get(&location).map_or("a write is not settled", String::as_str);
+            tracing::warn!(
+                location,
+                notes,
+                oldest_seconds = seconds,
+                error,
+                "the location has not confirmed what is noted for it: it is asked again and again"
+            );
+        }
+    }
+
+    /// What waits for stores that do not confirm it, by location; an empty name where that is not known.
+    pub fn unconfirmed(&self) -> BTreeMap<String, Unconfirmed> {
+        let mut all = self.inner.garbage.stuck.lock().places.clone();
+        for (location, more) in self.inner.notes.unconfirmed() {
+            let known = all.entry(location).or_insert(Unconfirmed { notes: 0, since: more.since });
+            known.notes += more.notes;
+            known.since = known.since.min(more.since);
+        }
+        all
     }
 
     /// Whether somebody reads what the note names.
@@ -360,7 +441,7 @@ impl Storage {
     }
 
     /// Removes what can be removed now, and gives the rest.
-    async fn try_remove_blobs(&self, blobs: Vec<Segment>) -> Vec<(Segment, StorageError)> {
+    pub(super) async fn try_remove_blobs(&self, blobs: Vec<Segment>) -> Vec<(Segment, StorageError)> {
         let removals = stream::iter(blobs).map(|segment| async move {
             let removed = match self.location(&segment.location) {
                 Ok(location) => {

@@ -67,7 +67,7 @@ pub use delete::{DeleteCondition, Deleted};
 pub use delivery::{DeliveryError, Parcel, Sender};
 pub use encryption::{EncryptionRequest, KmsRequest, Unlocked};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
-pub use garbage::GarbageReport;
+pub use garbage::{GarbageReport, Unconfirmed};
 pub use location_usage::{LocationUsage, Orphaned};
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload, PartChecksums};
 pub use objects::{Attributes, NewObject, PutObject, WriteCondition};

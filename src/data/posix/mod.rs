@@ -9,7 +9,7 @@
 //! | path | what |
 //! |---|---|
 //! | `<bucket>/…` | objects; where the location belongs to one bucket (`bucketMatch`), objects begin at the root |
-//! | `.cloudserver/format` | version of the layout, and an id |
+//! | `.cloudserver/format` | version of the layout, and an id: a location that was used before is not opened without it |
 //! | `.cloudserver/staged` | bodies that come in |
 //! | `.cloudserver/uploads/<id>` | parts of uploads |
 //! | `.cloudserver/kept` | files that lost their place to a later one or to a delete marker, and may be asked for still: old versions, and what other programs put where an object was published |
@@ -71,7 +71,7 @@ use self::{
     write::{Intake, Target},
 };
 use super::{
-    BlobId, Browse, Capabilities, DataBackend, DataError, DiskUsage, NativeStore, PutHint, Written,
+    BlobId, Browse, Capabilities, DataBackend, DataError, DiskUsage, Expected, NativeStore, PutHint, Written,
     file::{FileDurability, budget::Budget, buffers::Buffers, pool},
     name::BlobName,
 };
@@ -141,6 +141,8 @@ struct Core {
     clock: Arc<dyn Clock>,
     /// Opened when it is first needed: a file system that is away must not keep the server from starting.
     root: Mutex<Option<Arc<Root>>>,
+    /// What the directory must be: an empty mount point is not it.
+    expected: Mutex<Expected>,
     broken: AtomicBool,
     names: Names,
     /// Held for writing by whoever turns the name of a file into that of a folder.
@@ -158,6 +160,7 @@ impl PosixBackend {
             options,
             clock,
             root: Mutex::default(),
+            expected: Mutex::default(),
             broken: AtomicBool::new(false),
             names: Names::default(),
             shape: RwLock::default(),
@@ -232,7 +235,8 @@ impl Core {
         if let Some(root) = &*root {
             return Ok(Arc::clone(root));
         }
-        let opened = Arc::new(Root::open(&self.options.path)?);
+        let opened = Arc::new(Root::open(&self.options.path, &self.expected.lock())?);
+        *self.expected.lock() = Expected::Identity(opened.id.clone());
         let stale = i128::from(self.clock.now().as_secs()) - STALE_SECONDS;
         match opened.sweep(stale * 1_000_000_000) {
             Ok(0) => {}
@@ -316,20 +320,24 @@ impl Core {
     /// What is written in the directory now, whatever was there when it was opened.
     fn identity(&self) -> Result<String, DataError> {
         let root = self.root_in_place()?;
-        let found = root.read_id()?;
-        if found.as_deref() != Some(root.id.as_str()) {
-            *self.root.lock() = None;
-            let path = self.options.path.display();
-            return Err(DataError::Unavailable(format!("{path} has lost its .cloudserver/format, or got another one")));
+        if root.has_id()? {
+            return Ok(root.id.clone());
         }
-        Ok(root.id.clone())
+        *self.root.lock() = None;
+        Ok(self.root()?.id.clone())
     }
 
     fn probe(&self) -> Result<(), DataError> {
         self.refuse_if_broken()?;
         let root = self.root_in_place()?;
         Self::check_space(&root, 0)?;
-        root.try_write().map_err(fault)
+        root.try_write().map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                // Somebody removed our folder: whether it can be made again is found out when it is opened.
+                *self.root.lock() = None;
+            }
+            fault(error)
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use super::{
-    super::{DataError, DiskUsage, file::disk, name::BlobName},
+    super::{DataError, DiskUsage, Expected, file::disk, name::BlobName},
     identity::{ATTRIBUTE, Identity, WriteId},
     mapping::RESERVED,
 };
@@ -108,12 +108,13 @@ impl Root {
     ///
     /// # Errors
     /// [`DataError::Unavailable`], saying what to do.
-    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+    pub(super) fn open(path: &Path, expected: &Expected) -> Result<Self, DataError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty());
         let dir = File::from(opened.map_err(|error| {
             DataError::Unavailable(format!("{}: {error}: make the folder, or mount it", path.display()))
         })?);
+        check_expected(path, &dir, expected)?;
         let in_ours = |error: io::Error| {
             DataError::Unavailable(format!(
                 "{}: {error}: the server keeps its own files there and must be able to write",
@@ -132,14 +133,9 @@ impl Root {
         Ok(Self { dir, staged, uploads, kept, blobs, taken, id, attributes, durable: Mutex::default() })
     }
 
-    /// The id that is written in the directory; `None` where none is any more.
-    pub(super) fn read_id(&self) -> Result<Option<String>, DataError> {
-        let opened = rustix::fs::openat(&self.dir, RESERVED, DIRECTORY, Mode::empty()).map(File::from);
-        match opened.map_err(io::Error::from).and_then(|ours| open_in(&ours, "format")).and_then(io::read_to_string) {
-            Ok(text) => parse_id(&text).map(Some),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => Err(fault(error)),
-        }
+    /// Whether the directory still has the id that it was opened with.
+    pub(super) fn has_id(&self) -> Result<bool, DataError> {
+        Ok(read_id(&self.dir)?.as_ref() == Some(&self.id))
     }
 
     /// Whether `path` still leads to this directory.
@@ -368,6 +364,44 @@ fn try_names(dir: &File) -> io::Result<Result<bool, DataError>> {
     Ok(Ok(attributes))
 }
 
+/// Whether a directory is the one that it must be. Nothing is made in one that is not: an empty mount point stays empty.
+fn check_expected(path: &Path, dir: &File, expected: &Expected) -> Result<(), DataError> {
+    if *expected == Expected::Anything {
+        return Ok(());
+    }
+    let format = path.join(RESERVED).join("format");
+    let Some(found) = read_id(dir)? else {
+        let id = match expected {
+            Expected::Identity(id) => id.clone(),
+            Expected::Anything | Expected::Something => BlobName::random()?.to_string(),
+        };
+        return Err(DataError::Unavailable(format!(
+            "{} is missing, and the location was used before: is its file system mounted? If the folder is right and \
+             only this file was lost, make it again with two lines, \"{FORMAT}\" and \"{id}\"",
+            format.display()
+        )));
+    };
+    match expected {
+        Expected::Identity(id) if *id != found => Err(DataError::Unavailable(format!(
+            "{} is another folder than before: mount the one that {} has the line \"{id}\" in; if this one takes its \
+             place on purpose, write that line into it instead of \"{found}\"",
+            path.display(),
+            format.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The id that is written in a directory; `None` where none is.
+fn read_id(dir: &File) -> Result<Option<String>, DataError> {
+    let opened = rustix::fs::openat(dir, RESERVED, DIRECTORY, Mode::empty()).map(File::from).map_err(io::Error::from);
+    match opened.and_then(|ours| open_in(&ours, "format")).and_then(io::read_to_string) {
+        Ok(text) => parse_id(&text).map(Some),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(fault(error)),
+    }
+}
+
 fn read_or_make_id(ours: &File, staged: &File) -> io::Result<Result<String, DataError>> {
     for _ in 0..2 {
         match open_in(ours, "format") {
@@ -442,7 +476,7 @@ mod tests {
     #[test]
     fn a_folder_that_was_removed_is_made_durable_again() {
         let dir = tempfile::tempdir().unwrap();
-        let root = Root::open(dir.path()).unwrap();
+        let root = Root::open(dir.path(), &Expected::Anything).unwrap();
         let syncs = Cell::new(0);
         let make = || {
             let sync = |_: &File| {

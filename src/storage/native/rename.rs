@@ -95,7 +95,7 @@ impl Storage {
     pub(in crate::storage) async fn rename_staged(&self, rename: &Rename, staged: StagedRename) -> StorageResult<()> {
         let StagedRename { staged, version, mut record } = staged;
         let Rename { source, destination, token, .. } = rename;
-        let moved = Moved { from: source.clone(), version, token: token.clone() };
+        let moved = Moved::new(source.clone(), version, token.clone());
         if let Some(first) = record.segments.first_mut() {
             // What it is called is known when it is published.
             first.blob.clear();

@@ -1,6 +1,6 @@
 //! Publications whose outcome nobody knew: they happen, or leave nothing.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 
@@ -65,12 +65,14 @@ impl Storage {
     /// Settles what a crash left, as far as the stores answer at once. Gives the number of notes.
     pub(in crate::storage) async fn settle_at_start(&self, rows: Vec<Bytes>) -> usize {
         let found = rows.len();
+        let mut places = Vec::with_capacity(found);
         for row in &rows {
-            self.inner.notes.found(row.clone());
+            let note = self.note(row).await.ok().flatten().map(|(_, note)| note).unwrap_or_default();
+            self.inner.notes.found(row.clone(), &note, self.inner.clock.now());
+            places.push(note.location);
         }
         let mut silent: Vec<String> = Vec::new();
-        for row in &rows {
-            let location = self.note(row).await.ok().flatten().map(|(_, note)| note.location).unwrap_or_default();
+        for (row, location) in rows.iter().zip(places) {
             if silent.contains(&location) {
                 continue;
             }
@@ -82,8 +84,10 @@ impl Storage {
         found
     }
 
-    /// Settles what can be settled now. Gives the numbers of notes settled, and left.
-    pub(in crate::storage) async fn settle_all(&self) -> (usize, usize) {
+    /// Settles what can be settled now. Gives the numbers of notes settled, and left, and one of the errors of each
+    /// location.
+    pub(in crate::storage) async fn settle_all(&self) -> (usize, usize, BTreeMap<String, String>) {
+        let mut errors = BTreeMap::new();
         let (mut done, mut left) = (0, 0);
         for row in self.inner.notes.unsettled() {
             let Some((bucket, key)) = keys::published_key(&row) else { continue };
@@ -98,12 +102,14 @@ impl Storage {
             match self.settle_row(&row, FIND_LIMIT).await {
                 Ok(()) => done += 1,
                 Err(error) => {
-                    tracing::warn!(%error, "what became of a write is not known yet");
+                    tracing::debug!(%error, key = key.as_str(), "what became of a write is not known yet");
+                    let location = self.inner.notes.location_of(&row);
+                    errors.entry(location).or_insert_with(|| error.to_string());
                     left += 1;
                 }
             }
         }
-        (done, left)
+        (done, left, errors)
     }
 
     /// The upload whose parts its store is just putting together.
@@ -122,7 +128,7 @@ impl Storage {
         Ok(note.and_then(|note| note.upload))
     }
 
-    async fn note(&self, row: &Bytes) -> StorageResult<Option<(Bytes, Pending)>> {
+    pub(super) async fn note(&self, row: &Bytes) -> StorageResult<Option<(Bytes, Pending)>> {
         let Some(stored) = self.inner.metadata.get(PENDING, row).await? else { return Ok(None) };
         let note = Pending::from_bytes(&stored)?;
         Ok(Some((stored, note)))
@@ -230,13 +236,16 @@ impl Storage {
     }
 
     /// The version may not be written any more: its blob goes, and with it what else it had.
-    async fn orphan(
+    pub(super) async fn orphan(
         &self,
         (row, stored): (&Bytes, &Bytes),
         note: &Pending,
         bucket: Option<&Bucket>,
         blob: Segment,
     ) -> StorageResult<Option<ObjectRecord>> {
+        // Before the note goes, if that can be: whoever looks for what others put there must not take it for theirs.
+        let blob = self.try_remove_blobs(vec![blob]).await.into_iter().map(|(blob, _)| blob);
+        let blobs: Vec<Segment> = blob.collect();
         let mut batch = Batch::new();
         if let Some(bucket) = bucket {
             let mut change = Change::new(bucket);
@@ -250,7 +259,9 @@ impl Storage {
             let garbage = Garbage { bucket: note.bucket, ..garbage };
             batch.append(GARBAGE, garbage.to_bytes());
         };
-        leave(Garbage { segments: vec![blob], ..Garbage::of(GarbageKind::Segments) });
+        if !blobs.is_empty() {
+            leave(Garbage { segments: blobs, ..Garbage::of(GarbageKind::Segments) });
+        }
         if let Some(record) = &note.record {
             let has_rows = note.upload.is_some() || has_own_rows(note, record);
             let upload = if has_rows { record.upload_id.clone() } else { Bytes::new() };

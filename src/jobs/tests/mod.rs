@@ -1,5 +1,8 @@
 //! Jobs over an engine in memory with two places.
 
+mod named;
+mod scans;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,6 +29,8 @@ use crate::{
 };
 
 struct World {
+    clock: Arc<ManualClock>,
+    metadata: Arc<MemoryStore>,
     storage: Storage,
     jobs: Jobs,
     backends: [Arc<MemoryBackend>; 2],
@@ -37,23 +42,47 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Mode::Versioned)
+    }
+
+    fn with(mode: Mode) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
-        let backends = [(); 2].map(|()| Arc::new(MemoryBackend::new()));
-        let [old, new] = &backends;
+        let (metadata, backends) = (Arc::new(MemoryStore::new()), [(); 2].map(|()| Arc::new(MemoryBackend::new())));
+        let named = Arc::new(MemoryNative::new(mode));
+        let (storage, jobs) = Self::open(&clock, &metadata, &backends, &named);
+        Self { clock, metadata, storage, jobs, backends, named, home: "old" }
+    }
+
+    /// As after the end of the process: nothing is left but the stores.
+    fn restart(&mut self) {
+        (self.storage, self.jobs) = Self::open(&self.clock, &self.metadata, &self.backends, &self.named);
+    }
+
+    fn open(
+        clock: &Arc<ManualClock>,
+        metadata: &Arc<MemoryStore>,
+        backends: &[Arc<MemoryBackend>; 2],
+        store: &Arc<MemoryNative>,
+    ) -> (Storage, Jobs) {
+        let [old, new] = backends;
         let blobs = |name: &str, backend: &Arc<MemoryBackend>| {
             let backend: Arc<dyn DataBackend> = Arc::<MemoryBackend>::clone(backend);
             Location::new(name, backend)
         };
         let cold = Location { is_cold: true, ..blobs("cold", new) };
-        let store = Arc::new(MemoryNative::new(Mode::Versioned));
-        let named = Location::new("named", Arc::<MemoryNative>::clone(&store));
-        let table = LocationTable::new([blobs("old", old), blobs("alias", old), blobs("new", new), cold, named]);
-        let ids = Identifiers::new(Arc::<ManualClock>::clone(&clock), "RG001");
-        let settings = Settings { inline_threshold: 8, min_part_size: 4, ..Settings::default() };
-        let storage =
-            Storage::new(Arc::new(MemoryStore::new()), table, clock, ids, (Arc::new(MemoryKms::default()), settings));
+        let named = Location::new("named", Arc::<MemoryNative>::clone(store));
+        let other = Location::new("also-named", Arc::<MemoryNative>::clone(store));
+        let narrow = Location { size_limit: Some(40), ..Location::new("narrow", Arc::<MemoryNative>::clone(store)) };
+        let table =
+            LocationTable::new([blobs("old", old), blobs("alias", old), blobs("new", new), cold, named, other, narrow]);
+        let ids = Identifiers::new(Arc::<ManualClock>::clone(clock), "RG001");
+        let limit = std::time::Duration::from_millis(100);
+        let settings = Settings { inline_threshold: 8, min_part_size: 4, publish_limit: limit, ..Settings::default() };
+        let metadata = Arc::<MemoryStore>::clone(metadata);
+        let clock = Arc::<ManualClock>::clone(clock);
+        let storage = Storage::new(metadata, table, clock, ids, (Arc::new(MemoryKms::default()), settings));
         let jobs = Jobs::new(storage.clone(), [Arc::new(Moves) as Arc<dyn JobKind>]);
-        Self { storage, jobs, backends, named: store, home: "old" }
+        (storage, jobs)
     }
 
     async fn bucket(&self, versioning: Versioning) -> Arc<Bucket> {
