@@ -11,7 +11,7 @@ use rustix::{
 };
 
 use super::{
-    identity::{Identity, WriteId},
+    identity::{Handle, Identity, WriteId},
     root::{Root, open_in},
 };
 
@@ -85,13 +85,15 @@ impl Root {
         Err(Errno::EXIST)
     }
 
-    /// The names of kept files of a write, whatever became of its bytes since.
-    pub(super) fn kept_of(&self, write: WriteId) -> io::Result<Vec<String>> {
-        let prefix = format!("{write}.");
+    /// The names of kept files that may be what was put together for an upload: when it was changed last is not known.
+    pub(super) fn kept_for(&self, handle: &Handle) -> io::Result<Vec<String>> {
+        let (write, inode) = (handle.write, handle.inode);
+        // Those with a write id, without one, and as the first release named the latter.
+        let beginnings = [write.to_string(), format!("-.{inode:x}."), format!("{inode:x}-")];
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.kept)? {
             let name = entry?.file_name().to_str().map(str::to_owned);
-            names.extend(name.ok().filter(|name| name.starts_with(&prefix)));
+            names.extend(name.ok().filter(|name| beginnings.iter().any(|beginning| name.starts_with(beginning))));
         }
         Ok(names)
     }

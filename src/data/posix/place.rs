@@ -208,11 +208,7 @@ impl Core {
         }
         let names = match handle.identity() {
             Some(identity) => identity.kept_names(native),
-            None => {
-                let mut names = root.kept_of(handle.write).map_err(fault)?;
-                names.push(handle.write.to_string());
-                names
-            }
+            None => root.kept_for(handle).map_err(fault)?,
         };
         for name in names {
             let Some((file, found)) = open_if_there(open_in(&root.kept, &name))? else { continue };
