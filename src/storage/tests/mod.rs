@@ -23,5 +23,6 @@ mod probe;
 mod readers;
 mod restore;
 mod search;
+mod tombstones;
 mod versioning;
 mod world;
