@@ -25,6 +25,7 @@ use super::{
     buckets::Bucket,
     change::{self, Change, signed},
     encryption, keys,
+    native::is_named_at,
     records::{JournalOp, LayoutRow, ObjectRecord, Record, Segment},
     write::PendingBlob,
 };
@@ -270,7 +271,7 @@ impl Storage {
             return Ok(Fate::Settled);
         }
         let is_newest = found.row.0 == Table::Current;
-        if is_newest && !self.is_one_place(from, target)? && self.is_named_at(bucket, target) {
+        if is_newest && !self.is_one_place(from, target)? && is_named_at(bucket, target) {
             let done = self.relocate_to_name((bucket, &found.key), &found.record, target).await?;
             return Ok(if done { Fate::Moved(found.record.size) } else { Fate::Changed });
         }

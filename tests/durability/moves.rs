@@ -55,15 +55,15 @@ impl Moving {
         let path = format!("/bucket/{key}");
         let answer = client.send(Request::new("POST", &path).query("uploads", "")).await.unwrap();
         let upload = crate::support::xml::first(answer.text(), "UploadId").unwrap().to_owned();
-        let (mut list, mut whole) = (String::new(), Vec::new());
+        let (mut list, mut whole) = (Vec::new(), Vec::new());
         for number in 1..=3_u8 {
             let body = vec![number; 80_000];
             let part = Request::new("PUT", &path).query("partNumber", number).query("uploadId", &upload);
             let etag = client.send(part.body(body.clone())).await.unwrap().good("part").etag();
-            list += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
+            list.push(format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"));
             whole.extend(body);
         }
-        let body = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
+        let body = format!("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", list.concat());
         let complete = Request::new("POST", &path).query("uploadId", &upload).body(body);
         client.send(complete).await.unwrap().good("complete");
         self.objects.insert(key.to_owned(), whole);

@@ -128,6 +128,11 @@ impl Root {
         }
         let [staged, uploads, kept, blobs, taken] = <[File; 5]>::try_from(folders)
             .map_err(|_| DataError::Unavailable("a folder of ours is missing".to_owned()))?;
+        if *expected == Expected::Anything {
+            for folder in [&ours, &staged, &uploads, &kept, &blobs, &taken] {
+                check_owner(&staged, folder, path)?;
+            }
+        }
         let attributes = try_names(&staged).map_err(fault)??;
         let id = read_or_make_id(&ours, &staged).map_err(in_ours)??;
         Ok(Self { dir, staged, uploads, kept, blobs, taken, id, attributes, durable: Mutex::default() })
@@ -337,6 +342,25 @@ pub(super) fn own_folder(dir: &File, name: &str) -> io::Result<File> {
 /// Whether it is a file with bytes.
 pub(super) fn is_regular(stat: &rustix::fs::Stat) -> bool {
     rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile
+}
+
+/// Refuses a folder of ours that somebody else has put there before the first start: its owner could take files out and
+/// put others in. Who we are there is what the file system makes of us.
+fn check_owner(staged: &File, folder: &File, path: &Path) -> Result<(), DataError> {
+    let name = format!("owner-{}", WriteId::random()?);
+    let file = create(staged, &name).map_err(fault)?;
+    rustix::fs::unlinkat(staged, &name, AtFlags::empty()).map_err(fault)?;
+    let (us, owner) =
+        (rustix::fs::fstat(&file).map_err(fault)?.st_uid, rustix::fs::fstat(folder).map_err(fault)?.st_uid);
+    if us == owner {
+        return Ok(());
+    }
+    let ours = path.join(RESERVED);
+    Err(DataError::Unavailable(format!(
+        "{} is of user {owner}, and this server's files are of user {us} there: remove it, or give it to that user if it \
+         is from an earlier use",
+        ours.display()
+    )))
 }
 
 /// Names that must be two files: in another case, and composed in another way.

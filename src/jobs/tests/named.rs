@@ -85,7 +85,7 @@ async fn the_newest_version_stands_under_its_own_name_after_a_move() {
     for mode in MODES {
         let world = World::with(mode);
         let bucket = world.bucket(Versioning::Unversioned).await;
-        let objects = fill(&world, &bucket).await;
+        let objects = Box::pin(fill(&world, &bucket)).await;
         let before = usage(&world, "old").await;
         let job = moved(&world, &bucket, to_named()).await;
         assert_eq!((job.state(), job.left, job.failed), (JobState::Done, 0, 0), "{mode:?} {job:?}");
@@ -233,7 +233,7 @@ async fn a_reply_that_is_lost_costs_a_second_look_and_nothing_else() {
                 }
                 let world = World::with(mode);
                 let bucket = world.bucket(Versioning::Unversioned).await;
-                let objects = fill(&world, &bucket).await;
+                let objects = Box::pin(fill(&world, &bucket)).await;
                 world.named.break_next(step, fault);
                 let job = moved(&world, &bucket, to_named()).await;
                 let what = format!("{mode:?} {step:?} {fault:?} {job:?}");

@@ -34,6 +34,7 @@ pub(super) use copy::StoreCopy;
 pub(super) use notes::Notes;
 use notes::UnderWay;
 pub(super) use publish::{Completing, Published, Publishing, staged_upload};
+pub(super) use relocate::is_named_at;
 
 /// Bytes that a store has staged. Dropped without a note of their publication, they are given up.
 #[derive(Debug)]

@@ -73,13 +73,13 @@ async fn checked(storage: Storage, bucket: BucketId, segment: Segment, md5: Opti
     tally.over(bytes).chain(verdict.filter_map(std::future::ready)).boxed()
 }
 
-impl Storage {
-    /// Whether the newest versions of a bucket's keys get their own names at a location. Older ones never do: they would
-    /// take the place of the newest.
-    pub(in crate::storage) fn is_named_at(&self, bucket: &Bucket, target: &Location) -> bool {
-        target.backend.native().is_some() && check_versionable(bucket, target).is_ok()
-    }
+/// Whether the newest versions of a bucket's keys get their own names at a location. Older ones never do: they would
+/// take the place of the newest.
+pub(in crate::storage) fn is_named_at(bucket: &Bucket, target: &Location) -> bool {
+    target.backend.native().is_some() && check_versionable(bucket, target).is_ok()
+}
 
+impl Storage {
     /// Moves the newest version of a key to its name at a location. `false` where it was changed or removed meanwhile.
     ///
     /// # Errors
@@ -98,8 +98,7 @@ impl Storage {
             }
         };
         let storage = self.clone();
-        let work = async move { storage.publish_leaving(leaving).await };
-        self.detached(work.boxed()).await
+        self.detached(async move { Box::pin(storage.publish_leaving(leaving)).await }.boxed()).await
     }
 
     /// Stages all stored bytes of a version, one behind the other.
