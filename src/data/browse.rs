@@ -44,7 +44,7 @@ pub enum Expected {
 
 /// A store whose objects others bring, change and remove.
 pub trait Browse: fmt::Debug + Send + Sync {
-    /// The identity of the store, made with it: an empty mount point has another.
+    /// The identity of the store as it is now, made with it: an empty mount point has another.
     fn identity(&self) -> BoxFuture<'_, Result<String, DataError>>;
 
     /// Says what the store must be: one that is not is [`DataError::Unavailable`], to reads and writes, until it is back.

@@ -445,7 +445,12 @@ impl NativeStore for MemoryNative {
         self.step(Step::SetTags, work).boxed()
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         let work = async move {
             if self.mode == Mode::InPlace {
                 return Ok(None);

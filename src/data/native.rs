@@ -164,5 +164,13 @@ pub trait NativeStore: fmt::Debug + Send + Sync {
 
     /// Hides the object behind a delete marker of the store's own, where it keeps versions; elsewhere nothing happens.
     /// Answers with the marker's name, which [`super::DataBackend::delete`] takes.
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>>;
+    ///
+    /// `standing` is the version that the marker hides, where it is in this store: one in which others put objects, too,
+    /// hides nothing else.
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        standing: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>>;
 }

@@ -116,6 +116,11 @@ impl Scans {
                 return Ok(job);
             }
         };
+        // What was read of another folder says nothing of this one: the job waits until the right one is back.
+        if let Err(error) = storage.check_store(&location).await {
+            self.walks.lock().await.remove(&job.id);
+            return Err(error);
+        }
         if job.phase == 0 {
             return self.walk(storage, (bucket, &location), job).await;
         }

@@ -187,6 +187,35 @@ impl Storage {
         Ok(outcome)
     }
 
+    /// Gives up an object whose bytes seemed gone, if they still are when nobody else writes the key; `false` else.
+    async fn give_up_gone(
+        &self,
+        bucket: &Arc<Bucket>,
+        location: &Location,
+        key: &ObjectKey,
+        record: &ObjectRecord,
+    ) -> StorageResult<bool> {
+        let store = browsing(location)?;
+        let _guard = self.inner.locks.lock(bucket.id, key).await;
+        self.settle(bucket.id, key).await?;
+        let head = self.head(bucket, key).await?;
+        let known = head.object().filter(|now| now.version_id() == record.version_id());
+        let Some(blob) = known.and_then(|known| blob_of(known, &location.name)) else { return Ok(false) };
+        if store.holds(&blob).await? || store.is_taken(bucket.name.as_str(), key.as_str()).await? {
+            return Ok(false);
+        }
+        // Last, so that what was looked at was this folder.
+        self.check_store(location).await?;
+        let condition = DeleteCondition {
+            etag: Some(Some(record.etag())),
+            size: Some(record.size),
+            modified: Some(record.modified()),
+            ..DeleteCondition::default()
+        };
+        self.delete_in_turn(bucket, key, None, &condition).await?;
+        Ok(true)
+    }
+
     /// Gives up a page of current objects whose bytes are gone from the location, as a deletion would. `start` is empty
     /// for the beginning.
     ///
@@ -222,21 +251,30 @@ impl Storage {
                 page.removed += 1;
                 continue;
             }
-            let condition = DeleteCondition {
-                etag: Some(Some(record.etag())),
-                size: Some(record.size),
-                modified: Some(record.modified()),
-                ..DeleteCondition::default()
-            };
-            match self.delete_object(bucket, &key, None, &condition).await {
-                Ok(_) => page.removed += 1,
-                // Somebody was quicker.
-                Err(StorageError::PreconditionFailed(_)) => {}
-                Err(e @ (StorageError::Metadata(_) | StorageError::NoSuchBucket)) => return Err(e),
+            match self.give_up_gone(bucket, location, &key, &record).await {
+                Ok(true) => page.removed += 1,
+                // Somebody was quicker, or it is there again.
+                Ok(false) | Err(StorageError::PreconditionFailed(_)) => {}
+                Err(e @ (StorageError::Metadata(_) | StorageError::Data(_) | StorageError::NoSuchBucket)) => {
+                    return Err(e);
+                }
                 Err(e) => page.failed.push(format!("{}: {e}", key.as_str())),
             }
         }
         Ok(page)
+    }
+
+    /// Makes sure that the store behind a location is the one that it always was.
+    ///
+    /// # Errors
+    /// [`DataError::Unavailable`] where it is another, or does not tell.
+    pub async fn check_store(&self, location: &Location) -> StorageResult<()> {
+        let identity = browsing(location)?.identity().await?;
+        if self.is_same_store(&location.name, &identity).await? {
+            return Ok(());
+        }
+        let why = format!("location {:?} is another folder than before: is its file system mounted?", location.name);
+        Err(DataError::Unavailable(why).into())
     }
 
     /// Tells the stores that others fill what they must be, before anything is asked of them.

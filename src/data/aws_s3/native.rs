@@ -441,7 +441,12 @@ impl NativeStore for AwsS3Backend {
         self.far.set_tags(blob, tags).boxed()
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         self.far.mark_deleted(bucket, key).boxed()
     }
 }

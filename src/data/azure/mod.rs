@@ -572,7 +572,12 @@ impl NativeStore for AzureBackend {
     }
 
     /// There are no versions, so no markers.
-    fn mark_deleted<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         future::ready(Ok(None)).boxed()
     }
 }

@@ -22,6 +22,10 @@
 //! change. A file is the blob when size and time agree and so does the write id, or, where the file system has no
 //! attributes, the inode. Whoever changes bytes and resets the time to the nanosecond is not noticed.
 //!
+//! A copy has the write id of the first file, an edited file that of the bytes before, and a renamed one is another
+//! object's: so the name of a kept file tells all of its identity, and whose it was, and nothing is removed or hidden that
+//! is not the very file. Of alike files the one goes whose inode is the blob's.
+//!
 //! # Durability
 //!
 //! A body is synced where it is staged. Publishing renames it (in exchange with what was there, which is linked among the
@@ -31,6 +35,7 @@
 mod browse;
 mod copy;
 mod identity;
+mod kept;
 mod mapping;
 mod names;
 mod native;
@@ -40,6 +45,7 @@ mod root;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod wanted;
 mod write;
 
 use std::{
@@ -61,6 +67,7 @@ use self::{
     identity::{Blob, Identity, Place},
     names::Names,
     root::{Root, fault},
+    wanted::waiting,
     write::{Intake, Target},
 };
 use super::{
@@ -299,14 +306,30 @@ impl Core {
         Ok(blobs)
     }
 
-    fn probe(&self) -> Result<(), DataError> {
-        self.refuse_if_broken()?;
+    /// The directory, if it is still where it was opened.
+    fn root_in_place(&self) -> Result<Arc<Root>, DataError> {
         let root = self.root()?;
         if !root.is_at(&self.options.path).map_err(fault)? {
             *self.root.lock() = None;
             let path = self.options.path.display();
             return Err(DataError::Unavailable(format!("{path} is another directory than before: is it mounted?")));
         }
+        Ok(root)
+    }
+
+    /// What is written in the directory now, whatever was there when it was opened.
+    fn identity(&self) -> Result<String, DataError> {
+        let root = self.root_in_place()?;
+        if root.has_id()? {
+            return Ok(root.id.clone());
+        }
+        *self.root.lock() = None;
+        Ok(self.root()?.id.clone())
+    }
+
+    fn probe(&self) -> Result<(), DataError> {
+        self.refuse_if_broken()?;
+        let root = self.root_in_place()?;
         Self::check_space(&root, 0)?;
         root.try_write().map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
@@ -339,10 +362,11 @@ impl DataBackend for PosixBackend {
     fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
         async move {
             let blob = Blob::parse(blob)?;
-            self.blocking(
-                move |core, root| if blob.marker { core.unhide(root, &blob) } else { core.remove(root, &blob) },
-            )
-            .await
+            let (_waiting, wanted) = waiting();
+            let work = move |core: &Core, root: &Arc<Root>| {
+                if blob.marker { core.unhide(root, &blob, &wanted) } else { core.remove(root, &blob) }
+            };
+            self.blocking(work).await
         }
         .boxed()
     }

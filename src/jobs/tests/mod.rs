@@ -1,6 +1,7 @@
 //! Jobs over an engine in memory with two places.
 
 mod named;
+mod scans;
 
 use std::sync::Arc;
 

@@ -98,7 +98,16 @@ impl NativeStore for Guarded {
         async move { self.call("set_tags", self.answer(), self.store()?.set_tags(blob, tags)).await }.boxed()
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
-        async move { self.call("mark_deleted", self.answer(), self.store()?.mark_deleted(bucket, key)).await }.boxed()
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        standing: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+        async move {
+            let work = self.store()?.mark_deleted(bucket, key, standing);
+            self.call("mark_deleted", self.answer(), work).await
+        }
+        .boxed()
     }
 }

@@ -124,7 +124,7 @@ impl Storage {
             stream::iter(sources).then(move |(segment, md5)| checked(storage.clone(), id, segment, md5)).flatten();
         let tally = Tally::default();
         let object = native_object_of(bucket, key, was);
-        let staged = native(target)?.stage(&object, tally.over(bytes.boxed()), Some(size)).await?;
+        let staged = native(target)?.stage(&object, tally.over(bytes.boxed()), Some(size).into()).await?;
         let staged = StagedBlob::new(self, &target.name, staged);
         fail::fail_point!("move-staged", |_| std::process::abort());
         let mut record = was.clone();

@@ -11,6 +11,7 @@ mod conditions;
 mod dropped;
 mod encryption;
 mod extensions;
+mod files;
 mod listing;
 mod listing_cost;
 mod locations;

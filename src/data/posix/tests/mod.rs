@@ -2,6 +2,8 @@
 
 mod attacks;
 mod found;
+mod interrupted;
+mod kept;
 mod outside;
 mod publishing;
 mod uploads;
