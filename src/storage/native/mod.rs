@@ -4,15 +4,17 @@
 //! - Bytes are staged without the key's lock, and published under it, once every condition held and a note of it was
 //!   durable. The commit that names the blob deletes the note.
 //! - A note is there exactly as long as nobody knows whether the store has published: then [`NativeStore::find`] is
-//!   asked, and the write happens or leaves nothing. Until then nothing else is written under the key.
+//!   asked, and the write happens or leaves nothing. Until then nothing else is written under the key. What is not found
+//!   counts as never published once the store's [`NativeStore::lateness`] is over.
 //! - What may be refused is refused before the store publishes: it may keep one version only, and has lost it then.
 //! - An upload is closed by the note already. If the store will not put its parts together, it is open again.
 //! - A publication does not end when its client goes away.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{
     Attributes, Storage, StorageError, StorageResult,
@@ -78,7 +80,14 @@ pub(super) struct Notes(Mutex<HashMap<Bytes, Activity>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Activity {
     UnderWay,
-    Unsettled,
+    /// Since when nobody here works on it.
+    Unsettled(Instant),
+}
+
+impl Activity {
+    fn unsettled() -> Self {
+        Self::Unsettled(Instant::now())
+    }
 }
 
 /// A publication under way. When it goes, a note that is still there is unsettled.
@@ -95,16 +104,25 @@ impl Notes {
     }
 
     fn is_unsettled(&self, row: &Bytes) -> bool {
-        self.0.lock().get(row) == Some(&Activity::Unsettled)
+        matches!(self.0.lock().get(row), Some(Activity::Unsettled(_)))
     }
 
     fn unsettled(&self) -> Vec<Bytes> {
         let notes = self.0.lock();
-        notes.iter().filter(|(_, activity)| **activity == Activity::Unsettled).map(|(row, _)| row.clone()).collect()
+        let unsettled = notes.iter().filter(|(_, activity)| matches!(activity, Activity::Unsettled(_)));
+        unsettled.map(|(row, _)| row.clone()).collect()
+    }
+
+    /// What is left of a time that begins when nobody here works on the publication any more.
+    fn left_of(&self, row: &Bytes, time: Duration) -> Duration {
+        match self.0.lock().get(row) {
+            Some(Activity::Unsettled(since)) => time.saturating_sub(since.elapsed()),
+            Some(Activity::UnderWay) | None => Duration::ZERO,
+        }
     }
 
     fn add_unsettled(&self, row: Bytes) {
-        self.0.lock().insert(row, Activity::Unsettled);
+        self.0.lock().insert(row, Activity::unsettled());
     }
 
     fn remove(&self, row: &Bytes) {
@@ -123,7 +141,7 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         let mut notes = self.storage.inner.notes.0.lock();
         if let Some(activity) = notes.get_mut(self.row) {
-            *activity = Activity::Unsettled;
+            *activity = Activity::unsettled();
             self.storage.inner.garbage.wake();
         }
     }

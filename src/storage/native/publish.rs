@@ -159,7 +159,7 @@ impl Storage {
         let locations = LocationConditions::of(&batch);
         let _under_way = UnderWay::begin(self, row);
         if let Err(e) = self.inner.metadata.commit(batch).await {
-            if matches!(e, MetadataError::Conflict(_) | MetadataError::Busy) {
+            if e.was_refused() {
                 self.inner.notes.remove(row);
             }
             if let Some(full) = locations.full(&e) {

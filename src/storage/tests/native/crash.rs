@@ -70,6 +70,69 @@ async fn a_crash_before_publishing_leaves_everything_as_it_was_and_an_upload_ope
 }
 
 #[tokio::test]
+async fn what_a_store_does_for_a_caller_that_is_gone_is_waited_for() {
+    for (mode, write, is_there) in all_writes() {
+        if write == Write::Append && !is_there {
+            continue;
+        }
+        let (world, native, bucket, old) = with_old(mode, is_there).await;
+        let (step, new) = prepared(&world, &bucket, write).await;
+        native.set_lateness(Duration::from_hours(1));
+        native.break_next(Step::Publish, NativeFault::Hang);
+        left_at_store(&native, step).await;
+        let again = Arc::new(world.restarted());
+        assert_eq!(again.storage.recover().await.unwrap(), 1, "{mode:?} {write:?} {is_there}");
+        let report = again.storage.collect_garbage().await.unwrap();
+        assert_eq!((report.done, report.in_use, report.failed), (0, 1, 0));
+        // Nothing is lost meanwhile, and nothing is written that would be lost then.
+        let now = again.get(&bucket, KEY, None).await.ok();
+        assert_eq!(now.as_deref(), old);
+        let refused = again.put_if(&bucket, KEY, b"too early", WriteCondition::Always).await;
+        assert!(matches!(refused, Err(StorageError::Data(DataError::Unavailable(_)))), "{refused:?}");
+        native.arrive().unwrap();
+        check(&again, &native, &bucket, Some(&new)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_waits_until_what_was_written_before_cannot_come_any_more() {
+    for mode in MODES {
+        let (world, native, bucket, _) = with_old(mode, true).await;
+        native.set_lateness(Duration::from_secs(10));
+        native.break_next(Step::Publish, NativeFault::Before);
+        world.put_if(&bucket, KEY, b"one that never comes", WriteCondition::Always).await.unwrap_err();
+        let began = tokio::time::Instant::now();
+        world.put(&bucket, KEY, b"one that waits").await;
+        assert_eq!(began.elapsed().as_secs(), 10);
+        check(&world, &native, &bucket, Some(b"one that waits")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_completion_that_is_asked_for_again_waits_for_nothing() {
+    for mode in MODES {
+        for arrives in [false, true] {
+            let (world, native, bucket, _) = with_old(mode, true).await;
+            let parts: [&[u8]; 2] = [b"first part", b"last part"];
+            let id = world.create_upload(&bucket, KEY).await;
+            for (number, part) in (1..).zip(parts) {
+                world.put_part(&bucket, KEY, id, (number, part)).await.unwrap();
+            }
+            native.set_lateness(Duration::from_hours(1));
+            native.break_next(Step::Publish, NativeFault::Before);
+            world.complete(&bucket, KEY, id, &listing_of(&parts)).await.unwrap_err();
+            let other = world.complete(&bucket, KEY, id, &listing_of(&parts[..1])).await;
+            assert!(matches!(other, Err(StorageError::Data(DataError::Unavailable(_)))), "{other:?}");
+            if arrives {
+                native.arrive().unwrap();
+            }
+            world.complete(&bucket, KEY, id, &listing_of(&parts)).await.unwrap();
+            check(&world, &native, &bucket, Some(&parts.concat())).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_lost_reply_is_an_error_and_settled_afterwards() {
     for (mode, write, is_there) in all_writes() {
         for fault in [NativeFault::LostReply, NativeFault::Before] {
