@@ -11,7 +11,7 @@ use crate::{
     data::{BlobId, DataBackend, MemoryBackend, MemoryNative, memory_native::Mode},
     kms::MemoryKms,
     location::{Location, LocationTable},
-    metadata::MemoryStore,
+    metadata::{MemoryStore, MetadataStore},
     storage::{
         Attributes, CompleteRequest, DeleteCondition, ListedPart, NewBucket, NewUpload, PutObject, Settings,
         WriteCondition,
@@ -25,9 +25,9 @@ use crate::{
     },
 };
 
-struct World {
-    storage: Storage,
-    jobs: Jobs,
+pub(super) struct World {
+    pub(super) storage: Storage,
+    pub(super) jobs: Jobs,
     backends: [Arc<MemoryBackend>; 2],
     /// Keeps objects under names of their own.
     named: Arc<MemoryNative>,
@@ -37,6 +37,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    pub(super) fn over(metadata: Arc<dyn MetadataStore>) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
         let backends = [(); 2].map(|()| Arc::new(MemoryBackend::new()));
         let [old, new] = &backends;
@@ -50,13 +54,12 @@ impl World {
         let table = LocationTable::new([blobs("old", old), blobs("alias", old), blobs("new", new), cold, named]);
         let ids = Identifiers::new(Arc::<ManualClock>::clone(&clock), "RG001");
         let settings = Settings { inline_threshold: 8, min_part_size: 4, ..Settings::default() };
-        let storage =
-            Storage::new(Arc::new(MemoryStore::new()), table, clock, ids, (Arc::new(MemoryKms::default()), settings));
+        let storage = Storage::new(metadata, table, clock, ids, (Arc::new(MemoryKms::default()), settings));
         let jobs = Jobs::new(storage.clone(), [Arc::new(Moves) as Arc<dyn JobKind>]);
         Self { storage, jobs, backends, named: store, home: "old" }
     }
 
-    async fn bucket(&self, versioning: Versioning) -> Arc<Bucket> {
+    pub(super) async fn bucket(&self, versioning: Versioning) -> Arc<Bucket> {
         let name = BucketName::new("bucket").unwrap();
         let record = BucketRecord { owner: "owner".into(), location: "old".into(), ..BucketRecord::default() };
         self.storage.create_bucket(NewBucket { name: name.clone(), record }).await.unwrap();
@@ -109,12 +112,12 @@ impl World {
         (record, body::collect(stream, usize::MAX).await.unwrap())
     }
 
-    async fn submit(&self, bucket: &Arc<Bucket>, request: JobRequest) -> Result<JobRecord, JobError> {
+    pub(super) async fn submit(&self, bucket: &Arc<Bucket>, request: JobRequest) -> Result<JobRecord, JobError> {
         self.jobs.submit(("move", &AccountId::new("owner")), bucket, request).await
     }
 
     /// Takes all jobs to their end.
-    async fn work(&self) {
+    pub(super) async fn work(&self) {
         // The tasks stay alive: a dropped sender would look like a stop.
         let tasks = Tasks::default();
         let mut stop = tasks.stop_signal();
@@ -128,7 +131,7 @@ impl World {
     }
 }
 
-fn to_new() -> JobRequest {
+pub(super) fn to_new() -> JobRequest {
     JobRequest { from: "old".into(), to: "new".into(), ..JobRequest::default() }
 }
 

@@ -10,6 +10,8 @@ mod fenced;
 mod jump;
 pub(crate) mod layered;
 pub mod memory;
+#[cfg(test)]
+pub(crate) mod refusing;
 pub mod remote;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
