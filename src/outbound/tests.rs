@@ -219,7 +219,7 @@ async fn a_slow_source_is_not_the_far_sides_fault() {
     let (address, _tasks, mut seen) = echo().await;
     let soon = Duration::from_millis(500);
     let client = HttpClient::new(ClientOptions { connect: soon, idle: soon, ..options() });
-    let slow = slices(vec![Ok(b"abc"), Ok(b"def")]).then(|slice| async move {
+    let slow = slices(vec![Ok(b"abc"), Ok(b"def")]).then(move |slice| async move {
         tokio::time::sleep(2 * soon).await;
         slice
     });

@@ -200,7 +200,7 @@ impl Storage {
             completion.end(&mut change, &job.key, record);
         }
         let growing = change.growing_locations();
-        let held = Held::of_change(&change);
+        let room = Held::of_change(&change);
         let note = Pending {
             location: job.staged.location().to_owned(),
             bucket: bucket.id.get(),
@@ -214,7 +214,7 @@ impl Storage {
             ..job.moved.as_ref().map(Moved::note).unwrap_or_default()
         };
         let list = job.completion.as_ref().map(|it| it.completion.list());
-        let note = held.noted(Pending { completed_list: list.unwrap_or(note.completed_list.clone()), ..note });
+        let note = room.noted(Pending { completed_list: list.unwrap_or(note.completed_list.clone()), ..note });
         let mut batch = Batch { conditions: change.finish().0.conditions, ..Batch::default() };
         batch.require(PENDING, row.clone(), Condition::Absent).put(PENDING, row.clone(), note.to_bytes());
         // Others must not take the room while the store publishes.

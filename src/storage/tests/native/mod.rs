@@ -164,10 +164,13 @@ async fn with_old(mode: Mode, is_there: bool) -> (Arc<World>, Arc<MemoryNative>,
 }
 
 /// Runs a step until the store hangs or waits in it, and goes away.
-async fn left_at_store<T>(native: &MemoryNative, step: impl Future<Output = T>) {
-    tokio::select! {
-        _ = step => panic!("the store was to stop it"),
-        () = native.reached() => {}
+fn left_at_store<T>(native: &MemoryNative, step: impl Future<Output = T>) -> impl Future<Output = ()> {
+    let step = Box::pin(step);
+    async move {
+        tokio::select! {
+            _ = step => panic!("the store was to stop it"),
+            () = native.reached() => {}
+        }
     }
 }
 
