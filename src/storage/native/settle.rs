@@ -167,12 +167,7 @@ impl Storage {
         Ok(Some((stored, note)))
     }
 
-    async fn settle_row(
-        &self,
-        row: &Bytes,
-        limit: Duration,
-        again: Option<(UploadId, &Bytes)>,
-    ) -> StorageResult<Fate> {
+    async fn settle_row(&self, row: &Bytes, limit: Duration, again: Option<(UploadId, &Bytes)>) -> StorageResult<Fate> {
         let Some((_, note)) = self.note(row).await? else {
             self.inner.notes.remove(row);
             return Ok(Fate::Settled);

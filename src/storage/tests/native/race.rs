@@ -127,7 +127,9 @@ async fn versioning_that_is_enabled_during_a_write_is_noticed_before_anything_is
 
 #[tokio::test]
 async fn versioning_that_is_enabled_while_one_is_published_finds_the_new_object_as_the_null_version() {
-    for write in [Write::Put(b"the new bytes, of which there are more"), Write::Complete(3), Write::Append, Write::Rename] {
+    for write in
+        [Write::Put(b"the new bytes, of which there are more"), Write::Complete(3), Write::Append, Write::Rename]
+    {
         let (world, native, bucket, _) = with_old(Mode::InPlace, true).await;
         let (step, new) = prepared(&world, &bucket, write).await;
         native.break_next(Step::Publish, NativeFault::Wait);
