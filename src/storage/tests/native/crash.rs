@@ -15,7 +15,7 @@ use crate::{
         memory_native::{Mode, NativeFault, Step},
     },
     storage::{
-        Attributes, PutObject, StorageError, WriteCondition, listing,
+        Attributes, PutObject, StorageError, Tombstones, WriteCondition, listing,
         records::{JournalOp, Versioning},
     },
 };
@@ -66,6 +66,20 @@ async fn a_crash_before_publishing_leaves_everything_as_it_was_and_an_upload_ope
             again.complete(&bucket, KEY, upload.id, &listing_of(&slices)).await.unwrap();
             check(&again, &native, &bucket, Some(&new)).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_rename_that_is_rolled_forward_is_remembered_as_a_delete_of_its_source() {
+    for mode in MODES {
+        let (world, native, bucket, _) = with_old(mode, true).await;
+        let (step, _) = prepared(&world, &bucket, Write::Rename).await;
+        native.break_next(Step::Publish, NativeFault::HangAfter);
+        left_at_store(&native, step).await;
+        let again = world.restarted();
+        again.storage.remember_deletes(Tombstones::Everywhere);
+        assert_eq!(again.storage.recover().await.unwrap(), 1);
+        assert!(again.storage.was_deleted(&bucket, &key("before")).await.unwrap());
     }
 }
 
