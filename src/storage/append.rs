@@ -75,7 +75,7 @@ impl Storage {
                 return Err(StorageError::Versioned);
             }
             let head = self.head(&bucket, &key).await?;
-            condition.check(head.object())?;
+            condition.check(&head)?;
             if head.object().is_some_and(|old| self.native_place(old).is_some()) {
                 // Written there since this began: whoever tries again appends there.
                 return Err(StorageError::Contention);

@@ -77,7 +77,7 @@ pub use rename::{Rename, RenameCheck, RenameToken};
 pub use report::{Holdings, ReportedBucket, StorageReport};
 pub use restore::{Restore, Restored, RetrievalTier};
 pub use settings::{SettingKind, SettingPage};
-pub use tombstones::Tombstones;
+pub use tombstones::{Found, Tombstones};
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]

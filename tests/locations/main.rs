@@ -13,6 +13,7 @@ mod faults;
 mod foreign;
 mod google;
 mod lies;
+mod migrations;
 mod near;
 mod storms;
 mod suites;

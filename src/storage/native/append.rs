@@ -51,7 +51,7 @@ impl Storage {
         }
         check_versionable(&bucket, location)?;
         let head = self.head(&bucket, &key).await?;
-        append.condition.check(head.object())?;
+        append.condition.check(&head)?;
         let size = head.object().map_or(0, |old| old.size);
         if size != offset {
             return Err(StorageError::WriteOffset { offset, size });

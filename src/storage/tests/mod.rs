@@ -23,5 +23,6 @@ mod readers;
 mod refusals;
 mod restore;
 mod search;
+mod tombstones;
 mod versioning;
 mod world;
