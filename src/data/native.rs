@@ -5,7 +5,7 @@
 //! engine chooses under the key's lock, after its last look at the conditions. Between publishing and the metadata
 //! commit a crash may come; [`NativeStore::find`] tells afterwards whether the moment was reached.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::{self, BoxFuture};
@@ -123,6 +123,10 @@ pub trait NativeStore: fmt::Debug + Send + Sync {
 
     /// The blob that was published with this handle, if it was and is still there.
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>>;
+
+    /// How long the store may go on with a publication after its caller has gone or lost patience: what
+    /// [`NativeStore::find`] does not find by then is never published. Zero where it is not found at once either.
+    fn lateness(&self, handle: &str) -> Duration;
 
     /// Gives up what was staged and not published. Idempotent.
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>>;

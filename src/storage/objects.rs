@@ -343,7 +343,7 @@ impl Storage {
                 Ok(())
             }
             Err(e) => {
-                if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
+                if let Some(stored) = stored.filter(|_| e.was_refused()) {
                     stored.unsettle();
                 }
                 if let Some(full) = locations.full(&e) {

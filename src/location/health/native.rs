@@ -1,5 +1,7 @@
 //! The wrapper, for stores that keep each object under a name of its own.
 
+use std::time::Duration;
+
 use futures_util::{FutureExt, future::BoxFuture};
 
 use super::guard::Guarded;
@@ -46,6 +48,10 @@ impl NativeStore for Guarded {
 
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
         async move { self.call("find", self.answer(), self.store()?.find(handle)).await }.boxed()
+    }
+
+    fn lateness(&self, handle: &str) -> Duration {
+        self.inner.native().map_or(Duration::ZERO, |store| store.lateness(handle))
     }
 
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
