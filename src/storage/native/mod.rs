@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod append;
+mod claim;
 mod copy;
 mod mirror;
 mod moved;
@@ -33,6 +34,7 @@ mod publish;
 mod rename;
 mod settle;
 
+pub(super) use claim::Claims;
 pub(super) use copy::StoreCopy;
 pub(super) use publish::{Completing, Published, Publishing, staged_upload};
 
@@ -136,7 +138,7 @@ fn native(location: &Location) -> StorageResult<&dyn NativeStore> {
 }
 
 /// Refuses what would need older versions where the store keeps none.
-pub(super) fn check_versionable(bucket: &Bucket, location: &Location) -> StorageResult<()> {
+fn check_versionable(bucket: &Bucket, location: &Location) -> StorageResult<()> {
     if bucket.is_versioned() && !location.backend.capabilities().versioned_buckets {
         return Err(StorageError::NotVersionable);
     }
