@@ -548,6 +548,7 @@ impl DataBackend for MemoryNative {
             verified_reads: false,
             listing: true,
             versioned_buckets: self.mode == Mode::Versioned,
+            one_bucket: false,
         }
     }
 

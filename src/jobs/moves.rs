@@ -48,6 +48,9 @@ impl JobKind for Moves {
     ) -> BoxFuture<'a, Result<JobRecord, JobError>> {
         Box::pin(async move {
             check(storage, &job)?;
+            if let Some(to) = storage.locations().get(&job.to) {
+                storage.claim(bucket, to).await?;
+            }
             let usage = storage.usage(bucket).await?;
             if job.and_new_writes && !job.dry_run {
                 let to = job.to.clone();

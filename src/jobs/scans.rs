@@ -60,6 +60,7 @@ impl JobKind for Scans {
     ) -> BoxFuture<'a, Result<JobRecord, JobError>> {
         Box::pin(async move {
             let location = check(storage, &job)?;
+            storage.claim(bucket, &location).await?;
             let store = location.backend.browse().ok_or(StorageError::Broken("the location was checked"))?;
             let identity = store.identity().await.map_err(StorageError::from)?;
             if !storage.is_same_store(&job.from, &identity).await? {

@@ -156,7 +156,7 @@ impl Server {
             report: ReportRoute { token: config.report_token.clone() },
             jobs: Some(jobs),
         };
-        let old = read_through(&config)?;
+        let old = read_through(&config, &config.accounts)?;
         let s3 = S3Service::new(parts, snapshot(&config, &set, old.as_ref()));
         front.metrics.watch_disk(config.data_path.clone());
         let (admin_listeners, admin) = bind(&config.admin_listen, config.listen_origin)?;

@@ -169,6 +169,7 @@ impl Backends {
                 is_cold: location.is_cold,
                 is_transient: location.is_transient,
                 size_limit: location.size_limit_bytes(),
+                scan_by: location.details.texts("scanBy").into(),
             });
         }
         Ok(LocationTable::new(table))

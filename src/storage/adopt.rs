@@ -106,6 +106,7 @@ impl Storage {
         dry_run: bool,
     ) -> StorageResult<Adoption> {
         let store = browsing(location)?;
+        self.claim(bucket, location).await?;
         let head = self.head(bucket, &found.key).await?;
         let known = head.object().and_then(|record| blob_of(record, &location.name));
         if known.as_ref().is_some_and(|known| store.is_same(known, &found.blob)) {

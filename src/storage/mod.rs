@@ -126,6 +126,7 @@ struct Inner {
     garbage: garbage::Signals,
     notes: native::Notes,
     races: multipart::PartRaces,
+    claims: native::Claims,
     /// Publications under way: they go on when their clients go away.
     publications: Tasks,
     lock_clock: lock::LockClock,
@@ -164,6 +165,7 @@ impl Storage {
                 garbage: garbage::Signals::default(),
                 notes: native::Notes::default(),
                 races: multipart::PartRaces::default(),
+                claims: native::Claims::default(),
                 publications: Tasks::default(),
                 lock_clock: lock::LockClock::default(),
                 tombstones: ArcSwap::default(),

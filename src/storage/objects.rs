@@ -11,7 +11,7 @@ use super::{
     location_usage::LocationConditions,
     lock::{Bypass, Leave, Lock},
     multipart::Completion,
-    native::{Published, Publishing, StoreCopy, check_versionable, native_object},
+    native::{Published, Publishing, StoreCopy, native_object},
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
     tombstones::Found,
     versions::{self, Head},
@@ -224,7 +224,7 @@ impl Storage {
             Some(source) => self.copy_annotations(source, &bucket, encryption.as_ref()).await?,
             None => None,
         };
-        check_versionable(&bucket, &location)?;
+        self.check_store(&bucket, &location).await?;
         let native = native_object(&bucket, &key, &attributes);
         let unlocked = encryption.as_ref().map(|made| &made.key);
         let mut stored = match source {

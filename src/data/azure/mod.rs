@@ -472,7 +472,13 @@ impl DataBackend for AzureBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false, listing: true, versioned_buckets: false }
+        Capabilities {
+            durable: true,
+            verified_reads: false,
+            listing: true,
+            versioned_buckets: false,
+            one_bucket: self.bucket_match,
+        }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {

@@ -315,6 +315,6 @@ impl DataBackend for FileBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: true, listing: true, versioned_buckets: true }
+        Capabilities { durable: true, verified_reads: true, listing: true, versioned_buckets: true, one_bucket: false }
     }
 }

@@ -393,7 +393,13 @@ impl DataBackend for PosixBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false, listing: true, versioned_buckets: true }
+        Capabilities {
+            durable: true,
+            verified_reads: false,
+            listing: true,
+            versioned_buckets: true,
+            one_bucket: self.core.options.bucket_match,
+        }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {

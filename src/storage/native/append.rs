@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::{
-    check_versionable,
     moved::Moved,
     native_object, native_object_of,
     publish::{Published, Publishing, seen},
@@ -49,7 +48,7 @@ impl Storage {
         if bucket.is_versioned() {
             return Err(StorageError::Versioned);
         }
-        check_versionable(&bucket, location)?;
+        self.check_store(&bucket, location).await?;
         let head = self.head(&bucket, &key).await?;
         append.condition.check(&head)?;
         let size = head.object().map_or(0, |old| old.size);

@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod append;
+mod claim;
 mod copy;
 mod mirror;
 mod moved;
@@ -31,6 +32,7 @@ mod relocate;
 mod rename;
 mod settle;
 
+pub(super) use claim::Claims;
 pub(super) use copy::StoreCopy;
 pub(super) use notes::Notes;
 use notes::UnderWay;
@@ -79,7 +81,7 @@ pub(super) fn native(location: &Location) -> StorageResult<&dyn NativeStore> {
 }
 
 /// Refuses what would need older versions where the store keeps none.
-pub(super) fn check_versionable(bucket: &Bucket, location: &Location) -> StorageResult<()> {
+fn check_versionable(bucket: &Bucket, location: &Location) -> StorageResult<()> {
     if bucket.is_versioned() && !location.backend.capabilities().versioned_buckets {
         return Err(StorageError::NotVersionable);
     }

@@ -7,7 +7,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::{StagedBlob, UnderWay, check_versionable, moved::Moved, native};
+use super::{StagedBlob, UnderWay, moved::Moved, native};
 use crate::{
     data::{DataError, NativeStore, PartsFault, Staged, Written},
     metadata::{Batch, Condition, MetadataError, Namespace, Table},
@@ -139,7 +139,7 @@ impl Storage {
         let bucket = self.same_bucket(&job.bucket).await?;
         let location = self.location(job.staged.location())?;
         let store = native(&location)?;
-        check_versionable(&bucket, &location)?;
+        self.check_store(&bucket, &location).await?;
         let row = keys::publication(bucket.id, &job.key);
         let (batch, note) = self.plan_note(&bucket, job, &row).await?;
         match self.publish_noted((&bucket, store), (&row, &note, batch), job).await? {
