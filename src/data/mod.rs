@@ -28,7 +28,7 @@ use thiserror::Error;
 
 pub use aws_s3::{AwsS3Backend, AwsS3Options};
 pub use azure::{AzureBackend, AzureOptions, ENTRA, Login};
-pub use browse::{Browse, Found};
+pub use browse::{Browse, Expected, Found};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
 pub use fenced::FencedBackend;
@@ -153,6 +153,8 @@ pub struct Capabilities {
     /// Keeps older versions of an object: buckets with versions can be stored here. Only stores that keep each object
     /// under its own name, without versions, cannot.
     pub versioned_buckets: bool,
+    /// Names objects by their keys alone, and keeps one of each name: of two buckets one would overwrite the other's.
+    pub one_bucket: bool,
 }
 
 /// A place for immutable blobs, named by the backend.

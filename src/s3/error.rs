@@ -277,6 +277,13 @@ fn location_full(name: &str) -> S3Error {
 }
 
 /// The original's words.
+/// Of a location whose objects are named by their keys alone.
+fn location_taken(name: &str) -> S3Error {
+    let text =
+        format!("The location \"{name}\" names objects by their keys alone (bucketMatch): it serves another bucket.");
+    S3Error::new(S3Code::InvalidArgument, text)
+}
+
 fn not_versionable() -> S3Error {
     S3Error::new(
         S3Code::NotImplemented,
@@ -360,6 +367,7 @@ impl From<StorageError> for S3Error {
             // Configuring it again helps: clients may come back.
             StorageError::UnknownLocation(_) => Self::from(S3Code::ServiceUnavailable).because(e),
             StorageError::NotVersionable => not_versionable(),
+            StorageError::LocationTaken(name) => location_taken(&name),
             StorageError::LocationLost(_) => Self::from(S3Code::LocationNotFound).because(e),
             StorageError::Vanished | StorageError::Broken(_) | StorageError::Record(_) => {
                 Self::from(S3Code::InternalError).because(e)

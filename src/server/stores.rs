@@ -48,6 +48,7 @@ pub(super) struct Backends {
     /// Those of stores elsewhere, with what they were opened by: a reload that changes nothing keeps connections.
     external: Arc<Mutex<BTreeMap<String, External>>>,
     metrics: LocationMetrics,
+    lease: Option<Arc<Lease>>,
 }
 
 #[derive(Clone, Debug)]
@@ -93,7 +94,8 @@ impl Backends {
         let told = (DATA_MODULE, ("OK", None));
         let (guarded, _) = LocationHealth::guard(told, backend, module_settings(config), metrics.of(DATA_MODULE));
         let remote = Some(Module { remote, guarded });
-        Ok(Self { memory: Arc::default(), file: None, remote, kind: config.data, external: Arc::default(), metrics })
+        let (kind, lease) = (config.data, lease.cloned());
+        Ok(Self { memory: Arc::default(), file: None, remote, kind, external: Arc::default(), metrics, lease })
     }
 
     /// Opens the data directory, unless all data stays in memory.
@@ -106,6 +108,7 @@ impl Backends {
             kind: config.data,
             external: Arc::default(),
             metrics: LocationMetrics::default(),
+            lease: lease.cloned(),
         })
     }
 
@@ -166,6 +169,7 @@ impl Backends {
                 is_cold: location.is_cold,
                 is_transient: location.is_transient,
                 size_limit: location.size_limit_bytes(),
+                scan_by: location.details.texts("scanBy").into(),
             });
         }
         Ok(LocationTable::new(table))
@@ -201,6 +205,7 @@ impl Backends {
             return Ok(Some(known.guarded.clone()));
         }
         let Some(backend) = external::open(config, location)? else { return Ok(None) };
+        let backend = fenced(backend, self.lease.as_ref());
         let figures = self.metrics.of(&location.name);
         let told = (location.name.as_str(), good_news(location));
         let (backend, health) = LocationHealth::guard(told, backend, health_settings(config), figures);
@@ -254,14 +259,16 @@ fn open_files(config: &Config, lease: Option<&Arc<Lease>>) -> Result<FileBackend
     let opened = FileBackend::open(path, FileOptions::default());
     let strict = opened.map_err(|source| StartError::Data { path: path.clone(), source })?;
     let relaxed = strict.with_durability(FileDurability::Relaxed);
-    let fenced = |backend: FileBackend| -> Arc<dyn DataBackend> {
-        let backend = Arc::new(backend);
-        match lease {
-            Some(lease) => Arc::new(FencedBackend::new(backend, Arc::clone(lease))),
-            None => backend,
-        }
-    };
+    let fenced = |backend: FileBackend| fenced(Arc::new(backend), lease);
     Ok(FileBackends { id: strict.directory_id().to_owned(), strict: fenced(strict), relaxed: fenced(relaxed) })
+}
+
+/// A backend that does nothing any more once the lease is lost.
+fn fenced(backend: Arc<dyn DataBackend>, lease: Option<&Arc<Lease>>) -> Arc<dyn DataBackend> {
+    match lease {
+        Some(lease) => Arc::new(FencedBackend::new(backend, Arc::clone(lease))),
+        None => backend,
+    }
 }
 
 /// Opens the metadata store, or waits for the metadata module and takes it over.

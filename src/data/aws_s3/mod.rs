@@ -317,6 +317,7 @@ impl DataBackend for AwsS3Backend {
             verified_reads: false,
             listing: true,
             versioned_buckets: self.far.keeps_versions(),
+            one_bucket: self.far.options.bucket_match && !self.far.keeps_versions(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Publishing, uploads of clients, copies, tags and markers.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use http::HeaderMap;
@@ -22,6 +22,10 @@ use crate::{
     types::ByteStream,
 };
 
+/// So long a small object that was sent may be on its way to where it is seen.
+const LATE_OBJECT: Duration = Duration::from_secs(10);
+/// So long the far side may put an upload together for a caller that is gone: for large ones that takes a while.
+const LATE_UPLOAD: Duration = Duration::from_mins(1);
 /// Most bytes of a part that nobody has put a size to: such a part is held. The protocol's parts all have one.
 const UNSIZED_PART: usize = 32 << 20;
 /// Ranges can be copied out of larger objects only (S3 reference, `UploadPartCopy`).
@@ -406,6 +410,14 @@ impl NativeStore for AwsS3Backend {
         self.far.find(handle).boxed()
     }
 
+    fn lateness(&self, handle: &str) -> Duration {
+        match Handle::parse(handle).map(|handle| handle.way) {
+            Ok(Way::Written) => Duration::ZERO,
+            Ok(Way::Held) => LATE_OBJECT,
+            Ok(Way::Upload) | Err(_) => LATE_UPLOAD,
+        }
+    }
+
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
         self.far.discard(handle).boxed()
     }
@@ -441,7 +453,12 @@ impl NativeStore for AwsS3Backend {
         self.far.set_tags(blob, tags).boxed()
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         self.far.mark_deleted(bucket, key).boxed()
     }
 }

@@ -21,7 +21,7 @@ mod names;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future, future::BoxFuture, stream};
@@ -46,6 +46,8 @@ const HELD: usize = 4 << 20;
 const BLOCK: u64 = 32 << 20;
 /// Blocks of bodies whose size nobody knows.
 const UNKNOWN: usize = 8 << 20;
+/// So long a blob that was sent, or a list of its blocks, may be on its way to where it is seen.
+const LATE: Duration = Duration::from_secs(10);
 /// A blob has at most 50,000 blocks.
 const MOST_BLOCKS: u64 = 40_000;
 /// So many for each of 10,000 parts.
@@ -470,7 +472,13 @@ impl DataBackend for AzureBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false, listing: true, versioned_buckets: false }
+        Capabilities {
+            durable: true,
+            verified_reads: false,
+            listing: true,
+            versioned_buckets: false,
+            one_bucket: self.bucket_match,
+        }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {
@@ -503,6 +511,10 @@ impl NativeStore for AzureBackend {
 
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
         async move { self.found(&Handle::parse(handle)?).await }.boxed()
+    }
+
+    fn lateness(&self, _: &str) -> Duration {
+        LATE
     }
 
     /// Azure forgets blocks that are in no list after a week.
@@ -572,7 +584,12 @@ impl NativeStore for AzureBackend {
     }
 
     /// There are no versions, so no markers.
-    fn mark_deleted<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         future::ready(Ok(None)).boxed()
     }
 }

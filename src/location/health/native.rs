@@ -1,5 +1,7 @@
 //! The wrapper, for stores that keep each object under a name of its own.
 
+use std::time::Duration;
+
 use futures_util::{FutureExt, future::BoxFuture};
 
 use super::guard::Guarded;
@@ -46,6 +48,10 @@ impl NativeStore for Guarded {
 
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
         async move { self.call("find", self.answer(), self.store()?.find(handle)).await }.boxed()
+    }
+
+    fn lateness(&self, handle: &str) -> Duration {
+        self.inner.native().map_or(Duration::ZERO, |store| store.lateness(handle))
     }
 
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
@@ -98,7 +104,16 @@ impl NativeStore for Guarded {
         async move { self.call("set_tags", self.answer(), self.store()?.set_tags(blob, tags)).await }.boxed()
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
-        async move { self.call("mark_deleted", self.answer(), self.store()?.mark_deleted(bucket, key)).await }.boxed()
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        standing: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+        async move {
+            let work = self.store()?.mark_deleted(bucket, key, standing);
+            self.call("mark_deleted", self.answer(), work).await
+        }
+        .boxed()
     }
 }

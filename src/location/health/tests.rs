@@ -193,6 +193,10 @@ impl NativeStore for Moody {
         self.felt(Some(written()))
     }
 
+    fn lateness(&self, _: &str) -> Duration {
+        Duration::ZERO
+    }
+
     fn discard<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
         self.felt(())
     }
@@ -224,7 +228,12 @@ impl NativeStore for Moody {
         self.felt(())
     }
 
-    fn mark_deleted<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         self.felt(None)
     }
 }
@@ -426,7 +435,7 @@ async fn every_call_of_a_native_store_is_guarded() {
             is_unavailable(&store.put_part("upload", 1, once(b"x"), None.into()).await),
             is_unavailable(&store.copy_part("upload", 1, source()).await),
             is_unavailable(&store.set_tags(&blob, &[]).await),
-            is_unavailable(&store.mark_deleted("bucket", "key").await),
+            is_unavailable(&store.mark_deleted("bucket", "key", None).await),
         ]
     };
     assert_eq!(refused.await, [true; 10]);
