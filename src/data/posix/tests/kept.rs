@@ -142,11 +142,11 @@ async fn files_that_the_first_release_kept_are_found_and_removed() {
         let fields: Vec<&str> = first.as_str().split(['/', '.']).collect();
         let named = match fields[0] {
             "k-" => format!("{}-{}-{}", fields[1], fields[2], fields[3]),
-            write => write[1..].to_owned(),
+            write => write.replacen('k', "", 1),
         };
         fs::rename(only_kept(&world), world.path(".cloudserver/kept").join(named)).unwrap();
         world.assert_holds(&first, b"one").await;
-        let marker = BlobId::new(format!("m{}", &first.as_str()[1..]));
+        let marker = BlobId::new(first.as_str().replacen('k', "m", 1));
         fs::rename(world.path("b/k"), world.path("spare")).unwrap();
         world.delete(&marker).await;
         assert_eq!(fs::read(world.path("b/k")).unwrap(), b"one", "the marker's object is back");
