@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Range,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -104,6 +105,9 @@ struct State {
     orders: VecDeque<(Step, NativeFault)>,
     seen: Vec<Step>,
     away: bool,
+    lateness: Duration,
+    /// What publishing was last asked for.
+    asked: Option<Staged>,
 }
 
 /// The store.
@@ -207,6 +211,20 @@ impl MemoryNative {
     /// Whether the store answers at all.
     pub fn set_away(&self, away: bool) {
         self.state.lock().away = away;
+    }
+
+    /// How long what hung may still happen.
+    pub fn set_lateness(&self, lateness: Duration) {
+        self.state.lock().lateness = lateness;
+    }
+
+    /// Publishes what was asked for last, and hung: a store elsewhere goes on when its caller is gone.
+    ///
+    /// # Errors
+    /// As [`NativeStore::publish`].
+    pub fn arrive(&self) -> Result<Written, DataError> {
+        let asked = self.state.lock().asked.clone();
+        self.publish_now(&asked.ok_or_else(|| DataError::NotFound(BlobId::new("staged")))?)
     }
 
     /// How often a step was asked for.
@@ -385,11 +403,16 @@ impl NativeStore for MemoryNative {
     }
 
     fn publish<'a>(&'a self, staged: &'a Staged) -> BoxFuture<'a, Result<Written, DataError>> {
+        self.state.lock().asked = Some(staged.clone());
         self.step(Step::Publish, async move { self.publish_now(staged) }).boxed()
     }
 
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
         self.step(Step::Find, async move { Ok(self.state.lock().published(handle)) }).boxed()
+    }
+
+    fn lateness(&self, _: &str) -> Duration {
+        self.state.lock().lateness
     }
 
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {

@@ -27,7 +27,7 @@ use futures_util::future::{self, BoxFuture};
 use thiserror::Error;
 
 pub use aws_s3::{AwsS3Backend, AwsS3Options};
-pub use azure::{AzureBackend, AzureOptions, Login};
+pub use azure::{AzureBackend, AzureOptions, ENTRA, Login};
 pub use browse::{Browse, Expected, Found};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
@@ -109,6 +109,9 @@ pub enum DataError {
     /// Any other fault of the device.
     #[error("data fault: {0}")]
     Io(#[from] std::io::Error),
+    /// A store that keeps objects under their own names takes none as long as this one; nothing was written.
+    #[error("the store has no name for the object: {0}")]
+    NameTooLong(String),
     /// A store that keeps objects under their own names does not put these parts together; nothing was published.
     #[error("the store refuses the parts of the upload: {0:?}")]
     Parts(PartsFault),

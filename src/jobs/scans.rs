@@ -148,7 +148,8 @@ impl Scans {
             let running = storage.jobs("scan").await?;
             walks.retain(|id, _| running.iter().any(|job| job.id == *id && job.state() == JobState::Running));
             let store = location.backend.browse().ok_or(StorageError::Broken("the location was checked"))?;
-            let walk = Walk { found: store.walk(bucket.name.as_str()), batch: Vec::new() };
+            // Fused: the last step may be done twice, and then asks once more.
+            let walk = Walk { found: store.walk(bucket.name.as_str()).fuse().boxed(), batch: Vec::new() };
             walks.insert(job.id.clone(), walk);
             let JobRecord { id, kind, account, bucket, bucket_id, prefix, from, dry_run, expected, created_ms, .. } =
                 job;

@@ -199,6 +199,7 @@ impl From<DataError> for S3Error {
                 S3Code::InternalError
             }
             DataError::Unavailable(_) | DataError::NoSpace => S3Code::ServiceUnavailable,
+            DataError::NameTooLong(_) => S3Code::KeyTooLongError,
             DataError::Parts(_) => S3Code::InvalidPart,
         };
         Self::from(code).because(e)

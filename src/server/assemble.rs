@@ -105,6 +105,8 @@ impl Server {
         };
         let table = backends.table(&config, &config.locations)?;
         let storage = Storage::new(metadata, table, clock, ids, (kms, settings));
+        // Before anything is changed: a rename that is rolled forward is a delete, too.
+        storage.remember_deletes(tombstones(&config));
         // Before anything is asked of them: what a crash left is not looked for in an empty mount point.
         storage.expect_stores(&storage.locations()).await?;
         first_look(&storage.locations(), FIRST_LOOK).await;
@@ -155,7 +157,6 @@ impl Server {
             jobs: Some(jobs),
         };
         let old = read_through(&config)?;
-        storage.remember_deletes(tombstones(&config));
         let s3 = S3Service::new(parts, snapshot(&config, &set, old.as_ref()));
         front.metrics.watch_disk(config.data_path.clone());
         let (admin_listeners, admin) = bind(&config.admin_listen, config.listen_origin)?;
@@ -329,8 +330,10 @@ pub(super) fn bind(
 
 fn start_background(storage: &Storage, front: &Front) {
     let worker = storage.clone();
-    let stop = front.tasks.stop_signal();
-    front.tasks.spawn("garbage", async move { worker.run_garbage(stop).await });
+    front.tasks.keep("garbage", move |stop| {
+        let worker = worker.clone();
+        async move { worker.run_garbage(stop).await }
+    });
     let (watched, stop) = (storage.clone(), front.tasks.stop_signal());
     front.tasks.spawn("locations", watch(move || watched.locations(), stop));
     let (worker, metrics) = (storage.clone(), Arc::clone(&front.metrics));

@@ -102,6 +102,19 @@ impl Failures {
     }
 }
 
+/// What a pass took from the list of abandoned bytes. What is left of it by the end goes back: nobody else knows of it.
+struct Abandoned<'a> {
+    signals: &'a Signals,
+    notes: Vec<Pending>,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        // Nobody is woken: whatever was in the way would be met again at once.
+        self.signals.abandoned.lock().append(&mut self.notes);
+    }
+}
+
 /// What a pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GarbageReport {
@@ -151,7 +164,7 @@ impl Storage {
                 }
             }
             removed += stale.len();
-            self.remove_pending(stale).await?;
+            self.remove_pending(&stale).await?;
             let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else { break };
             start = keys::after(last);
         }
@@ -186,12 +199,12 @@ impl Storage {
 
     /// Works off all garbage there is now.
     pub async fn collect_garbage(&self) -> StorageResult<GarbageReport> {
-        let abandoned = std::mem::take(&mut *self.inner.garbage.abandoned.lock());
-        let (staged, abandoned): (Vec<_>, Vec<_>) = abandoned.into_iter().partition(|it| !it.handle.is_empty());
-        self.note_staged(staged).await?;
-        self.remove_pending(abandoned).await?;
-        let (done, failed, errors) = self.settle_all().await;
-        let mut report = GarbageReport { done, failed, ..GarbageReport::default() };
+        let abandoned = self.collect_abandoned().await;
+        let (mut report, errors) = self.settle_all().await;
+        if let Err(error) = abandoned {
+            tracing::warn!(%error, "what was given up is not noted yet");
+            report.failed += 1;
+        }
         let (mut failures, now) = (Failures { errors, ..Failures::default() }, self.inner.clock.now());
         let mut start = Bytes::new();
         loop {
@@ -199,6 +212,7 @@ impl Storage {
             let page = self.inner.metadata.scan(GARBAGE, range, Direction::Forward, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             start = keys::after(last);
+            self.check_writable().await?;
             let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
             for (key, value) in &page {
                 let garbage = Garbage::from_bytes(value)?;
@@ -255,6 +269,26 @@ impl Storage {
         all
     }
 
+    /// Removes or notes what was written, or half written, and will not be named.
+    async fn collect_abandoned(&self) -> StorageResult<()> {
+        let signals = &self.inner.garbage;
+        let all = std::mem::take(&mut *signals.abandoned.lock());
+        let (staged, blobs) = all.into_iter().partition(|it| !it.handle.is_empty());
+        let [mut staged, mut blobs] = [staged, blobs].map(|notes| Abandoned { signals, notes });
+        self.note_staged(&staged.notes).await?;
+        staged.notes.clear();
+        self.remove_pending(&blobs.notes).await?;
+        blobs.notes.clear();
+        Ok(())
+    }
+
+    /// Asks the metadata store whether this engine may still write, by a commit that changes nothing. One that was
+    /// superseded must not remove what readers of its successor wait for: it does not see them.
+    async fn check_writable(&self) -> StorageResult<()> {
+        let nothing = Batch { durability: Durability::Buffered, ..Batch::default() };
+        Ok(self.inner.metadata.commit(nothing).await?)
+    }
+
     /// Whether somebody reads what the note names.
     fn is_read(&self, garbage: &Garbage) -> bool {
         match garbage.kind() {
@@ -296,7 +330,7 @@ impl Storage {
         Ok((garbage + pending).min(limit))
     }
 
-    async fn remove_pending(&self, pending: Vec<Pending>) -> StorageResult<()> {
+    async fn remove_pending(&self, pending: &[Pending]) -> StorageResult<()> {
         if pending.is_empty() {
             return Ok(());
         }
@@ -321,7 +355,7 @@ impl Storage {
             let note = Garbage { kind: GarbageKind::Segments.into(), segments, ..Garbage::default() };
             batch.append(GARBAGE, note.to_bytes());
         }
-        for Pending { location, blob, .. } in &pending {
+        for Pending { location, blob, .. } in pending {
             batch.delete(PENDING, keys::pending(location, blob));
         }
         Ok(self.inner.metadata.commit(batch).await?)
@@ -331,17 +365,18 @@ impl Storage {
     pub(super) async fn give_up_staged(&self, staged: &mut StagedBlob) {
         let (location, handle) = (staged.location().to_owned(), staged.staged.handle.clone());
         // Where the note cannot be written now, dropping it tries again.
-        staged.settled = self.note_staged(vec![Pending { location, handle, ..Pending::default() }]).await.is_ok();
+        staged.settled = self.note_staged(&[Pending { location, handle, ..Pending::default() }]).await.is_ok();
         self.inner.garbage.wake();
     }
 
     /// Notes what was staged and is given up: it is removed by the store's own name for it, which is kept nowhere else.
-    async fn note_staged(&self, staged: Vec<Pending>) -> StorageResult<()> {
+    async fn note_staged(&self, staged: &[Pending]) -> StorageResult<()> {
         if staged.is_empty() {
             return Ok(());
         }
         let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
         for Pending { location, handle, .. } in staged {
+            let (handle, location) = (handle.clone(), location.clone());
             let garbage = Garbage { handle, location, ..Garbage::of(GarbageKind::Staged) };
             batch.append(GARBAGE, garbage.to_bytes());
         }

@@ -125,6 +125,7 @@ struct Inner {
     readers: read::Readers,
     garbage: garbage::Signals,
     notes: native::Notes,
+    races: multipart::PartRaces,
     /// Publications under way: they go on when their clients go away.
     publications: Tasks,
     lock_clock: lock::LockClock,
@@ -162,6 +163,7 @@ impl Storage {
                 readers: read::Readers::default(),
                 garbage: garbage::Signals::default(),
                 notes: native::Notes::default(),
+                races: multipart::PartRaces::default(),
                 publications: Tasks::default(),
                 lock_clock: lock::LockClock::default(),
                 tombstones: ArcSwap::default(),

@@ -135,8 +135,9 @@ impl WriteCondition {
 
     fn hold_for(&self, current: Option<&ObjectRecord>) -> StorageResult<()> {
         match (self, current) {
-            (Self::IfFound(_), _) => Ok(()),
-            (Self::Always, _) | (Self::IfAbsent | Self::IfNoneMatch(_), None) | (Self::IfPresent, Some(_)) => Ok(()),
+            (Self::Always | Self::IfFound(_), _)
+            | (Self::IfAbsent | Self::IfNoneMatch(_), None)
+            | (Self::IfPresent, Some(_)) => Ok(()),
             (Self::IfAbsent, Some(_)) => Err(StorageError::PreconditionFailed(FailedCondition::IfNoneMatch)),
             (Self::IfNoneMatch(tags), Some(current)) => {
                 let differs = !tags.contains(&current.etag());
@@ -342,7 +343,7 @@ impl Storage {
                 Ok(())
             }
             Err(e) => {
-                if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
+                if let Some(stored) = stored.filter(|_| e.was_refused()) {
                     stored.unsettle();
                 }
                 if let Some(full) = locations.full(&e) {

@@ -356,9 +356,11 @@ impl Storage {
             Ok(()) => Ok(true),
             Err(e) => {
                 let is_conflict = matches!(e, StorageError::Metadata(MetadataError::Conflict(_)));
-                let is_refused =
-                    matches!(e, StorageError::Metadata(MetadataError::Busy) | StorageError::LocationFull(_));
-                moved.blobs.iter_mut().for_each(|blob| blob.settle(!is_conflict && !is_refused));
+                let is_refused = match &e {
+                    StorageError::Metadata(e) => e.was_refused(),
+                    e => matches!(e, StorageError::LocationFull(_)),
+                };
+                moved.blobs.iter_mut().for_each(|blob| blob.settle(!is_refused));
                 if is_conflict { Ok(false) } else { Err(e) }
             }
         }

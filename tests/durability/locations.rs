@@ -54,8 +54,9 @@ fn a_location_in_use_that_is_gone_at_a_start_is_told_of_and_costs_its_own_object
 
         let server = world.start().await;
         let client = server.client();
-        let log = server.log();
-        assert!(log.contains("a location in use is not configured") && log.contains(r#""location":"later""#), "{log}");
+        let told =
+            |log: &str| log.contains("a location in use is not configured") && log.contains(r#""location":"later""#);
+        until("the start tells of the location", || told(&server.log())).await;
         client.get("/here/key").await.unwrap().good("a GET elsewhere");
         let answer = client.get("/there/key").await.unwrap();
         assert_eq!((answer.status.as_u16(), answer.code()), (503, "ServiceUnavailable"));

@@ -14,6 +14,7 @@ mod foreign;
 mod google;
 mod lies;
 mod migrations;
+mod modules;
 mod near;
 mod storms;
 mod suites;

@@ -183,21 +183,23 @@ async fn a_source_that_changes_meanwhile_is_copied_as_it_is_at_one_moment() {
     let from = Proxy::new(old.address, move |line, _| {
         let is_slow = line.starts_with("GET /far/") && !line.contains("tagging");
         counted.fetch_add(usize::from(is_slow), Ordering::SeqCst);
-        if is_slow { Fault::Delay(Duration::from_millis(1000)) } else { Fault::None }
+        if is_slow { Fault::Delay(Duration::from_secs(1)) } else { Fault::None }
     })
     .await;
     let folder = TempDir::new().unwrap();
     let state = folder.path().join("state");
     let all = options(client(from.address, impatient()), target.clone(), &state);
-    let running = tokio::spawn(async move { run(all, Arc::new(Progress::default())).await });
-    // Two objects in one piece and two parts are under way.
-    while seen.load(Ordering::SeqCst) < 4 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    source.delete_object("far", "deleted", None).await.unwrap();
-    put(&source, "written", payload(2000, 2)).await;
-    put_parts(&source, "parts", &[6 << 20, 5 << 20]).await;
-    let report = running.await.unwrap().unwrap();
+    let changing = async {
+        // Two objects in one piece and two parts are under way.
+        while seen.load(Ordering::SeqCst) < 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        source.delete_object("far", "deleted", None).await.unwrap();
+        put(&source, "written", payload(2000, 2)).await;
+        put_parts(&source, "parts", &[6 << 20, 5 << 20]).await;
+    };
+    let (report, ()) = tokio::join!(run(all, Arc::new(Progress::default())), changing);
+    let report = report.unwrap();
     assert!(report.is_complete(), "{report:?}");
     for key in ["written", "parts"] {
         assert_eq!(bytes(&target, key).await, bytes(&source, key).await, "{key}");

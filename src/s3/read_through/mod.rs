@@ -142,16 +142,15 @@ pub(super) async fn version(
     bucket: &Bucket,
     (object, action): (&ObjectRef, Action),
 ) -> S3Result<ObjectRecord> {
-    match cx.version(bucket, object).await {
-        Err(e @ StorageError::NoSuchKey(None)) => match record(cx, bucket, object).await? {
-            Some(record) => Ok(record),
-            None => {
-                cx.judge_missing(bucket, object, action)?;
-                Err(missing(cx, e))
-            }
-        },
-        other => other.map_err(|e| missing(cx, e)),
+    let absent = match cx.version(bucket, object).await {
+        Err(absent @ StorageError::NoSuchKey(None)) => absent,
+        other => return other.map_err(|e| missing(cx, e)),
+    };
+    if let Some(record) = record(cx, bucket, object).await? {
+        return Ok(record);
     }
+    cx.judge_missing(bucket, object, action)?;
+    Err(missing(cx, absent))
 }
 
 /// What the old server has of a key that is not here, with its tags, where the caller may read it.

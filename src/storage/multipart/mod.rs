@@ -28,10 +28,12 @@ use crate::{
 mod complete;
 mod parts;
 mod plan;
+mod race;
 
 pub(super) use complete::Completion;
 pub(super) use plan::lay_out_in_one;
 pub use plan::{AnnouncedChecksum, CompleteRequest, ListedPart, PartChecksums};
+pub(super) use race::PartRaces;
 
 /// An upload to be opened.
 #[derive(Clone, Debug)]

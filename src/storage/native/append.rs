@@ -22,7 +22,7 @@ use crate::{
         versions::Head,
         write::{Goal, Stored},
     },
-    types::{BodyDigests, ChecksumType, ETag, IncomingBody, ObjectKey},
+    types::{BodyDigests, BodyError, ChecksumType, ETag, IncomingBody, ObjectKey},
 };
 
 impl Storage {
@@ -61,10 +61,21 @@ impl Storage {
             Some(old) => Box::pin(self.write_anew(append, (&head, old), location)).await,
         };
         match written {
-            // Somebody else was faster.
-            Err(e @ (StorageError::Contention | StorageError::PreconditionFailed(_))) => {
-                let size = self.head(&bucket, &key).await?.object().map_or(0, |now| now.size);
-                Err(if size == offset { e } else { StorageError::WriteOffset { offset, size } })
+            Err(
+                e @ (StorageError::Contention
+                | StorageError::PreconditionFailed(_)
+                | StorageError::Vanished
+                | StorageError::Body(BodyError::Unreadable(_))),
+            ) => {
+                let now = self.head(&bucket, &key).await?;
+                let size = now.object().map_or(0, |now| now.size);
+                let is_gone = !matches!(e, StorageError::Contention | StorageError::PreconditionFailed(_));
+                Err(match e {
+                    // Somebody else was faster, and the bytes that were there gave way where they stood.
+                    _ if size != offset => StorageError::WriteOffset { offset, size },
+                    _ if is_gone && seen(&now) != seen(&head) => StorageError::Contention,
+                    e => e,
+                })
             }
             other => other,
         }

@@ -4,7 +4,8 @@
 //! - Bytes are staged without the key's lock, and published under it, once every condition held and a note of it was
 //!   durable. The commit that names the blob deletes the note.
 //! - A note is there exactly as long as nobody knows whether the store has published: then [`NativeStore::find`] is
-//!   asked, and the write happens or leaves nothing. Until then nothing else is written under the key.
+//!   asked, and the write happens or leaves nothing. Until then nothing else is written under the key. What is not found
+//!   counts as never published once the store's [`NativeStore::lateness`] is over.
 //! - What may be refused is refused before the store publishes: it may keep one version only, and has lost it then.
 //! - An upload is closed by the note already. If the store will not put its parts together, it is open again.
 //! - A publication does not end when its client goes away.
@@ -72,7 +73,7 @@ impl Drop for StagedBlob {
 }
 
 /// The side of a location's backend that publishes objects.
-fn native(location: &Location) -> StorageResult<&dyn NativeStore> {
+pub(super) fn native(location: &Location) -> StorageResult<&dyn NativeStore> {
     let missing = StorageError::Broken("what was staged in a store is published there");
     location.backend.native().ok_or(missing)
 }

@@ -176,7 +176,7 @@ impl Storage {
         let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
         let locations = LocationConditions::of(&batch);
         if let Err(e) = self.inner.metadata.commit(batch).await {
-            if matches!(e, MetadataError::Conflict(_) | MetadataError::Busy) {
+            if e.was_refused() {
                 self.inner.notes.remove(row);
             }
             if let Some(full) = locations.full(&e) {

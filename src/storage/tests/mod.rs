@@ -21,6 +21,7 @@ mod native;
 mod over_versions;
 mod probe;
 mod readers;
+mod refusals;
 mod restore;
 mod search;
 mod tombstones;

@@ -151,10 +151,10 @@ impl Operation for UploadPartCopy {
         let place = (*id, self.number);
         let from = (&source.record, range.clone());
         let at_store = async {
-            match source.is_elsewhere {
-                true => Ok(None),
-                false => cx.storage.copy_part_at_store(&bucket, &object.key, place, from, algorithm).await,
+            if source.is_elsewhere {
+                return Ok(None);
             }
+            cx.storage.copy_part_at_store(&bucket, &object.key, place, from, algorithm).await
         };
         let stored = match at_store.await {
             Ok(None) => {
