@@ -23,7 +23,7 @@ use tokio::{
 use super::*;
 use crate::{
     data::{
-        BlobId, BodyHint, Browse, Capabilities, DiskUsage, Found, MemoryBackend, NativeObject, NativeSource,
+        BlobId, BodyHint, Browse, Capabilities, DiskUsage, Expected, Found, MemoryBackend, NativeObject, NativeSource,
         NativeStore, PartToken, PutHint, Staged, Written, conformance,
         faulty::{Call, Fault, FaultyBackend},
     },
@@ -129,6 +129,8 @@ impl Browse for Moody {
     fn identity(&self) -> BoxFuture<'_, Result<String, DataError>> {
         self.felt("identity".to_owned())
     }
+
+    fn expect(&self, _: Expected) {}
 
     fn walk(&self, _: &str) -> BoxStream<'static, Result<Found, DataError>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
