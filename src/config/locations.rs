@@ -135,6 +135,12 @@ impl Details {
     pub fn flag(&self, key: &str) -> Option<bool> {
         self.get(key).and_then(Value::as_bool)
     }
+
+    /// A list of texts; empty where there is none.
+    pub fn texts(&self, key: &str) -> Vec<String> {
+        let list = self.get(key).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    }
 }
 
 impl fmt::Debug for Details {
@@ -242,11 +248,6 @@ impl Locations {
     /// Whether there is a location of that name.
     pub fn contains(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
-    }
-
-    /// The location with an `objectId`.
-    pub fn by_object_id(&self, id: &str) -> Option<&Arc<Location>> {
-        self.iter().find(|location| location.object_id == id)
     }
 
     /// All locations in the order of their names.

@@ -11,6 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future, future::BoxFuture, stream};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::{
     BlobId, BodyHint, Capabilities, DataBackend, DataError, DiskUsage, NativeObject, NativeSource, NativeStore,
@@ -70,8 +71,8 @@ pub enum NativeFault {
     Hang,
     /// It happens, and never answers.
     HangAfter,
-    /// It works, this much later.
-    Delay(Duration),
+    /// It works once [`MemoryNative::go_on`] says so.
+    Wait,
     /// Parts are refused.
     Refuse(PartsFault),
     /// What was staged is gone.
@@ -104,6 +105,9 @@ struct State {
     orders: VecDeque<(Step, NativeFault)>,
     seen: Vec<Step>,
     away: bool,
+    lateness: Duration,
+    /// What publishing was last asked for.
+    asked: Option<Staged>,
 }
 
 /// The store.
@@ -111,6 +115,18 @@ struct State {
 pub struct MemoryNative {
     mode: Mode,
     state: Mutex<State>,
+    /// A permit for each step that hangs or waits.
+    reached: Semaphore,
+    /// A permit for each step that may go on.
+    leave: Semaphore,
+}
+
+/// Takes a permit for good.
+async fn take(permits: &Semaphore) {
+    // Nobody closes it.
+    if let Ok(permit) = permits.acquire().await {
+        permit.forget();
+    }
 }
 
 fn away() -> DataError {
@@ -174,7 +190,7 @@ impl State {
 impl MemoryNative {
     /// An empty store.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, state: Mutex::default() }
+        Self { mode, state: Mutex::default(), reached: Semaphore::new(0), leave: Semaphore::new(0) }
     }
 
     /// Breaks the next such step that no earlier order breaks.
@@ -182,9 +198,33 @@ impl MemoryNative {
         self.state.lock().orders.push_back((step, fault));
     }
 
+    /// Waits until a step has come to where it was ordered to hang or to wait.
+    pub async fn reached(&self) {
+        take(&self.reached).await;
+    }
+
+    /// Lets a step go on that waits, or that will.
+    pub fn go_on(&self) {
+        self.leave.add_permits(1);
+    }
+
     /// Whether the store answers at all.
     pub fn set_away(&self, away: bool) {
         self.state.lock().away = away;
+    }
+
+    /// How long what hung may still happen.
+    pub fn set_lateness(&self, lateness: Duration) {
+        self.state.lock().lateness = lateness;
+    }
+
+    /// Publishes what was asked for last, and hung: a store elsewhere goes on when its caller is gone.
+    ///
+    /// # Errors
+    /// As [`NativeStore::publish`].
+    pub fn arrive(&self) -> Result<Written, DataError> {
+        let asked = self.state.lock().asked.clone();
+        self.publish_now(&asked.ok_or_else(|| DataError::NotFound(BlobId::new("staged")))?)
     }
 
     /// How often a step was asked for.
@@ -215,6 +255,18 @@ impl MemoryNative {
         self.state.lock().objects.get(name).map_or(0, Vec::len)
     }
 
+    /// Somebody else spoils the newest version under a name.
+    pub fn spoil(&self, name: &str) {
+        let newest = |state: &mut State| {
+            let newest = state.objects.get_mut(name)?.last_mut()?;
+            let mut bytes = newest.bytes.to_vec();
+            *bytes.first_mut()? = b'?';
+            newest.bytes = bytes.into();
+            Some(())
+        };
+        newest(&mut self.state.lock());
+    }
+
     /// Somebody else removes everything under a name.
     pub fn lose(&self, name: &str) {
         self.state.lock().objects.remove(name);
@@ -239,18 +291,24 @@ impl MemoryNative {
             None => work.await,
             Some(NativeFault::Before) => Err(away()),
             Some(NativeFault::LostReply) => work.await.and(Err(away())),
-            Some(NativeFault::Hang) => future::pending().await,
+            Some(NativeFault::Hang) => self.hang().await,
             Some(NativeFault::HangAfter) => {
                 work.await?;
-                future::pending().await
+                self.hang().await
             }
-            Some(NativeFault::Delay(time)) => {
-                tokio::time::sleep(time).await;
+            Some(NativeFault::Wait) => {
+                self.reached.add_permits(1);
+                take(&self.leave).await;
                 work.await
             }
             Some(NativeFault::Refuse(fault)) => Err(DataError::Parts(fault)),
             Some(NativeFault::Forget) => Err(DataError::NotFound(BlobId::new("staged"))),
         }
+    }
+
+    async fn hang<T>(&self) -> T {
+        self.reached.add_permits(1);
+        future::pending().await
     }
 
     fn publish_now(&self, staged: &Staged) -> Result<Written, DataError> {
@@ -345,11 +403,16 @@ impl NativeStore for MemoryNative {
     }
 
     fn publish<'a>(&'a self, staged: &'a Staged) -> BoxFuture<'a, Result<Written, DataError>> {
+        self.state.lock().asked = Some(staged.clone());
         self.step(Step::Publish, async move { self.publish_now(staged) }).boxed()
     }
 
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
         self.step(Step::Find, async move { Ok(self.state.lock().published(handle)) }).boxed()
+    }
+
+    fn lateness(&self, _: &str) -> Duration {
+        self.state.lock().lateness
     }
 
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
@@ -405,7 +468,12 @@ impl NativeStore for MemoryNative {
         self.step(Step::SetTags, work).boxed()
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         let work = async move {
             if self.mode == Mode::InPlace {
                 return Ok(None);
@@ -480,6 +548,7 @@ impl DataBackend for MemoryNative {
             verified_reads: false,
             listing: true,
             versioned_buckets: self.mode == Mode::Versioned,
+            one_bucket: false,
         }
     }
 

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use super::{
     ResponseBody,
     codes::S3Code,
+    conditional::{IF_NEWEST, UNLESS_DELETED},
     reply,
     xml::{read::XmlError, write::XmlWriter},
 };
@@ -198,6 +199,7 @@ impl From<DataError> for S3Error {
                 S3Code::InternalError
             }
             DataError::Unavailable(_) | DataError::NoSpace => S3Code::ServiceUnavailable,
+            DataError::NameTooLong(_) => S3Code::KeyTooLongError,
             DataError::Parts(_) => S3Code::InvalidPart,
         };
         Self::from(code).because(e)
@@ -275,6 +277,13 @@ fn location_full(name: &str) -> S3Error {
 }
 
 /// The original's words.
+/// Of a location whose objects are named by their keys alone.
+fn location_taken(name: &str) -> S3Error {
+    let text =
+        format!("The location \"{name}\" names objects by their keys alone (bucketMatch): it serves another bucket.");
+    S3Error::new(S3Code::InvalidArgument, text)
+}
+
 fn not_versionable() -> S3Error {
     S3Error::new(
         S3Code::NotImplemented,
@@ -301,10 +310,12 @@ impl From<StorageError> for S3Error {
             StorageError::NoSuchVersion => S3Code::NoSuchVersion.into(),
             StorageError::IsDeleteMarker(_) => S3Code::MethodNotAllowed.into(),
             StorageError::Lock(e) => e.into(),
+            StorageError::Contention | StorageError::PreconditionFailed(FailedCondition::Overtaken) => {
+                S3Code::ConditionalRequestConflict.into()
+            }
             StorageError::PreconditionFailed(condition) => {
                 Self::from(S3Code::PreconditionFailed).with("Condition", condition_name(condition))
             }
-            StorageError::Contention => S3Code::ConditionalRequestConflict.into(),
             StorageError::NoSuchUpload => S3Code::NoSuchUpload.into(),
             StorageError::InvalidPart { number, etag } => {
                 Self::from(S3Code::InvalidPart).with("PartNumber", number.to_string()).with("ETag", etag.as_str())
@@ -356,6 +367,7 @@ impl From<StorageError> for S3Error {
             // Configuring it again helps: clients may come back.
             StorageError::UnknownLocation(_) => Self::from(S3Code::ServiceUnavailable).because(e),
             StorageError::NotVersionable => not_versionable(),
+            StorageError::LocationTaken(name) => location_taken(&name),
             StorageError::LocationLost(_) => Self::from(S3Code::LocationNotFound).because(e),
             StorageError::Vanished | StorageError::Broken(_) | StorageError::Record(_) => {
                 Self::from(S3Code::InternalError).because(e)
@@ -405,6 +417,8 @@ fn condition_name(condition: FailedCondition) -> &'static str {
         FailedCondition::IfMatchLastModified => "x-amz-if-match-last-modified-time",
         FailedCondition::RenameSource => "x-amz-rename-source-if-*",
         FailedCondition::RenameDestination => "If-Modified-Since or If-Unmodified-Since",
+        FailedCondition::UnlessDeleted | FailedCondition::Overtaken => UNLESS_DELETED,
+        FailedCondition::IfNewest => IF_NEWEST,
     }
 }
 

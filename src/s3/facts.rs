@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::{
+    conditional::found,
     context::Context,
     grants,
     operation::{Deed, ObjectRef},
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     auth::{Action, ConditionKey, Facts, Scheme},
     storage::{
-        Bucket,
+        Bucket, Found,
         lock::Lock,
         records::{ObjectRecord, Pair},
     },
@@ -155,16 +156,21 @@ impl RequestFacts<'_> {
                     _ => None,
                 }
             }
-            ConditionKey::Header(name @ "if-none-match") => head.raw_header(name).filter(|text| self.keeps(text)),
+            ConditionKey::Header(name @ ("if-match" | "if-none-match")) => {
+                head.raw_header(name).filter(|text| self.keeps(name, text))
+            }
             ConditionKey::Header(name) => head.header(name).map(str::to_owned),
             _ => None,
         }
     }
 
-    /// Whether an `If-None-Match` says what the policies mean that ask writes for one: that nothing is overwritten. One
-    /// with tags does not.
-    fn keeps(&self, text: &str) -> bool {
-        matches!(self.cx.head.method, Method::GET | Method::HEAD) || text == "*"
+    /// Whether a write keeps the condition as the policies mean it that ask for one. An `If-None-Match` must say that
+    /// nothing is overwritten, which tags do not; and a migration's own condition goes before both.
+    fn keeps(&self, name: &str, text: &str) -> bool {
+        let head = &self.cx.head;
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        let other = matches!(found(head), Ok(Some(Found::Newest(_))) | Err(_));
+        reads || (!other && (name == "if-match" || text == "*"))
     }
 
     /// What is stored.

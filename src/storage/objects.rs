@@ -11,8 +11,9 @@ use super::{
     location_usage::LocationConditions,
     lock::{Bypass, Leave, Lock},
     multipart::Completion,
-    native::{Published, Publishing, StoreCopy, check_versionable, native_object},
+    native::{Published, Publishing, StoreCopy, native_object},
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
+    tombstones::Found,
     versions::{self, Head},
     write::{Goal, Stored},
 };
@@ -68,6 +69,8 @@ pub enum WriteCondition {
     IfMatch(Vec<ETag>),
     /// `If-None-Match: etag, …`: there is no current version, or it has none of these tags.
     IfNoneMatch(Vec<ETag>),
+    /// The key is as a migration found it.
+    IfFound(Found),
 }
 
 /// An object to be written.
@@ -114,10 +117,27 @@ pub(super) enum Source<'a> {
 }
 
 impl WriteCondition {
-    /// Whether the newest version of the key allows the write.
-    pub(super) fn check(&self, current: Option<&ObjectRecord>) -> StorageResult<()> {
+    /// Whether the newest version of the key allows the write. Whether it was deleted is asked besides, where that matters.
+    pub(super) fn check(&self, head: &Head) -> StorageResult<()> {
+        match self {
+            Self::IfFound(found) => found.check(head),
+            _ => self.hold_for(head.object()),
+        }
+    }
+
+    /// Whether this version, were it the newest, would allow the write.
+    ///
+    /// # Errors
+    /// [`StorageError::PreconditionFailed`].
+    pub fn judge(&self, current: &ObjectRecord) -> StorageResult<()> {
+        self.hold_for(Some(current))
+    }
+
+    fn hold_for(&self, current: Option<&ObjectRecord>) -> StorageResult<()> {
         match (self, current) {
-            (Self::Always, _) | (Self::IfAbsent | Self::IfNoneMatch(_), None) | (Self::IfPresent, Some(_)) => Ok(()),
+            (Self::Always | Self::IfFound(_), _)
+            | (Self::IfAbsent | Self::IfNoneMatch(_), None)
+            | (Self::IfPresent, Some(_)) => Ok(()),
             (Self::IfAbsent, Some(_)) => Err(StorageError::PreconditionFailed(FailedCondition::IfNoneMatch)),
             (Self::IfNoneMatch(tags), Some(current)) => {
                 let differs = !tags.contains(&current.etag());
@@ -168,7 +188,11 @@ impl Storage {
         if *condition == WriteCondition::Always {
             return Ok(());
         }
-        condition.check(self.head(bucket, key).await?.object())
+        condition.check(&self.head(bucket, key).await?)?;
+        match condition {
+            WriteCondition::IfFound(found) => self.check_never_deleted(bucket, key, *found).await,
+            _ => Ok(()),
+        }
     }
 
     /// Writes an object. When this returns, it is durable and visible.
@@ -200,7 +224,7 @@ impl Storage {
             Some(source) => self.copy_annotations(source, &bucket, encryption.as_ref()).await?,
             None => None,
         };
-        check_versionable(&bucket, &location)?;
+        self.check_store(&bucket, &location).await?;
         let native = native_object(&bucket, &key, &attributes);
         let unlocked = encryption.as_ref().map(|made| &made.key);
         let mut stored = match source {
@@ -280,7 +304,7 @@ impl Storage {
         condition: &WriteCondition,
     ) -> StorageResult<(Change<'b>, Head)> {
         let head = self.head(bucket, key).await?;
-        condition.check(head.object())?;
+        condition.check(&head)?;
         let null = self.replaced_null(bucket, key, &head).await?;
         let now = self.inner.clock.now();
         let previous = head.record.as_ref().map(ObjectRecord::version_id);
@@ -293,6 +317,9 @@ impl Storage {
         let mut change = Change::new(bucket);
         let leave = Leave { now, bypass: Bypass::No };
         versions::publish(&mut change, key, (&head, null.as_ref()), record, leave)?;
+        if let WriteCondition::IfFound(found) = condition {
+            self.require_found(&mut change, key, *found).await?;
+        }
         Ok((change, head))
     }
 
@@ -316,7 +343,7 @@ impl Storage {
                 Ok(())
             }
             Err(e) => {
-                if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
+                if let Some(stored) = stored.filter(|_| e.was_refused()) {
                     stored.unsettle();
                 }
                 if let Some(full) = locations.full(&e) {

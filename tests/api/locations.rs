@@ -163,8 +163,10 @@ async fn readers_may_ask_for_a_location_and_get_no_other() {
     assert_eq!(elsewhere.tag("Message").unwrap(), "Object is not replicated to location passed in location header");
     let unknown = bart.get("/bkt/key").header(READ, "atlantis").refused(400, "InvalidLocationConstraint").await;
     assert_eq!(unknown.tag("Message").unwrap(), "Invalid location constraint specified in header");
-    bart.head("/bkt/key").header(READ, "us-east-1").refused(400, "InvalidLocationConstraint").await;
-    bart.head("/bkt/key").header(READ, "eu-west-1").expect(200).await;
+    // As in the original, what has no body is the same wherever it would be read.
+    for place in ["us-east-1", "eu-west-1", "atlantis"] {
+        bart.head("/bkt/key").header(READ, place).expect(200).await;
+    }
     // Who may not read learns nothing of locations.
     world.lisa().get("/bkt/key").header(READ, "atlantis").refused(403, "AccessDenied").await;
 }
@@ -344,7 +346,7 @@ async fn a_location_that_hangs_leaves_the_others_their_speed() {
             longest_pause: Duration::from_millis(200),
         },
         probe: Duration::from_millis(200),
-        answer: Duration::from_secs(2),
+        answer: Duration::from_secs(6),
         calls: 8,
     };
     let metrics = LocationMetrics::default();
@@ -367,7 +369,8 @@ async fn a_location_that_hangs_leaves_the_others_their_speed() {
         hanging.spawn(async move { put.send().await.status });
     }
     let beside = timed_puts(&bart, 20).await;
-    assert!(beside < alone * 10 + Duration::from_millis(500), "{alone:?} alone, {beside:?} beside one that hangs");
+    // Whoever waited for one of those would wait for six seconds.
+    assert!(beside < alone * 10 + Duration::from_secs(3), "{alone:?} alone, {beside:?} beside one that hangs");
     while let Some(status) = hanging.join_next().await {
         assert_eq!(status.unwrap(), 503);
     }
@@ -378,7 +381,7 @@ async fn a_location_that_hangs_leaves_the_others_their_speed() {
     }
     let (status, text) = ready(&world).await;
     assert_eq!(status, 200, "the others serve: {text}");
-    assert!(text.contains(r#""far":{"error":"no answer within 2000 ms","external":true}"#), "{text}");
+    assert!(text.contains(r#""far":{"error":"no answer within 6000 ms","external":true}"#), "{text}");
 
     far.hangs.store(false, Ordering::SeqCst);
     let began = Instant::now();

@@ -13,6 +13,8 @@ mod faults;
 mod foreign;
 mod google;
 mod lies;
+mod migrations;
+mod modules;
 mod near;
 mod storms;
 mod suites;

@@ -13,12 +13,13 @@ use crate::{
         conditional::write_condition,
         context::Context,
         encryption::show_written,
-        error::{S3Error, S3Result},
+        error::S3Result,
         head::{Head, parse_number},
         lock_headers,
         object_headers::{attributes, refuse_words, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         ops::lifecycle::show_expiration,
+        read_through,
         reply::{Plain, set},
         request_body::RequestBody,
     },
@@ -84,15 +85,15 @@ impl Operation for PutObject {
             };
         }
         let body = body.object(&head, &cx.intake, None)?;
-        cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
-        check_not_deleted(&cx, &bucket, &self.object).await?;
+        let condition = read_through::write_condition(&cx, &bucket, &self.object, self.condition).await?;
+        cx.storage.check_condition(&bucket, &self.object.key, &condition).await?;
         let key = self.object.key;
         let put = Put {
             bucket: Arc::clone(&bucket),
             key: key.clone(),
             location,
             attributes,
-            condition: self.condition,
+            condition,
             body,
             op: JournalOp::ObjectPut,
         };
@@ -117,7 +118,10 @@ impl PutObject {
         }
         let current = match cx.storage.version(&bucket, &self.object.key, None).await {
             Ok(record) => Some(record),
-            Err(StorageError::NoSuchKey(_)) => None,
+            Err(StorageError::NoSuchKey(_)) => {
+                self.check_elsewhere(cx, &bucket, offset).await?;
+                None
+            }
             Err(e) => return Err(e.into()),
         };
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
@@ -147,6 +151,17 @@ impl PutObject {
     }
 }
 
+impl PutObject {
+    /// What is still on the old server of a migration has no bytes here that more could be put behind.
+    async fn check_elsewhere(&self, cx: &Context, bucket: &Bucket, offset: u64) -> S3Result<()> {
+        match read_through::elsewhere(cx, bucket, &self.object).await? {
+            Some(found) if found.size != offset => Err(StorageError::WriteOffset { offset, size: found.size }.into()),
+            Some(found) if found.size > 0 => Err(S3Code::OperationAborted.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
 async fn may_read(cx: &mut Context, object: &ObjectRef) -> bool {
     cx.authorize(&object.need(Action::GetObject)).await.is_ok()
 }
@@ -154,17 +169,6 @@ async fn may_read(cx: &mut Context, object: &ObjectRef) -> bool {
 /// What an append to an object would pass over. Encryption and locks are refused by the engine.
 fn refuse_ignored(head: &Head) -> S3Result<()> {
     refuse_words(head, &["x-amz-grant-"], "An append changes nothing of an object but its bytes.")
-}
-
-/// A migration must not bring back what was deleted here since: it says so with this header.
-///
-/// # Errors
-/// `PreconditionFailed`.
-pub async fn check_not_deleted(cx: &Context, bucket: &Bucket, object: &ObjectRef) -> S3Result<()> {
-    if cx.head.header("x-cloudserver-unless-deleted").is_some() && cx.storage.was_deleted(bucket, &object.key).await? {
-        return Err(S3Error::from(S3Code::PreconditionFailed).with("Condition", "x-cloudserver-unless-deleted"));
-    }
-    Ok(())
 }
 
 /// The headers of a write's answer.

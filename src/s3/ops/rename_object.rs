@@ -85,7 +85,7 @@ impl Operation for RenameObject {
             check: check(self.source_condition, self.dates, cx.now),
             token,
         };
-        cx.storage.rename_object(&rename).await.map_err(|e| missing(&cx, e))?;
+        cx.storage.rename_object(rename).await.map_err(|e| missing(&cx, e))?;
         Ok(Plain::ok())
     }
 }

@@ -152,13 +152,19 @@ pub struct Pending {
     pub moved_from: String,
     /// Bytes that are held at the location's counters until the publication has ended.
     #[prost(uint64, tag = "20")]
-    pub reserved: u64,
-    /// Bytes that the bucket's counters hold meanwhile.
+    pub held_at_location: u64,
+    /// Bytes that the bucket's counters hold until then.
     #[prost(uint64, tag = "21")]
     pub held_bytes: u64,
-    /// Versions that they hold.
+    /// Versions that they hold until then.
     #[prost(uint64, tag = "22")]
     pub held_versions: u64,
+    /// Where only the place of an object's bytes changes: a digest of where they were.
+    #[prost(bytes = "bytes", tag = "23")]
+    pub moved_bytes: Bytes,
+    /// When it was written, in milliseconds since the epoch; 0 in those of earlier releases.
+    #[prost(uint64, tag = "24")]
+    pub noted_ms: u64,
 }
 
 impl Garbage {

@@ -50,6 +50,10 @@ async fn what_is_written_once_stays_as_it_is() {
         let complete = lisa.post(&format!("/once/k?uploadId={}", upload.id), &parts).header("if-none-match", tag);
         refused(&world, complete, 501, "NotImplemented").await;
     }
+    // A condition of another kind that goes before is none that the policy asks for.
+    let newest = bart.get("/once?versions").expect(200).await.tag("VersionId").unwrap();
+    let behind = lisa.put("/once/k", "over").headers(&[("if-none-match", "*"), ("x-cloudserver-if-newest", &newest)]);
+    refused(&world, behind, 403, "AccessDenied").await;
     // Who wrote it owns it.
     lisa.get("/once/k").expect(200).await.body_is("original");
 }
