@@ -8,8 +8,6 @@ mod moves;
 mod scans;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod unlucky;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -2,6 +2,7 @@
 
 mod named;
 mod scans;
+mod unlucky;
 
 use std::sync::Arc;
 

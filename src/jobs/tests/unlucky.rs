@@ -5,10 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use bytes::{BufMut, BytesMut};
 use futures_util::FutureExt;
 
-use super::{
-    tests::{World, to_new},
-    *,
-};
+use super::*;
 use crate::{
     clock::SystemClock,
     data::{FileDurability, PosixBackend, PosixOptions},
