@@ -217,7 +217,8 @@ async fn a_source_that_changes_meanwhile_is_copied_as_it_is_at_one_moment() {
         let found = bytes(&target, key).await;
         assert!(found == before || found == bytes(&source, key).await, "{key}");
     }
-    let again = run(options(source.clone(), target.clone(), &state), Arc::default()).await.unwrap();
+    let another = folder.path().join("another");
+    let again = run(options(source.clone(), target.clone(), &another), Arc::default()).await.unwrap();
     assert!(again.is_complete(), "{again:?}");
     for key in ["written", "parts"] {
         assert!(bytes(&target, key).await == bytes(&source, key).await, "{key}");
