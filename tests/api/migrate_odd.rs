@@ -55,7 +55,7 @@ async fn versions(world: &World, bucket: &str) -> Vec<(String, bool, bool, Strin
     page.versions.into_iter().map(bare).collect()
 }
 
-fn odd_keys() -> Vec<String> {
+fn odd_keys(longest: usize) -> Vec<String> {
     let odd = [
         "/",
         "//",
@@ -97,9 +97,9 @@ fn odd_keys() -> Vec<String> {
         "{}[]|^`~",
     ];
     let mut keys: Vec<String> = odd.into_iter().map(str::to_owned).collect();
-    keys.push("x".repeat(1024));
-    keys.push("ü".repeat(512));
-    keys.push("a/".repeat(512));
+    keys.push("x".repeat(longest));
+    keys.push("ü".repeat(longest / 2));
+    keys.push("a/".repeat(longest / 2));
     keys
 }
 
@@ -108,7 +108,8 @@ async fn odd_keys_arrive_under_their_names() {
     for versioned in [false, true] {
         let (old, new) = (World::new().await, World::new().await);
         let bart = if versioned { old.versioned("bucket").await } else { old.bucket("bucket").await };
-        let keys = odd_keys();
+        // At another server the bucket's name has its part of the 1,024 bytes.
+        let keys = odd_keys(if old.is_far() { 1024 - "bucket/".len() } else { 1024 });
         for (number, key) in keys.iter().enumerate() {
             let put = bart.put(&path("bucket", key), format!("body {number}").repeat(number % 3));
             put.header("x-amz-meta-number", number.to_string()).expect(200).await;

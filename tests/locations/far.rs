@@ -73,6 +73,11 @@ pub(crate) fn client(address: SocketAddr, retry: Retry) -> S3Client {
     client_with(address, retry, options)
 }
 
+/// A client as locations have it.
+pub(crate) fn usual(address: SocketAddr) -> S3Client {
+    client_with(address, Retry::default(), ClientOptions::default())
+}
+
 /// A client that asks once, and waits.
 pub(crate) fn patient(address: SocketAddr) -> S3Client {
     client_with(address, Retry { attempts: 1, ..Retry::default() }, ClientOptions::default())
@@ -105,13 +110,18 @@ pub(crate) fn backend(address: SocketAddr, bucket: &str, keeps: Keeps) -> Arc<dy
         longest_pause: Duration::from_millis(50),
         deadline: Duration::from_secs(4),
     };
+    backend_of(client(address, retry), bucket, keeps)
+}
+
+/// A backend over a bucket, by a client of one's own.
+pub(crate) fn backend_of(client: S3Client, bucket: &str, keeps: Keeps) -> Arc<dyn DataBackend> {
     let options = AwsS3Options {
         bucket: bucket.to_owned(),
         bucket_match: keeps == Keeps::Nothing,
         versioned: keeps == Keeps::Versions,
         server_side_encryption: false,
     };
-    Arc::new(AwsS3Backend::new(client(address, retry), options))
+    Arc::new(AwsS3Backend::new(client, options))
 }
 
 /// A far server, one bucket of it, and a backend straight to it.

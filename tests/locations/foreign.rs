@@ -9,23 +9,24 @@ use cloudserver::{
         DataBackend,
         conformance::{native_suite, suite},
     },
-    s3client::{Call, Flavor, Retry},
+    s3client::{Call, Flavor},
 };
 use http::Method;
 
-use crate::far::{BOTH, Keeps, backend, client, enable_versions};
+use crate::far::{BOTH, Keeps, backend_of, enable_versions, usual};
 
 async fn far_bucket(keeps: Keeps) -> Arc<dyn DataBackend> {
     let address: SocketAddr = std::env::var("FAR_S3").unwrap().parse().unwrap();
     let name = if keeps == Keeps::Versions { "suite-versions" } else { "suite-nothing" };
-    let client = client(address, Retry::default());
+    // Stores of others may take their time.
+    let client = usual(address);
     // It may be there from another run.
     client.send(Call::new(Method::PUT, Some(name), None)).await.ok();
     // Google's objects have generations without being told to.
     if keeps == Keeps::Versions && client.endpoint().flavor == Flavor::Aws {
         enable_versions(&client, name).await;
     }
-    backend(address, name, keeps)
+    backend_of(client, name, keeps)
 }
 
 #[tokio::test(flavor = "multi_thread")]
