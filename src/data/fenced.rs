@@ -155,6 +155,10 @@ impl NativeStore for FencedBackend {
         Box::pin(async move { self.held()?.put_part(upload, number, body, hint).await })
     }
 
+    fn part_there<'a>(&'a self, upload: &'a str, number: u32) -> BoxFuture<'a, Result<Option<String>, DataError>> {
+        Box::pin(async move { self.held()?.part_there(upload, number).await })
+    }
+
     fn copy_part<'a>(
         &'a self,
         upload: &'a str,
@@ -175,8 +179,13 @@ impl NativeStore for FencedBackend {
         Box::pin(async move { self.held()?.set_tags(blob, tags).await })
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
-        Box::pin(async move { self.held()?.mark_deleted(bucket, key).await })
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        standing: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+        Box::pin(async move { self.held()?.mark_deleted(bucket, key, standing).await })
     }
 }
 
@@ -233,7 +242,7 @@ mod tests {
         clock.0.store(3600, Ordering::SeqCst);
         let unavailable = |error: DataError| assert!(matches!(error, DataError::Unavailable(_)), "{error:?}");
         unavailable(native.publish(&second).await.unwrap_err());
-        unavailable(native.mark_deleted("b", "k").await.unwrap_err());
+        unavailable(native.mark_deleted("b", "k", None).await.unwrap_err());
         unavailable(native.discard(&second.handle).await.unwrap_err());
         unavailable(fenced.delete(&blob).await.unwrap_err());
         assert_eq!(store.seen("b/k").unwrap().1, "published in time");

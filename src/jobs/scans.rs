@@ -118,7 +118,7 @@ impl Scans {
             }
         };
         // What was read of another folder says nothing of this one: the job waits until the right one is back.
-        if let Err(error) = storage.check_store(&location).await {
+        if let Err(error) = storage.check_same_store(&location).await {
             self.walks.lock().await.remove(&job.id);
             return Err(error);
         }

@@ -163,7 +163,7 @@ impl Copying<'_> {
         match error.status() {
             Some(412) => CopyError::Taken,
             _ if is_gone => CopyError::Taken,
-            _ if matches!(error.code(), Some("BadDigest" | "InvalidDigest")) => {
+            _ if matches!(error.code(), Some("BadDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody")) => {
                 CopyError::Bytes("other bytes arrived than those of the tag".to_owned())
             }
             _ => CopyError::Target(error),

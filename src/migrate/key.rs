@@ -23,6 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Said of keys that the target has gone on with.
 const LEFT: &str = "it was written or deleted at the target since: left as it is there";
 
+/// Said of versions that can no longer be copied.
+const OUT: &str = "the target has later versions of this key and not this one: it failed before they were copied, or it was deleted there; copy it by hand, or remove the later ones";
 /// Said of what went at the source.
 const GONE: &str = "it was deleted at the source before it could be copied";
 
@@ -34,6 +36,8 @@ pub(super) struct Outcome {
     pub(super) problems: Vec<Problem>,
     /// What is not as it was.
     pub(super) notes: Vec<Problem>,
+    /// Whether it was given up after many tries, and might be copied another time.
+    pub(super) gave_up: bool,
     /// A store is away for good: the run ends.
     pub(super) fatal: Option<CopyError>,
 }
@@ -72,6 +76,7 @@ pub(super) async fn copy(shared: &Shared, place: &Place, group: &Group, lookup: 
         }
         if attempt >= ATTEMPTS && are_up(shared, place).await {
             outcome.problems.push(problem(group, format!("{error} (tried {attempt} times)")));
+            outcome.gave_up = true;
             break;
         }
         if began.elapsed() > PATIENCE {
@@ -121,6 +126,12 @@ async fn attempt_once(
         }
     };
     outcome.sums.present = (first as u64).saturating_sub(copied);
+    for entry in left_out(&group.versions, &there, place.is_versioned) {
+        if !outcome.problems.iter().any(|known| known.version == entry.version) {
+            let version = entry.version.clone();
+            outcome.problems.push(Problem { version, ..problem(group, OUT.to_owned()) });
+        }
+    }
     let mut expected = there.last().map_or(Expected::Absent, |newest| Expected::Newest(newest.clone()));
     for entry in group.versions.iter().skip(first) {
         match (Copying { shared, place, entry, expected: &expected }).run().await {
@@ -194,6 +205,22 @@ fn missing(source: &[VersionEntry], there: &[VersionEntry], is_versioned: bool) 
     }
 }
 
+/// Versions that the target lacks though it has later ones: they can no longer be put in their places.
+fn left_out<'a>(source: &'a [VersionEntry], there: &[VersionEntry], is_versioned: bool) -> Vec<&'a VersionEntry> {
+    let mut out = Vec::new();
+    let mut rest = source.iter();
+    for version in there.iter().filter(|_| is_versioned) {
+        let skipped: Vec<_> = rest.clone().take_while(|of| !same(of, version)).collect();
+        if skipped.len() == rest.len() {
+            // What follows is somebody else's.
+            break;
+        }
+        rest.nth(skipped.len());
+        out.extend(skipped);
+    }
+    out
+}
+
 /// Whether one is the copy of the other, as far as listings tell.
 pub(super) fn same(source: &VersionEntry, copy: &VersionEntry) -> bool {
     if source.marker || copy.marker {
@@ -233,6 +260,19 @@ mod tests {
         assert!(matches!(missing(&source, &[version("c", 9)], true), Missing::Conflict(_)));
         assert!(matches!(missing(&source, &[version("a", 1), version("c", 9)], true), Missing::Conflict(_)));
         assert_eq!(missing(&[version("a", 1)], &[marker()], true), Missing::Newer, "deleted before it was copied");
+    }
+
+    #[test]
+    fn a_version_that_is_left_out_is_named_each_time() {
+        let source = [version("a", 1), marker(), version("b", 2), marker(), version("c", 3)];
+        let left = |there: &[VersionEntry]| left_out(&source, there, true).into_iter().cloned().collect::<Vec<_>>();
+        for there in 0..=5 {
+            assert!(left(&source[..there]).is_empty());
+        }
+        assert_eq!(left(&[version("a", 1), marker(), marker()]), [version("b", 2)]);
+        assert_eq!(left(&[version("c", 3)]), source[..4]);
+        assert!(left(&[version("a", 1), version("d", 9)]).is_empty(), "that is somebody else's");
+        assert!(left_out(&source[..1], &[version("b", 9)], false).is_empty());
     }
 
     #[test]

@@ -310,12 +310,8 @@ impl From<StorageError> for S3Error {
             StorageError::NoSuchVersion => S3Code::NoSuchVersion.into(),
             StorageError::IsDeleteMarker(_) => S3Code::MethodNotAllowed.into(),
             StorageError::Lock(e) => e.into(),
-            StorageError::Contention | StorageError::PreconditionFailed(FailedCondition::Overtaken) => {
-                S3Code::ConditionalRequestConflict.into()
-            }
-            StorageError::PreconditionFailed(condition) => {
-                Self::from(S3Code::PreconditionFailed).with("Condition", condition_name(condition))
-            }
+            StorageError::PreconditionFailed(condition) => failed(condition),
+            StorageError::Contention => S3Code::ConditionalRequestConflict.into(),
             StorageError::NoSuchUpload => S3Code::NoSuchUpload.into(),
             StorageError::InvalidPart { number, etag } => {
                 Self::from(S3Code::InvalidPart).with("PartNumber", number.to_string()).with("ETag", etag.as_str())
@@ -406,6 +402,14 @@ impl From<CompletionFault> for S3Error {
         };
         let text = fault.to_string();
         Self::new(code, text)
+    }
+}
+
+/// A condition that did not hold. What another server's object allowed may have more luck at the next try.
+fn failed(condition: FailedCondition) -> S3Error {
+    match condition {
+        FailedCondition::Overtaken => S3Code::ConditionalRequestConflict.into(),
+        other => S3Error::from(S3Code::PreconditionFailed).with("Condition", condition_name(other)),
     }
 }
 

@@ -206,7 +206,7 @@ impl Storage {
             return Ok(false);
         }
         // Last, so that what was looked at was this folder.
-        self.check_store(location).await?;
+        self.check_same_store(location).await?;
         let condition = DeleteCondition {
             etag: Some(Some(record.etag())),
             size: Some(record.size),
@@ -269,7 +269,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`DataError::Unavailable`] where it is another, or does not tell.
-    pub async fn check_store(&self, location: &Location) -> StorageResult<()> {
+    pub async fn check_same_store(&self, location: &Location) -> StorageResult<()> {
         let identity = browsing(location)?.identity().await?;
         if self.is_same_store(&location.name, &identity).await? {
             return Ok(());

@@ -224,7 +224,7 @@ impl Storage {
             Some(source) => self.copy_annotations(source, &bucket, encryption.as_ref()).await?,
             None => None,
         };
-        self.check_store(&bucket, &location).await?;
+        self.check_fits(&bucket, &location).await?;
         let native = native_object(&bucket, &key, &attributes);
         let unlocked = encryption.as_ref().map(|made| &made.key);
         let mut stored = match source {

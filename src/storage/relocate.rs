@@ -137,7 +137,7 @@ impl Storage {
             return self.sweep_markers(bucket, (&relocation.from, &target), found, next).await;
         }
         let mut page = SweepPage { next, examined: found.len() as u64, ..SweepPage::default() };
-        let mut away = None;
+        let mut away = Vec::new();
         let fates = stream::iter(found).map(|found| async {
             let recent = found.record.modified() > since;
             let name = told(&found);
@@ -163,14 +163,13 @@ impl Storage {
                 Err(e @ (StorageError::Metadata(_) | StorageError::NoSuchBucket)) => return Err(e),
                 Err(e) => {
                     page.failed.push(format!("{name}: {e}"));
-                    if matches!(e, StorageError::Data(DataError::Unavailable(_))) {
-                        away = Some(e);
-                    }
+                    away.extend(Some(e).filter(|e| matches!(e, StorageError::Data(DataError::Unavailable(_)))));
                 }
             }
         }
         // Where a store is away, none can be moved: the same page is tried again when it is back.
-        away.filter(|_| page.failed.len() > 1 && page.moved + page.skipped == 0).map_or(Ok(page), Err)
+        let is_away = away.len() > 1 && away.len() == page.failed.len() && page.moved + page.skipped == 0;
+        away.pop().filter(|_| is_away).map_or(Ok(page), Err)
     }
 
     async fn sweep_markers(

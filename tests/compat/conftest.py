@@ -69,8 +69,8 @@ def suite():
     if "ROCKSDB_LIB_DIR" not in environment:
         made = subprocess.run([REPOSITORY / ".ci/rocksdb"], check=True, stdout=subprocess.PIPE, text=True)
         environment["ROCKSDB_LIB_DIR"] = made.stdout.strip()
-    words = ["cargo", "test", "--locked", "--features", "failpoints,conformance", "--no-run", "--lib", "--test", "locations"]
-    words.append("--message-format=json")
+    words = ["cargo", "test", "--locked", "--features", "failpoints,conformance", "--no-run"]
+    words += ["--lib", "--test", "locations", "--message-format=json"]
     built = subprocess.run(words, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     artifacts = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
     binaries = {item["target"]["name"]: item["executable"] for item in artifacts if item.get("executable")}

@@ -1,9 +1,9 @@
 """Google Cloud Storage for tests: the S3-compatible interface in front of an emulator of the JSON one.
 
 The emulator (fake-gcs-server) has buckets, objects, generations, ranges and composition, but hardly any of the
-interface that takes HMAC keys. This server translates: it checks signatures and digests as Google does, asks the emulator
-in its own words, and answers in the words of the other interface. Parts are objects of a hidden prefix, composed in the
-end. It knows what `src/data/aws_s3` needs, and answers 501 to the rest.
+interface that takes HMAC keys. This server translates: it checks signatures and digests as Google does, asks the
+emulator in its own words, and answers in the words of the other interface. Parts are objects of a hidden prefix,
+composed in the end. It knows what `src/data/aws_s3` needs, and answers 501 to the rest.
 """
 
 import base64
@@ -175,7 +175,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def put_bucket(self, bucket, _key, parameters, _data):
         if parameters:
             self.nothing()
-        status, _, _ = self.far.ask("POST", "/storage/v1/b?project=test", json.dumps({"name": bucket}), content_type="application/json")
+        body = json.dumps({"name": bucket})
+        status, _, _ = self.far.ask("POST", "/storage/v1/b?project=test", body, content_type="application/json")
         if status != 200:
             raise Refused(409, "BucketAlreadyOwnedByYou")
         self.answer(200)
@@ -330,7 +331,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         sources = [{"name": f"{HIDDEN}{parameters['uploadId']}/{number}"} for number, _ in listed]
         body = json.dumps({"destination": {}, "sourceObjects": sources})
         whole = f"{HIDDEN}{parameters['uploadId']}/0"
-        self.far.document("POST", f"/storage/v1/b/{bucket}/o/{quoted(whole)}/compose", body, content_type="application/json")
+        path = f"/storage/v1/b/{bucket}/o/{quoted(whole)}/compose"
+        self.far.document("POST", path, body, content_type="application/json")
         upload["parts"][0] = ("", 0)
         # The emulator gives what it composes the generation of what was there before, so it is written anew.
         _, _, composed = self.far.ask("GET", f"/download/storage/v1/b/{bucket}/o/{quoted(whole)}?alt=media")

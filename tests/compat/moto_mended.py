@@ -16,12 +16,12 @@ def complete_multipart_upload(self, bucket_name, multipart_id, body):
     return complete(self, bucket_name, multipart_id, body)
 
 
-def list_object_versions(self, bucket_name, delimiter=None, key_marker=None, max_keys=1000, prefix="", version_id_marker=None):
+def list_object_versions(self, bucket_name, *others, key_marker=None, **named):
     """Behind a key that is not there the list goes on with the next one, not with the one after that."""
-    if key_marker and not version_id_marker:
+    if key_marker and not named.get("version_id_marker"):
         before = [name for name in self.get_bucket(bucket_name).keys if name <= key_marker]
         key_marker = max(before, default=None)
-    return versions(self, bucket_name, delimiter, key_marker, max_keys, prefix, version_id_marker)
+    return versions(self, bucket_name, *others, key_marker=key_marker, **named)
 
 
 Backend.complete_multipart_upload = complete_multipart_upload

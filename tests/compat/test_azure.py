@@ -64,7 +64,8 @@ def shared_access(permissions="rwdlac"):
     """A signature for the blobs of the account, for an hour (reference: "Create an account SAS")."""
     end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
     fields = {"sv": "2021-08-06", "ss": "b", "srt": "sco", "sp": permissions, "se": end, "spr": "https,http"}
-    lines = [ACCOUNT, *(fields.get(name, "") for name in ("sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses")), ""]
+    signed = ("sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses")
+    lines = [ACCOUNT, *(fields.get(name, "") for name in signed), ""]
     return urllib.parse.urlencode({**fields, "sig": signature(lines)})
 
 

@@ -24,7 +24,7 @@ def s3(endpoint, access, secret, **more):
 @pytest.fixture(scope="module")
 def google(clients, tmp_path_factory):
     with Google(clients, tmp_path_factory.mktemp("google")) as running:
-        running.emulator.document("POST", "/storage/v1/b?project=test", '{"name": "far"}', content_type="application/json")
+        running.emulator.document("POST", "/storage/v1/b?project=test", '{"name": "far"}')
         yield running
 
 
@@ -85,7 +85,8 @@ def test_objects_are_googles_objects(client, google, bucket, size):
     assert (about["contentType"], int(about["size"])) == ("text/plain", size)
     assert about["metadata"]["colour"] == "blue"
     answer = client.get_object(Bucket=bucket, Key=key)
-    assert (answer["ContentType"], answer["Metadata"], answer["Body"].read()) == ("text/plain", {"colour": "blue"}, data)
+    assert (answer["ContentType"], answer["Metadata"]) == ("text/plain", {"colour": "blue"})
+    assert answer["Body"].read() == data
     if size > 100:
         assert client.get_object(Bucket=bucket, Key=key, Range="bytes=7-70")["Body"].read() == data[7:71]
     client.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": key})

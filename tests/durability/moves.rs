@@ -45,7 +45,8 @@ impl Moving {
             let byte = u8::try_from(number % 251).unwrap();
             let (key, size) = (format!("folder/{number:04}"), [0, 100, 70_000, 150_000][number % 4]);
             let body = vec![byte; size];
-            client.put(&format!("/bucket/{key}"), body.clone()).await.unwrap().good("put");
+            let put = Request::new("PUT", format!("/bucket/{key}")).header("content-length", size);
+            client.send(put.body(body.clone())).await.unwrap().good("put");
             self.objects.insert(key, body);
         }
         self.multipart(client, "parts").await;

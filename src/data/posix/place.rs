@@ -116,11 +116,14 @@ impl Core {
         };
         let _name = self.names.lock(native);
         let _shape = self.shape.read();
-        // Of copies that differ in nothing but the inode the very one goes. Where none has it, the tree was restored.
+        // Of copies that differ in nothing but the inode the very one goes. Where none has it, somebody has restored the
+        // one at the place; kept files nobody restores but with the tree, and another inode is another version's.
         let inode = blob.identity.inode;
         let is_same = |found: &Identity| blob.identity.compare(found) == Likeness::Same;
-        if !self.remove_where(root, (blob, native), &|found| found.inode == inode && is_same(found))? {
-            self.remove_where(root, (blob, native), &is_same)?;
+        let is_it = |found: &Identity| found.inode == inode && is_same(found);
+        if !self.remove_where(root, (blob, native), (&is_it, &is_it))? {
+            let is_kept = |found: &Identity| root.copied && is_same(found);
+            self.remove_where(root, (blob, native), (&is_same, &is_kept))?;
         }
         Ok(())
     }
@@ -130,18 +133,16 @@ impl Core {
         &self,
         root: &Root,
         (blob, native): (&Blob, &str),
-        is_meant: &dyn Fn(&Identity) -> bool,
+        (is_meant, is_kept): (IsMeant<'_>, IsMeant<'_>),
     ) -> Result<bool, DataError> {
-        let mut removed = None;
-        let is_it = |found: &Identity, removed: Option<u64>| {
-            is_meant(found) && removed.is_none_or(|inode| inode == found.inode)
-        };
+        let mut removed: Option<u64> = None;
+        let is_first = |found: &Identity, removed: Option<u64>| removed.is_none_or(|inode| inode == found.inode);
         for form in [Form::Plain, Form::Aside] {
             let names = map(native, form);
             let Some((leaf, parents)) = names.split_last() else { continue };
             let Ok(dir) = root.open_folder(parents) else { continue };
             let Some((file, found)) = open_if_there(open_in(&dir, leaf))? else { continue };
-            if !is_it(&found, removed) {
+            if !is_meant(&found) || !is_first(&found, removed) {
                 continue;
             }
             let links = rustix::fs::fstat(&file).map_err(fault)?.st_nlink;
@@ -160,7 +161,8 @@ impl Core {
         }
         for name in blob.identity.kept_names(native) {
             let Some((_, found)) = open_if_there(open_in(&root.kept, &name))? else { continue };
-            if is_it(&found, removed) {
+            let is_it = is_kept(&found) || (removed == Some(found.inode) && is_meant(&found));
+            if is_it && is_first(&found, removed) {
                 rustix::fs::unlinkat(&root.kept, &name, AtFlags::empty()).map_err(fault)?;
                 removed = Some(found.inode);
             }
@@ -433,6 +435,9 @@ fn was_published(handle: &Handle, file: &File, found: &Identity) -> bool {
 fn errno(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
+
+/// Whether a file is the one.
+type IsMeant<'a> = &'a dyn Fn(&Identity) -> bool;
 
 type Opening<'a> = Box<dyn Fn() -> io::Result<File> + 'a>;
 

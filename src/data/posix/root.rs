@@ -22,7 +22,8 @@ use super::{
 /// own, and files on their way out.
 const FOLDERS: [&str; 5] = ["staged", "uploads", "kept", "blobs", "taken"];
 
-/// The first line of the file `format`; the second is the id.
+/// The first line of the file `format`; the second is the id, the third the inode of that file (the first release wrote
+/// none).
 const FORMAT: &str = "cloudserver posix 1";
 
 /// Owner only: nobody else has business in our folder.
@@ -52,6 +53,8 @@ pub(super) struct Root {
     taken: File,
     /// Made with the folder: forty hex digits.
     pub(super) id: String,
+    /// Whether files may have other inodes than once.
+    pub(super) copied: bool,
     /// Whether files can carry a write id.
     pub(super) attributes: bool,
     /// Folders whose entry in the folder above is durable.
@@ -135,7 +138,8 @@ impl Root {
         }
         let attributes = try_names(&staged).map_err(fault)??;
         let id = read_or_make_id(&ours, &staged).map_err(in_ours)??;
-        Ok(Self { dir, staged, uploads, kept, blobs, taken, id, attributes, durable: Mutex::default() })
+        let copied = was_copied(&ours).map_err(in_ours)?;
+        Ok(Self { dir, staged, uploads, kept, blobs, taken, id, copied, attributes, durable: Mutex::default() })
     }
 
     /// Whether the directory still has the id that it was opened with.
@@ -435,7 +439,7 @@ fn read_or_make_id(ours: &File, staged: &File) -> io::Result<Result<String, Data
         }
         let name = WriteId::random()?.to_string();
         let file = create(staged, &name)?;
-        let text = format!("{FORMAT}\n{}\n", BlobName::random()?);
+        let text = format!("{FORMAT}\n{}\n{:x}\n", BlobName::random()?, rustix::fs::fstat(&file)?.st_ino);
         io::Write::write_all(&mut &file, text.as_bytes())?;
         file.sync_all()?;
         // Two servers that begin at once agree on the first.
@@ -446,6 +450,16 @@ fn read_or_make_id(ours: &File, staged: &File) -> io::Result<Result<String, Data
         ours.sync_all()?;
     }
     Err(io::ErrorKind::NotFound.into())
+}
+
+/// Whether the files here may have other inodes than once: those of a tree that was copied have. The file `format` tells
+/// its own; where it does not, nobody knows.
+fn was_copied(ours: &File) -> io::Result<bool> {
+    let file = open_in(ours, "format")?;
+    let inode = rustix::fs::fstat(&file)?.st_ino;
+    let text = io::read_to_string(file)?;
+    let told = text.lines().nth(2).and_then(|line| u64::from_str_radix(line, 16).ok());
+    Ok(told != Some(inode))
 }
 
 fn parse_id(text: &str) -> Result<String, DataError> {

@@ -10,7 +10,7 @@ use futures_util::{
 use tokio::time::timeout;
 
 use super::{Pass, guard::Guarded, silent};
-use crate::data::{BlobId, Browse, DataError, Found};
+use crate::data::{BlobId, Browse, DataError, Expected, Found};
 
 fn closed() -> DataError {
     DataError::Unavailable("others put no objects into the store any more".to_owned())
@@ -64,6 +64,12 @@ fn walked(
 impl Browse for Guarded {
     fn identity(&self) -> BoxFuture<'_, Result<String, DataError>> {
         async move { self.call("identity", self.answer(), self.browsed()?.identity()).await }.boxed()
+    }
+
+    fn expect(&self, expected: Expected) {
+        if let Some(store) = self.inner.browse() {
+            store.expect(expected);
+        }
     }
 
     fn walk(&self, bucket: &str) -> BoxStream<'static, Result<Found, DataError>> {

@@ -87,7 +87,7 @@ impl Storage {
         let NewUpload { bucket, key, location, attributes, checksum, initiator, initiator_display_name } = new;
         self.check_new_lock(&bucket, &attributes.lock).await?;
         let id = self.inner.ids.upload_id();
-        self.check_store(&bucket, &location).await?;
+        self.check_fits(&bucket, &location).await?;
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
         let mut staged = match location.backend.native() {
             None => None,

@@ -48,7 +48,7 @@ impl Storage {
         if bucket.is_versioned() {
             return Err(StorageError::Versioned);
         }
-        self.check_store(&bucket, location).await?;
+        self.check_fits(&bucket, location).await?;
         let head = self.head(&bucket, &key).await?;
         append.condition.check(&head)?;
         let size = head.object().map_or(0, |old| old.size);

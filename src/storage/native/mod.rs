@@ -81,7 +81,7 @@ pub(super) fn native(location: &Location) -> StorageResult<&dyn NativeStore> {
 }
 
 /// Refuses what would need older versions where the store keeps none.
-fn check_versionable(bucket: &Bucket, location: &Location) -> StorageResult<()> {
+pub(super) fn check_versionable(bucket: &Bucket, location: &Location) -> StorageResult<()> {
     if bucket.is_versioned() && !location.backend.capabilities().versioned_buckets {
         return Err(StorageError::NotVersionable);
     }

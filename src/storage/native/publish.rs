@@ -139,7 +139,7 @@ impl Storage {
         let bucket = self.same_bucket(&job.bucket).await?;
         let location = self.location(job.staged.location())?;
         let store = native(&location)?;
-        self.check_store(&bucket, &location).await?;
+        self.check_fits(&bucket, &location).await?;
         let row = keys::publication(bucket.id, &job.key);
         let (batch, note) = self.plan_note(&bucket, job, &row).await?;
         match self.publish_noted((&bucket, store), (&row, &note, batch), job).await? {

@@ -116,14 +116,28 @@ async fn of_copies_that_are_alike_the_one_that_is_meant_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_versions_of_a_restored_tree_are_found_and_removed() {
+async fn an_old_version_does_not_go_for_its_copy_that_somebody_removed() {
     let world = World::new();
     let first = world.publish("k", b"one").await;
+    world.publish("k", b"two").await;
+    copy(only_kept(&world), world.path("b/k"));
+    let copied = found(&world, "k").await;
+    fs::remove_file(world.path("b/k")).unwrap();
+    world.delete(&copied).await;
+    world.assert_holds(&first, b"one").await;
+    world.delete(&first).await;
+    world.assert_gone(&first).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_versions_of_a_restored_tree_are_found_and_removed() {
+    let mut world = World::new();
+    let first = world.publish("k", b"one").await;
     let second = world.publish("k", b"two").await;
-    copy(only_kept(&world), world.path("spare"));
-    fs::rename(world.path("spare"), only_kept(&world)).unwrap();
-    copy(world.path("b/k"), world.path("spare"));
-    fs::rename(world.path("spare"), world.path("b/k")).unwrap();
+    copy(world.root.clone(), world.root.with_extension("copy"));
+    fs::remove_dir_all(&world.root).unwrap();
+    fs::rename(world.root.with_extension("copy"), &world.root).unwrap();
+    world.backend = PosixBackend::new(PosixOptions::new(&world.root), Arc::new(SystemClock));
     let third = world.publish("k", b"three").await;
     for (blob, bytes) in [(first, "one"), (second, "two"), (third, "three")] {
         world.assert_holds(&blob, bytes.as_bytes()).await;
@@ -131,6 +145,17 @@ async fn old_versions_of_a_restored_tree_are_found_and_removed() {
         world.assert_gone(&blob).await;
     }
     assert!(world.ours().is_empty(), "{:?}", world.ours());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_restored_alone_goes_with_its_object() {
+    let world = World::new();
+    let blob = world.publish("k", b"one").await;
+    copy(world.path("b/k"), world.path("spare"));
+    fs::rename(world.path("spare"), world.path("b/k")).unwrap();
+    world.assert_holds(&blob, b"one").await;
+    world.delete(&blob).await;
+    assert_eq!((world.tree(), world.ours()), (vec!["b".to_owned()], vec![]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,11 +167,11 @@ async fn files_that_the_first_release_kept_are_found_and_removed() {
         let fields: Vec<&str> = first.as_str().split(['/', '.']).collect();
         let named = match fields[0] {
             "k-" => format!("{}-{}-{}", fields[1], fields[2], fields[3]),
-            write => write[1..].to_owned(),
+            write => write.replacen('k', "", 1),
         };
         fs::rename(only_kept(&world), world.path(".cloudserver/kept").join(named)).unwrap();
         world.assert_holds(&first, b"one").await;
-        let marker = BlobId::new(format!("m{}", &first.as_str()[1..]));
+        let marker = BlobId::new(first.as_str().replacen('k', "m", 1));
         fs::rename(world.path("b/k"), world.path("spare")).unwrap();
         world.delete(&marker).await;
         assert_eq!(fs::read(world.path("b/k")).unwrap(), b"one", "the marker's object is back");
