@@ -79,6 +79,15 @@ impl Context {
         }
     }
 
+    /// The bucket, to be asked about many of its objects in one request: what its policy says of the caller alone is
+    /// settled once.
+    pub(super) fn for_many(&self, bucket: &Arc<Bucket>) -> Arc<Bucket> {
+        let Some(policy) = &bucket.policy else { return Arc::clone(bucket) };
+        let facts = RequestFacts { cx: self, bucket, asked: Asked::of_bucket(Action::ListBucket) };
+        let policy = Some(Arc::new(policy.for_caller(&self.principal, &facts)));
+        Arc::new(Bucket { policy, ..Bucket::clone(bucket) })
+    }
+
     async fn owned_as_expected(&self, name: &BucketName, header: &str) -> S3Result<Arc<Bucket>> {
         let bucket = self.bucket(name).await?;
         self.check_expected_owner(&bucket, header)?;

@@ -3,7 +3,7 @@
 //! Each value is the server's own knowledge (the socket, the clock, the verified caller, what is stored), or the very
 //! header or parameter that the operation reads, as it reads it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::Method;
 
@@ -13,7 +13,6 @@ use super::{
     grants,
     operation::{Deed, ObjectRef},
     ops::copy_object::CopySource,
-    tags,
 };
 use crate::{
     auth::{Action, ConditionKey, Facts, Scheme},
@@ -67,7 +66,9 @@ pub(super) struct RequestFacts<'a> {
 impl Facts for RequestFacts<'_> {
     fn values(&self, key: &ConditionKey) -> Vec<String> {
         match key {
-            ConditionKey::RequestObjectTagKeys => self.request_tags().into_iter().map(|tag| tag.name).collect(),
+            ConditionKey::RequestObjectTagKeys => {
+                self.request_tags().unwrap_or_default().iter().map(|tag| tag.name.clone()).collect()
+            }
             _ => self.caller(key).or_else(|| self.request(key)).or_else(|| self.object(key)).into_iter().collect(),
         }
     }
@@ -125,7 +126,7 @@ impl RequestFacts<'_> {
             ConditionKey::MaxKeys => head.query("max-keys").filter(|_| self.is_listing()).map(str::to_owned),
             ConditionKey::CopySource => self.copy_source(),
             ConditionKey::RequestObjectTag(name) => {
-                self.request_tags().into_iter().find(|tag| tag.name == *name).map(|tag| tag.value)
+                self.request_tags()?.iter().find(|tag| tag.name == *name).map(|tag| tag.value.clone())
             }
             ConditionKey::RemainingRetentionDays => {
                 let until = match self.lock_in_body() {
@@ -233,17 +234,14 @@ impl RequestFacts<'_> {
     }
 
     /// Tags that the request sets.
-    fn request_tags(&self) -> Vec<Pair> {
+    fn request_tags(&self) -> Option<Arc<[Pair]>> {
         let sets_tags =
             matches!(self.asked.action, Action::PutObject | Action::PutObjectTagging | Action::PutObjectVersionTagging);
         match &self.cx.request_tags {
-            _ if !sets_tags => Vec::new(),
-            Some(tags) => tags.to_vec(),
-            None if self.cx.copies_tags() => Vec::new(),
-            None => {
-                let text = self.cx.head.header("x-amz-tagging").unwrap_or_default();
-                tags::parse_header(text, self.cx.object_tags()).unwrap_or_default()
-            }
+            _ if !sets_tags => None,
+            Some(tags) => Some(Arc::clone(tags)),
+            None if self.cx.copies_tags() => None,
+            None => self.cx.head.tags(self.cx.object_tags()),
         }
     }
 }

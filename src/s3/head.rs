@@ -1,5 +1,7 @@
 //! The head of a request, with checked access to its parts.
 
+use std::sync::{Arc, OnceLock};
+
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
@@ -7,8 +9,12 @@ use super::{
     codes::S3Code,
     error::{S3Error, S3Result},
     operation::ObjectRef,
+    tags::{self, TagLimit},
 };
-use crate::types::{BucketName, Dialect, ObjectKey, VersionSelector};
+use crate::{
+    storage::records::Pair,
+    types::{BucketName, Dialect, ObjectKey, VersionSelector},
+};
 
 /// A request after resolution: what it addresses, decoded exactly once.
 #[derive(Debug)]
@@ -28,6 +34,7 @@ pub struct Head {
     /// Whose answers this request gets where AWS and Ceph RGW disagree.
     pub dialect: Dialect,
     query: Vec<(String, String)>,
+    tags: OnceLock<Option<Arc<[Pair]>>>,
 }
 
 impl Head {
@@ -42,7 +49,17 @@ impl Head {
             base_url: String::new(),
             dialect: Dialect::default(),
             query: parse_query(query)?,
+            tags: OnceLock::new(),
         })
+    }
+
+    /// The tags that `x-amz-tagging` names, read once for all questions of a policy; `None` where they are none.
+    pub(super) fn tags(&self, limit: TagLimit) -> Option<Arc<[Pair]>> {
+        let read = || {
+            let text = self.header("x-amz-tagging").unwrap_or_default();
+            tags::parse_header(text, limit).ok().map(Arc::from)
+        };
+        self.tags.get_or_init(read).clone()
     }
 
     /// The bucket.

@@ -33,9 +33,17 @@ impl TagLimit {
     pub const fn bucket(dialect: Dialect) -> Self {
         Self::new(MAX_BUCKET_TAGS, dialect)
     }
+
+    fn check(self, count: usize, whose: &str) -> S3Result<()> {
+        let Self { most, excess } = self;
+        if count > most {
+            return Err(S3Error::new(excess, format!("{whose} tags cannot be greater than {most}")));
+        }
+        Ok(())
+    }
 }
 
-/// Reads an `x-amz-tagging` header: a query string.
+/// Reads an `x-amz-tagging` header: a query string. What is beyond the limit is not looked at.
 ///
 /// # Errors
 /// `InvalidArgument` for broken escapes and repeated keys, `InvalidTag`, `BadRequest` for too many.
@@ -49,6 +57,7 @@ pub fn parse_header(text: &str, limit: TagLimit) -> S3Result<Vec<Pair>> {
     };
     let mut pairs: Vec<Pair> = Vec::new();
     for item in text.split('&').filter(|item| !item.is_empty()) {
+        limit.check(pairs.len() + 1, "Object")?;
         let (name, value) = item.split_once('=').unwrap_or((item, ""));
         let decode = |text: &str| super::head::decode(&text.replace('+', " ")).map_err(|_| invalid());
         let pair = Pair { name: decode(name)?, value: decode(value)? };
@@ -81,6 +90,7 @@ pub fn parse_document(root: &Element<'_>, limit: TagLimit, whose: &str) -> S3Res
 pub fn parse_list(set: &Element<'_>, limit: TagLimit, whose: &str) -> S3Result<Vec<Pair>> {
     let mut pairs: Vec<Pair> = Vec::new();
     for tag in set.children_named("Tag") {
+        limit.check(pairs.len() + 1, whose)?;
         let pair = Pair { name: tag.required_text("Key")?.to_owned(), value: tag.required_text("Value")?.to_owned() };
         if pairs.iter().any(|known| known.name == pair.name) {
             return Err(S3Error::new(S3Code::InvalidTag, "Cannot provide multiple Tags with the same key")
@@ -96,10 +106,8 @@ pub fn parse_list(set: &Element<'_>, limit: TagLimit, whose: &str) -> S3Result<V
 ///
 /// # Errors
 /// `InvalidTag`; `BadRequest` for too many, or what the dialect has for that.
-pub fn check(pairs: &[Pair], TagLimit { most, excess }: TagLimit, whose: &str) -> S3Result<()> {
-    if pairs.len() > most {
-        return Err(S3Error::new(excess, format!("{whose} tags cannot be greater than {most}")));
-    }
+pub fn check(pairs: &[Pair], limit: TagLimit, whose: &str) -> S3Result<()> {
+    limit.check(pairs.len(), whose)?;
     for Pair { name, value } in pairs {
         let key_fits = (1..=MAX_KEY).contains(&name.encode_utf16().count()) && name.chars().all(is_allowed);
         if !key_fits {
@@ -154,5 +162,8 @@ mod tests {
         assert_eq!(parse_header("aws:a=1", limit(10)).unwrap_err().code, S3Code::InvalidTag);
         assert_eq!(parse_header(&format!("{}=1", "k".repeat(129)), limit(10)).unwrap_err().code, S3Code::InvalidTag);
         assert_eq!(parse_header("a&b&c", limit(2)).unwrap_err().code, S3Code::BadRequest);
+        // Behind the limit nothing is read: not even what is broken.
+        let long = format!("a&b&{}%zz", "c&".repeat(20_000));
+        assert_eq!(parse_header(&long, limit(2)).unwrap_err().code, S3Code::BadRequest);
     }
 }

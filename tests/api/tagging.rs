@@ -125,3 +125,23 @@ async fn tagging_keeps_the_version_and_its_date() {
     }
     assert_eq!(bart.get("/tags?versions").expect(200).await.tags("VersionId").len(), 1);
 }
+
+/// Tags are for what the caller was judged by: an object that came in its place is another's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_never_reach_what_somebody_else_wrote_meanwhile() {
+    let world = World::new().await;
+    let bart = world.bucket("tags").await;
+    let lisa = world.lisa();
+    bart.put("/tags?acl", "").header("x-amz-acl", "public-read-write").expect(200).await;
+    for round in 0..40 {
+        let key = format!("/tags/{round}");
+        lisa.put(&key, "hers").expect(200).await;
+        let target = format!("{key}?tagging");
+        let tagging = lisa.put(&target, document(&[("hers", "1")]));
+        let his = bart.put(&key, "his").header("x-amz-tagging", "his=1");
+        let removing = lisa.delete(&target);
+        let (_, _, tagged) = tokio::join!(his.expect(200), removing.send(), tagging.send());
+        assert!(matches!(tagged.status, 200 | 403 | 409), "{tagged}");
+        assert_eq!(bart.get(&target).expect(200).await.tags("Key"), ["his"]);
+    }
+}

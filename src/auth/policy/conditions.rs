@@ -7,7 +7,8 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     Effect,
-    keys::{ConditionKey, Facts},
+    keys::ConditionKey,
+    known::Known,
     pattern::{Syntax, Template},
 };
 use crate::types::Timestamp;
@@ -211,7 +212,7 @@ impl Condition {
     ///
     /// Several values without a quantifier must all pass in an Allow, and one must in a Deny. What cannot be compared
     /// fails an Allow and meets a Deny.
-    pub(super) fn holds(&self, facts: &dyn Facts, effect: Effect) -> bool {
+    pub(super) fn holds(&self, facts: &Known<'_>, effect: Effect) -> bool {
         if facts.settled(&self.key) {
             return effect == Effect::Allow;
         }
@@ -235,6 +236,11 @@ impl Condition {
         if all { values.iter().all(passes) } else { values.iter().any(passes) }
     }
 
+    /// Whether it asks nothing but what is the same for all that one request does to a bucket.
+    pub(super) fn is_of_caller(&self) -> bool {
+        self.key.is_of_caller() && self.templates().iter().flat_map(Template::keys).all(ConditionKey::is_of_caller)
+    }
+
     /// Texts that its key is compared with.
     pub(super) fn templates(&self) -> &[Template] {
         match &self.test {
@@ -246,16 +252,19 @@ impl Condition {
 
 impl Test {
     /// Whether one of the values matches; `None` where the value is of another kind than they are.
-    fn matches(&self, value: &str, facts: &dyn Facts) -> Option<bool> {
+    fn matches(&self, value: &str, facts: &Known<'_>) -> Option<bool> {
         let ordered = |order: &Order, ordering: Option<Ordering>| ordering.map(|ordering| order.holds(ordering));
         match self {
-            Self::Text(likeness, templates) => Some(templates.iter().any(|template| {
-                template.expand(facts).is_some_and(|pattern| match likeness {
-                    Likeness::Equal | Likeness::Like => pattern.matches(value),
-                    Likeness::EqualIgnoringCase => pattern.matches_ignoring_case(value),
-                    Likeness::Arn => pattern.matches_arn(value),
-                })
-            })),
+            Self::Text(likeness, templates) => {
+                let value: Vec<char> = value.chars().collect();
+                Some(templates.iter().any(|template| {
+                    template.expand(facts, value.len()).is_some_and(|pattern| match likeness {
+                        Likeness::Equal | Likeness::Like => pattern.matches(&value),
+                        Likeness::EqualIgnoringCase => pattern.matches_ignoring_case(&value),
+                        Likeness::Arn => pattern.matches_arn(&value),
+                    })
+                }))
+            }
             Self::Number(order, numbers) => {
                 let value = number(value)?;
                 Some(numbers.iter().any(|number| ordered(order, value.partial_cmp(number)).unwrap_or(false)))

@@ -81,7 +81,10 @@ fn verdicts(policy: &Policy) -> Vec<Verdict> {
     let bucket = bucket();
     let says = |(principal, action, key, facts): &(Principal, Action, Option<ObjectKey>, Known)| {
         let resource = key.as_ref().map_or(Resource::Bucket(&bucket), |key| Resource::Object(&bucket, key));
-        policy.decide(&Question { principal, action: *action, resource, facts })
+        let question = Question { principal, action: *action, resource, facts };
+        let verdict = policy.decide(&question);
+        assert_eq!(policy.for_caller(principal, facts).decide(&question), verdict, "settled once");
+        verdict
     };
     questions().iter().map(says).collect()
 }

@@ -180,6 +180,43 @@ impl ConditionKey {
         ABSENT.iter().find(|known| known.eq_ignore_ascii_case(name)).map(|known| Self::Absent(known))
     }
 
+    /// Whether its value is the same for all that one request does to a bucket.
+    pub fn is_of_caller(&self) -> bool {
+        match self {
+            Self::SourceIp
+            | Self::SecureTransport
+            | Self::PrincipalArn
+            | Self::PrincipalAccount
+            | Self::PrincipalType
+            | Self::UserId
+            | Self::Username
+            | Self::UserAgent
+            | Self::Referer
+            | Self::CurrentTime
+            | Self::EpochTime
+            | Self::RequestedRegion
+            | Self::ResourceAccount
+            | Self::SignatureVersion
+            | Self::SignatureAge
+            | Self::TlsVersion
+            | Self::AuthType
+            | Self::BucketTag(_)
+            | Self::ByService(_)
+            | Self::Absent(_) => true,
+            Self::Prefix
+            | Self::Delimiter
+            | Self::MaxKeys
+            | Self::CopySource
+            | Self::VersionId
+            | Self::RemainingRetentionDays
+            | Self::ObjectCreationOperation
+            | Self::RequestObjectTagKeys
+            | Self::ExistingObjectTag(_)
+            | Self::RequestObjectTag(_)
+            | Self::Header(_) => false,
+        }
+    }
+
     /// Whether it is about the lock that a request sets.
     pub fn is_of_lock(&self) -> bool {
         match self {

@@ -14,6 +14,7 @@ mod evaluate;
 pub(crate) mod fuzzing;
 mod json;
 mod keys;
+mod known;
 mod names;
 mod parse;
 mod pattern;

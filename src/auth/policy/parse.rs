@@ -7,6 +7,7 @@ use super::{
     conditions::{Condition, Operator},
     json::{self, Json},
     keys::ConditionKey,
+    known::Known,
     names,
     pattern::{Syntax, Template},
     principals::Principals,
@@ -158,7 +159,10 @@ impl Reader<'_> {
         let template = Template::parse(name, syntax).ok_or(PolicyError::Resource)?;
         let bucket = name.split_once('/').map_or(name, |(bucket, _)| bucket);
         let bucket = Template::parse(bucket, syntax).filter(|bucket| !bucket.has_variables());
-        let fits = bucket.and_then(|bucket| bucket.expand(&Nothing)).is_some_and(|it| it.matches(self.bucket.as_str()));
+        let own: Vec<char> = self.bucket.as_str().chars().collect();
+        let nothing = Known::new(&Nothing);
+        let pattern = bucket.as_ref().and_then(|bucket| bucket.expand(&nothing, own.len()));
+        let fits = pattern.is_some_and(|pattern| pattern.matches(&own));
         if fits { Ok(template) } else { Err(PolicyError::Resource) }
     }
 

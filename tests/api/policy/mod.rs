@@ -3,6 +3,7 @@
 mod between;
 mod combinations;
 mod conditions;
+mod cost;
 mod evasions;
 mod ownership;
 mod payment;

@@ -71,7 +71,10 @@ fn says(policy: &Policy, principal: &Principal, action: Action, key: &str, facts
     let bucket = BucketName::new(BUCKET).unwrap();
     let key = ObjectKey::new(if key.is_empty() { "unused" } else { key }).map(|it| (it, key.is_empty())).unwrap();
     let resource = if key.1 { Resource::Bucket(&bucket) } else { Resource::Object(&bucket, &key.0) };
-    policy.decide(&Question { principal, action, resource, facts })
+    let question = Question { principal, action, resource, facts };
+    let verdict = policy.decide(&question);
+    assert_eq!(policy.for_caller(principal, facts).decide(&question), verdict, "settled once");
+    verdict
 }
 
 /// Whether an Allow under this condition holds.
