@@ -528,7 +528,8 @@ mod tests {
         root.forget(&["d".to_owned(), "e".to_owned()]);
         assert_eq!((make(), make()), (1, 0));
         for _ in 0..3 {
-            // Its inode is used again.
+            // Its inode is used again. The clock of a file system ticks in milliseconds.
+            std::thread::sleep(std::time::Duration::from_millis(50));
             fs::remove_dir(dir.path().join("d/e")).unwrap();
             fs::create_dir(dir.path().join("d/e")).unwrap();
             assert_eq!((make(), make()), (1, 0));
