@@ -17,6 +17,7 @@ mod process;
 mod reload;
 mod standby;
 mod stores;
+mod trees;
 #[cfg(test)]
 mod tests;
 
