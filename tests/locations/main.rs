@@ -10,9 +10,11 @@
 
 mod far;
 mod faults;
+mod files;
 mod foreign;
 mod google;
 mod lies;
 mod near;
 mod storms;
 mod suites;
+mod trees;

@@ -5,8 +5,6 @@
 //! How durable a written file is, is the server's own affair: the protocol has no word for it.
 
 mod answers;
-#[cfg(test)]
-mod tests;
 
 use std::{fmt, ops::Range};
 
