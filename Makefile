@@ -72,6 +72,7 @@ clients: ## Installs the client programs that `make compat` drives.
 	@tests/compat/install >/dev/null
 
 compat: clients build ## Runs the client tests against the development binary (CLOUDSERVER_BIN names another).
+	CLIENTS="$$(tests/compat/install)" $(CARGO) test --locked --features failpoints,conformance --test locations -- --ignored real_
 	$(PYTEST) -q -n $(JOBS) --dist worksteal tests/compat
 
 fuzz: ## Runs every fuzz target for FUZZ_SECONDS (60) from its kept corpus; TARGETS names some.

@@ -146,12 +146,12 @@ fn has_dots(path: &str) -> bool {
 
 /// Two locations in one folder would take each other's blobs for their own.
 pub(super) fn keep_apart(file: &str, by_name: &BTreeMap<String, Arc<Location>>) -> Result<(), ConfigError> {
-    let ours = |place: &Location| {
-        matches!(place.kind, LocationKind::WebDav | LocationKind::WebHdfs | LocationKind::Sftp)
-    };
+    let ours =
+        |place: &Location| matches!(place.kind, LocationKind::WebDav | LocationKind::WebHdfs | LocationKind::Sftp);
     let mut seen = BTreeMap::new();
     for place in by_name.values().filter(|place| ours(place)) {
-        let text = |key| place.details.get(key).map(|value: &Value| value.to_string().trim_end_matches(['/', '"']).to_owned());
+        let text =
+            |key| place.details.get(key).map(|value: &Value| value.to_string().trim_end_matches(['/', '"']).to_owned());
         if let Some(other) = seen.insert((place.kind, PLACE.map(text)), &place.name) {
             let entry = Entry { file, name: &place.name };
             return Err(entry.refuse(

@@ -17,9 +17,9 @@ mod process;
 mod reload;
 mod standby;
 mod stores;
-mod trees;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 pub use assemble::Server;
 pub use error::StartError;

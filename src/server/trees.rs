@@ -54,7 +54,8 @@ fn sftp(details: Details<'_>) -> Result<crate::data::SftpOptions, StartError> {
         }
     };
     let key = details.text("hostKey");
-    let host_key = if key.is_empty() { Ok(HostKey::File(details.path("knownHostsFile"))) } else { HostKey::parse(&key) };
+    let host_key =
+        if key.is_empty() { Ok(HostKey::File(details.path("knownHostsFile"))) } else { HostKey::parse(&key) };
     let port = details.location.details.get("port").and_then(serde_json::Value::as_u64);
     Ok(SftpOptions {
         host: details.text("host"),

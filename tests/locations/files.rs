@@ -187,7 +187,8 @@ fn exception(code: u16, name: &str) -> Answer {
 }
 
 fn hdfs(files: &mut Files, request: &Request<Bytes>, bytes_at: SocketAddr) -> Answer {
-    let query: BTreeMap<_, _> = request.uri().query().unwrap().split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let query: BTreeMap<_, _> =
+        request.uri().query().unwrap().split('&').filter_map(|pair| pair.split_once('=')).collect();
     let is = |operation: &str| query["op"] == operation;
     if query.get("user.name") != Some(&"hdfs") {
         return exception(401, "SecurityException");

@@ -15,6 +15,7 @@ mod foreign;
 mod google;
 mod lies;
 mod near;
+mod real;
 mod storms;
 mod suites;
 mod trees;

@@ -11,8 +11,8 @@ use std::{
 
 use cloudserver::{
     data::{
-        DataBackend, DataError, PutHint, WebDavLogin, WebDavOptions, WebHdfsLogin, WebHdfsOptions,
-        conformance::suite, webdav, webhdfs,
+        DataBackend, DataError, PutHint, WebDavLogin, WebDavOptions, WebHdfsLogin, WebHdfsOptions, conformance::suite,
+        webdav, webhdfs,
     },
     outbound::{ClientOptions, HttpClient, Payload},
     s3client::{Call, Get, Retry, S3Client},
@@ -103,7 +103,8 @@ async fn each_fault_of_the_way_there_is_an_error_or_none() {
         let known = put(&*straight, 300_000, 9).await.unwrap();
         for fault in faults {
             for nth in 0..8 {
-                let proxy = Proxy::new(server.address, move |_, count| if count == nth { fault } else { Fault::None }).await;
+                let proxy =
+                    Proxy::new(server.address, move |_, count| if count == nth { fault } else { Fault::None }).await;
                 *server.bytes_at.lock() = proxy.address;
                 let behind = backend(speaks, proxy.address);
                 let what = format!("{speaks:?}, {fault:?} of request {nth}");
@@ -116,7 +117,9 @@ async fn each_fault_of_the_way_there_is_an_error_or_none() {
                     }
                     straight.delete(&blob).await.unwrap();
                 }
-                let proxy = Proxy::new(server.address, move |_, count| if count == nth % 4 { fault } else { Fault::None }).await;
+                let proxy =
+                    Proxy::new(server.address, move |_, count| if count == nth % 4 { fault } else { Fault::None })
+                        .await;
                 *server.bytes_at.lock() = proxy.address;
                 let found = read(&*backend(speaks, proxy.address), &known, 300_000).await;
                 assert!(found.unwrap() == payload(300_000, 9), "{what}: a read goes on where it broke");

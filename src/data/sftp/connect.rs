@@ -86,10 +86,7 @@ impl Session {
             },
             // Not sent: the server's limit of open files.
             SftpError::Limited(why) => TreeError::Away(told(&why)),
-            SftpError::IO(_)
-            | SftpError::Timeout
-            | SftpError::UnexpectedPacket
-            | SftpError::UnexpectedBehavior(_) => {
+            SftpError::IO(_) | SftpError::Timeout | SftpError::UnexpectedPacket | SftpError::UnexpectedBehavior(_) => {
                 self.broken.store(true, Ordering::Relaxed);
                 TreeError::Away(told(&error))
             }
@@ -147,7 +144,9 @@ async fn open(options: &SftpOptions) -> Result<Session, TreeError> {
         }
     };
     if !answer.map_err(|error| away(&error))?.success() {
-        return Err(TreeError::Refused(format!("{host}:{port} does not let the user in: look at user, key and password")));
+        return Err(TreeError::Refused(format!(
+            "{host}:{port} does not let the user in: look at user, key and password"
+        )));
     }
     let channel = ssh.channel_open_session().await.map_err(|error| away(&error))?;
     channel.request_subsystem(true, "sftp").await.map_err(|error| away(&error))?;

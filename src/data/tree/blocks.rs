@@ -208,7 +208,11 @@ mod tests {
         let name = BlobName::from_bytes([0xab; 20]);
         let (bytes, payload) = file(name, vec![Bytes::from_static(b"1234"), Bytes::from_static(b"56789")]).await;
         assert_eq!(payload, 9);
-        assert_eq!(hex::encode(&bytes), "313233343536373839".to_owned() + "2f88c2e2" + "0900000000000000" + "43535431" + "c77ea65c");
+        assert_eq!(
+            hex::encode(&bytes),
+            concat!("313233343536373839", "c2e7fe5e", "0900000000000000", "43535431", "8b4380ab"),
+            "CRC-32C as another program computes it"
+        );
         assert_eq!(file(name, Vec::new()).await.0.len(), 16, "an empty blob is an end");
     }
 

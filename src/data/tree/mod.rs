@@ -233,9 +233,8 @@ impl TreeBackend {
             return Ok(found);
         }
         let mut shards = self.0.names(BLOBS).await?;
-        let is_shard = |name: &String| {
-            name.len() == SHARD && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        };
+        let is_shard =
+            |name: &String| name.len() == SHARD && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         shards.retain(|name| is_shard(name) && first.as_ref().is_none_or(|first| name >= first));
         shards.sort_unstable();
         for shard in shards {
@@ -335,14 +334,14 @@ impl Inner {
                 Err(failure) => failure,
             };
             let over = attempt >= self.retry.attempts.max(2) || Instant::now() > end;
-            let settled = matches!(failure, TreeError::Exists | TreeError::Missing);
-            if settled && unsure && self.is_named(&from, &to, length).await? {
+            unsure |= matches!(failure, TreeError::Away(_));
+            let decided = over || matches!(failure, TreeError::Exists | TreeError::Missing);
+            if decided && unsure && self.is_named(&from, &to, length).await? {
                 return Ok(());
             }
             match failure {
                 TreeError::Missing if !over => self.again(|| Self::folder_of(&*self.tree, name)).await?,
                 TreeError::Away(_) if !over => {
-                    unsure = true;
                     tokio::time::sleep(self.retry.pause(attempt)).await;
                 }
                 failure => return Err(failure),

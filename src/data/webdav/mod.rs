@@ -27,7 +27,8 @@ use crate::{
 /// Longest answer to a question about a folder.
 const LONGEST_LIST: usize = 16 << 20;
 /// What is asked of each file of a folder: as little as may be.
-const ASKED: &[u8] = br#"<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>"#;
+const ASKED: &[u8] =
+    br#"<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>"#;
 
 /// Who we are at a server.
 #[derive(Clone, Default)]
@@ -228,12 +229,7 @@ fn without_first(stream: ByteStream, mut skip: u64) -> ByteStream {
 }
 
 impl FileTree for Collection {
-    fn write<'a>(
-        &'a self,
-        path: &'a str,
-        body: ByteStream,
-        size: Option<u64>,
-    ) -> BoxFuture<'a, Result<(), TreeError>> {
+    fn write<'a>(&'a self, path: &'a str, body: ByteStream, size: Option<u64>) -> BoxFuture<'a, Result<(), TreeError>> {
         let call = Call::new("PUT", path).with("content-type", "application/octet-stream");
         self.tell(call.with_payload(Payload::Stream { body, size })).boxed()
     }

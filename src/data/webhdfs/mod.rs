@@ -215,12 +215,7 @@ impl Directory {
 }
 
 impl FileTree for Directory {
-    fn write<'a>(
-        &'a self,
-        path: &'a str,
-        body: ByteStream,
-        size: Option<u64>,
-    ) -> BoxFuture<'a, Result<(), TreeError>> {
+    fn write<'a>(&'a self, path: &'a str, body: ByteStream, size: Option<u64>) -> BoxFuture<'a, Result<(), TreeError>> {
         async move {
             let call = Call::new(Method::PUT, "CREATE", path).with("overwrite", "false").with("permission", "600");
             let answer = self.exchange(call, Payload::Stream { body, size }).await?;
