@@ -61,8 +61,8 @@ unit: ## Runs the Rust tests with the default features and named crash points.
 	$(CARGO) $(NEXTEST) --locked --features failpoints,conformance
 
 elsewhere: ## Runs the S3 tests once more: over modules behind sockets, and over a store that keeps objects under their names.
-	TEST_MODULES=1 $(CARGO) $(NEXTEST) --locked --features failpoints,conformance --test api
-	TEST_LOCATION=memory-native $(CARGO) $(NEXTEST) --locked --features failpoints,conformance --test api
+	TEST_STORES=modules $(CARGO) $(NEXTEST) --locked --features failpoints,conformance --test api
+	TEST_STORES=memory-native $(CARGO) $(NEXTEST) --locked --features failpoints,conformance --test api
 
 memory: ## Runs the Rust tests without RocksDB and TLS: everything in memory, no C++.
 	cargo $(NEXTEST) --locked --no-default-features

@@ -3,20 +3,15 @@
 use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
-use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    failure,
+    job::{Job, ServerArguments, follow},
     migrate::size,
     scan::{ScanCommand, scan},
-    store::Named,
     table,
 };
-use crate::{
-    outbound::Payload,
-    s3client::{Call, S3Client, S3ClientError},
-};
+use crate::s3client::{S3Client, S3ClientError};
 
 /// Between looks at a job.
 const LOOK: Duration = Duration::from_secs(1);
@@ -73,42 +68,6 @@ pub struct MoveCommand {
     cancel: bool,
 }
 
-/// Which server, and who asks.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct ServerArguments {
-    /// The server
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
-    pub(super) server: String,
-    /// Access key of the bucket's owner
-    #[arg(long, value_name = "KEY", env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
-    access_key: Option<String>,
-    /// The secret of that key; better in the variable
-    #[arg(long, value_name = "SECRET", env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]
-    secret_key: Option<String>,
-    /// A section of ~/.aws/credentials instead of a key
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-    /// The region that signatures name
-    #[arg(long, value_name = "REGION", default_value = "us-east-1")]
-    region: String,
-}
-
-impl ServerArguments {
-    pub(super) fn client(&self) -> Result<S3Client, String> {
-        let named = Named {
-            url: &self.server,
-            access_key: self.access_key.as_deref(),
-            secret_key: self.secret_key.as_deref(),
-            token: None,
-            profile: self.profile.as_deref(),
-            region: &self.region,
-            virtual_hosts: false,
-            option: "--server",
-        };
-        named.client()
-    }
-}
-
 /// Asks, and tells on `output` how it stands. Ends with 0 where the job is done or under way, with 3 where it ended with
 /// something left, with 1 where it was refused.
 pub fn location(command: &LocationCommand, output: &mut dyn Write, errors: &mut (dyn Write + Send)) -> ExitCode {
@@ -116,40 +75,25 @@ pub fn location(command: &LocationCommand, output: &mut dyn Write, errors: &mut 
         LocationCommand::Move(wanted) => wanted,
         LocationCommand::Scan(wanted) => return scan(wanted, output, errors),
     };
-    let client = match wanted.server.client() {
-        Ok(client) => client,
-        Err(problem) => return failure(writeln!(errors, "{problem}")),
+    let told = |jobs: &[Job]| {
+        let is_well = wanted.status || jobs.iter().all(|job| job.word("state") != "failed");
+        (render(jobs), is_well)
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failure(writeln!(errors, "no thread can be had: {error}")),
-    };
-    match runtime.block_on(move_it(&client, wanted, errors)) {
-        Ok(jobs) => {
-            let is_well = jobs.iter().all(|job| at(job, "state") != "failed") || wanted.status;
-            match output.write_all(render(&jobs).as_bytes()).and_then(|()| output.flush()) {
-                Ok(()) if is_well => ExitCode::SUCCESS,
-                Ok(()) => ExitCode::from(3),
-                Err(_) => ExitCode::FAILURE,
-            }
-        }
-        Err(error) => failure(writeln!(errors, "{}: {error}", wanted.server.server)),
-    }
+    follow(&wanted.server, (output, errors), async |client, errors| move_it(client, wanted, errors).await, told)
 }
 
 async fn move_it(
     client: &S3Client,
     wanted: &MoveCommand,
     errors: &mut (dyn Write + Send),
-) -> Result<Vec<Value>, S3ClientError> {
+) -> Result<Vec<Job>, S3ClientError> {
     if wanted.status || wanted.cancel {
-        let all = ask(client, Call::new(Method::GET, None, Some("_/locations/jobs"))).await?;
-        let mut jobs: Vec<Value> = at(&all, "jobs").as_array().cloned().unwrap_or_default();
-        jobs.retain(|job| at(job, "bucket") == wanted.bucket.as_str() && at(job, "kind") == "move");
+        let mut jobs = Job::all(client).await?;
+        jobs.retain(|job| job.word("bucket") == wanted.bucket && job.word("kind") == "move");
         if wanted.cancel {
-            jobs.retain(|job| at(job, "state") == "running");
+            jobs.retain(Job::is_running);
             for job in &mut jobs {
-                *job = ask(client, Call::new(Method::DELETE, None, Some(&path(job)))).await?;
+                *job = job.cancel(client).await?;
             }
         }
         return Ok(jobs);
@@ -161,19 +105,16 @@ async fn move_it(
         "dryRun": wanted.dry_run,
         "andNewWrites": wanted.and_new_writes,
     });
-    let call = Call::new(Method::POST, None, Some("_/locations/move")).and("bucket", wanted.bucket.as_str()).once();
-    let call = call.header("content-type", "application/json").payload(Payload::Held(document.to_string().into()));
-    let mut job = ask(client, call).await?;
-    while wanted.wait && at(&job, "state") == "running" {
-        tokio::time::sleep(LOOK).await;
-        job = ask(client, Call::new(Method::GET, None, Some(&path(&job)))).await?;
+    let mut job = Job::begin(client, "_/locations/move", &wanted.bucket, &document).await?;
+    while wanted.wait && job.is_running() {
+        job = job.after(LOOK, client).await?;
         let line = format!(
             "{} of about {} versions looked at, {} moved ({}), {}",
-            at(&job, "examined"),
-            at(&job, "expected"),
-            at(&job, "done"),
-            size(at(&job, "bytes").as_u64().unwrap_or(0)),
-            if at(&job, "phase").as_u64().is_some_and(|phase| phase >= 2) { "comparing" } else { "moving" },
+            job.number("examined"),
+            job.number("expected"),
+            job.number("done"),
+            size(job.number("bytes")),
+            if job.number("phase") >= 2 { "comparing" } else { "moving" },
         );
         // Nobody is told of a broken screen: there is nobody to tell.
         writeln!(errors, "{line}").ok();
@@ -181,34 +122,11 @@ async fn move_it(
     Ok(vec![job])
 }
 
-/// A member of an answer; what it lacks is null.
-fn at<'a>(value: &'a Value, name: &str) -> &'a Value {
-    value.get(name).unwrap_or(&Value::Null)
-}
-
-pub(super) fn path(job: &Value) -> String {
-    format!("_/locations/jobs/{}", at(job, "id").as_str().unwrap_or_default())
-}
-
-pub(super) async fn ask(client: &S3Client, call: Call<'_>) -> Result<Value, S3ClientError> {
-    let answer = client.document(call).await?;
-    serde_json::from_slice(&answer.text).map_err(|error| S3ClientError::Answer(error.to_string()))
-}
-
-fn render(jobs: &[Value]) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let row = |job: &Value| {
-        ["id", "state", "prefix", "from", "to", "done", "bytes", "left", "skipped", "failed"]
-            .map(|name| text(at(job, name)))
+fn render(jobs: &[Job]) -> String {
+    let row = |job: &Job| {
+        ["id", "state", "prefix", "from", "to", "done", "bytes", "left", "skipped", "failed"].map(|name| job.cell(name))
     };
     let heading = ["job", "state", "prefix", "from", "to", "moved", "bytes", "left", "written since", "failed"];
-    let mut told = table::render(heading, &jobs.iter().map(row).collect::<Vec<_>>());
-    for job in jobs {
-        let notes = at(job, "notes").as_array().into_iter().flatten();
-        for note in std::iter::once(at(job, "message")).chain(notes).map(text).filter(|note| !note.is_empty()) {
-            told.push_str(&note);
-            told.push('\n');
-        }
-    }
-    told
+    let table = table::render(heading, &jobs.iter().map(row).collect::<Vec<_>>());
+    jobs.iter().fold(table, |told, job| told + &job.remarks())
 }

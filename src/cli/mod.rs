@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, Launch, LeaseSettings, LogFormat, LogLevel, Options, Role};
 
 mod health;
+mod job;
 mod keys;
 mod location;
 mod migrate;
@@ -22,8 +23,9 @@ mod store;
 mod table;
 
 pub use health::health;
+pub use job::ServerArguments;
 pub use keys::{KeysCommand, keys};
-pub use location::{LocationCommand, MoveCommand, ServerArguments, location};
+pub use location::{LocationCommand, MoveCommand, location};
 pub use migrate::{Compare, MigrateCommand, migrate};
 pub use report::report;
 

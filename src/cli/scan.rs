@@ -8,19 +8,14 @@ use std::{
 
 use clap::Args;
 use http::Method;
-use serde_json::{Value, json};
-use tokio::runtime::{Builder, Runtime};
+use serde_json::json;
 
 use super::{
-    failure,
-    location::{ServerArguments, ask, path},
+    job::{Job, ServerArguments, follow},
     migrate::size,
     table,
 };
-use crate::{
-    outbound::Payload,
-    s3client::{Call, S3Client, S3ClientError},
-};
+use crate::s3client::{Call, S3Client, S3ClientError};
 
 /// Between looks at a job.
 const LOOK: Duration = Duration::from_millis(500);
@@ -48,43 +43,29 @@ pub struct ScanCommand {
 
 /// Asks, and tells on `output` what was done. Ends with 0 where all was, with 3 where something was not, with 1 where it
 /// was refused.
-pub(super) fn scan(wanted: &ScanCommand, output: &mut dyn Write, errors: &mut dyn Write) -> ExitCode {
-    let client = match wanted.server.client() {
-        Ok(client) => client,
-        Err(problem) => return failure(writeln!(errors, "{problem}")),
+pub(super) fn scan(wanted: &ScanCommand, output: &mut dyn Write, errors: &mut (dyn Write + Send)) -> ExitCode {
+    let told = |jobs: &[Job]| {
+        let is_well = jobs.iter().all(|job| job.word("state") == "done" && job.number("failed") == 0);
+        (render(jobs, wanted.dry_run), is_well)
     };
-    let runtime = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failure(writeln!(errors, "no thread can be had: {error}")),
-    };
-    match scan_all(&runtime, &client, wanted, errors) {
-        Ok(jobs) => {
-            let is_well = jobs.iter().all(|job| word(job, "state") == "done" && number(job, "failed") == 0);
-            match output.write_all(render(&jobs, wanted.dry_run).as_bytes()).and_then(|()| output.flush()) {
-                Ok(()) if is_well => ExitCode::SUCCESS,
-                Ok(()) => ExitCode::from(3),
-                Err(_) => ExitCode::FAILURE,
-            }
-        }
-        Err(error) => failure(writeln!(errors, "{}: {error}", wanted.server.server)),
-    }
+    follow(&wanted.server, (output, errors), async |client, errors| scan_all(client, wanted, errors).await, told)
 }
 
-fn scan_all(
-    runtime: &Runtime,
+async fn scan_all(
     client: &S3Client,
     wanted: &ScanCommand,
-    errors: &mut dyn Write,
-) -> Result<Vec<Value>, S3ClientError> {
+    errors: &mut (dyn Write + Send),
+) -> Result<Vec<Job>, S3ClientError> {
     let buckets = match &wanted.bucket {
         Some(bucket) => vec![bucket.clone()],
-        None => runtime.block_on(buckets_of(client, &wanted.location))?,
+        None => buckets_of(client, &wanted.location).await?,
     };
+    let document = json!({"from": wanted.location, "prefix": wanted.prefix, "dryRun": wanted.dry_run});
     let mut jobs = Vec::new();
     for bucket in buckets {
-        let mut job = runtime.block_on(begin(client, wanted, &bucket))?;
-        while word(&job, "state") == "running" {
-            job = runtime.block_on(look_again(client, &job))?;
+        let mut job = Job::begin(client, "_/locations/scan", &bucket, &document).await?;
+        while job.is_running() {
+            job = job.after(LOOK, client).await?;
             show(&job, errors);
         }
         if io::stderr().is_terminal() {
@@ -110,29 +91,9 @@ async fn buckets_of(client: &S3Client, location: &str) -> Result<Vec<String>, S3
     Ok(buckets)
 }
 
-async fn begin(client: &S3Client, wanted: &ScanCommand, bucket: &str) -> Result<Value, S3ClientError> {
-    let document = json!({"from": wanted.location, "prefix": wanted.prefix, "dryRun": wanted.dry_run});
-    let call = Call::new(Method::POST, None, Some("_/locations/scan")).and("bucket", bucket).once();
-    let call = call.header("content-type", "application/json").payload(Payload::Held(document.to_string().into()));
-    ask(client, call).await
-}
-
-async fn look_again(client: &S3Client, job: &Value) -> Result<Value, S3ClientError> {
-    tokio::time::sleep(LOOK).await;
-    ask(client, Call::new(Method::GET, None, Some(&path(job)))).await
-}
-
-fn number(job: &Value, name: &str) -> u64 {
-    job.get(name).and_then(Value::as_u64).unwrap_or(0)
-}
-
-fn word<'a>(job: &'a Value, name: &str) -> &'a str {
-    job.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
 /// How far a scan is. Nobody is told of a broken screen: there is nobody to tell.
-fn show(job: &Value, errors: &mut dyn Write) {
-    let number = |name| number(job, name);
+fn show(job: &Job, errors: &mut dyn Write) {
+    let number = |name| job.number(name);
     let (seen, expected) = (number("examined"), number("expected").max(number("examined")).max(1));
     let walks = number("phase") == 0;
     let filled = if walks { seen * BAR / expected } else { BAR };
@@ -140,12 +101,12 @@ fn show(job: &Value, errors: &mut dyn Write) {
     let doing = if walks { "files" } else { "files; looking for what is gone" };
     let line = format!(
         "{} [{bar}] {seen} {doing}, {} added, {} updated, {} removed ({}) {}",
-        word(job, "bucket"),
+        job.word("bucket"),
         number("addedObjects"),
         number("updatedObjects"),
         number("removedObjects"),
         size(number("bytes")),
-        word(job, "message"),
+        job.word("message"),
     );
     if io::stderr().is_terminal() {
         write!(errors, "\r\x1b[K{line}").and_then(|()| errors.flush()).ok();
@@ -154,21 +115,14 @@ fn show(job: &Value, errors: &mut dyn Write) {
     }
 }
 
-fn render(jobs: &[Value], dry_run: bool) -> String {
-    let row = |job: &Value| {
-        let count = |name| number(job, name).to_string();
-        [
-            word(job, "bucket").to_owned(),
-            word(job, "state").to_owned(),
-            count("examined"),
-            count("addedObjects"),
-            count("updatedObjects"),
-            count("removedObjects"),
-            count("skipped"),
-            count("left"),
-            count("failed"),
-            size(number(job, "bytes")),
-        ]
+fn render(jobs: &[Job], dry_run: bool) -> String {
+    let row = |job: &Job| {
+        let numbers = ["examined", "addedObjects", "updatedObjects", "removedObjects", "skipped", "left", "failed"];
+        let [files, added, updated, removed, skipped, changing, failed] =
+            numbers.map(|name| job.number(name).to_string());
+        let [bucket, state] = ["bucket", "state"].map(|name| job.word(name).to_owned());
+        let bytes = size(job.number("bytes"));
+        [bucket, state, files, added, updated, removed, skipped, changing, failed, bytes]
     };
     let heading =
         ["bucket", "state", "files", "added", "updated", "removed", "skipped", "changing", "failed", "taken up"];
@@ -176,14 +130,7 @@ fn render(jobs: &[Value], dry_run: bool) -> String {
     if dry_run {
         told.push_str("Nothing was done: this is what would be.\n");
     }
-    for job in jobs {
-        let notes = job.get("notes").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        for note in std::iter::once(word(job, "message")).chain(notes).filter(|note| !note.is_empty()) {
-            told.push_str(note);
-            told.push('\n');
-        }
-    }
-    told
+    jobs.iter().fold(told, |told, job| told + &job.remarks())
 }
 
 #[cfg(test)]
@@ -192,11 +139,11 @@ mod tests {
 
     #[test]
     fn what_was_done_is_a_row_and_what_was_left_a_line() {
-        let job = json!({
+        let job = Job(json!({
             "bucket": "files", "state": "done", "examined": 7, "addedObjects": 2, "updatedObjects": 1, "phase": 1,
             "removedObjects": 3, "skipped": 1, "left": 0, "failed": 0, "bytes": 14, "notes": ["files/link: a link"],
             "message": "", "expected": 4,
-        });
+        }));
         let told = render(std::slice::from_ref(&job), true);
         assert!(told.contains("files   done"), "{told}");
         assert!(told.ends_with("this is what would be.\nfiles/link: a link\n"), "{told}");

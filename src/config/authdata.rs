@@ -110,11 +110,6 @@ impl Accounts {
         self.iter().find(|account| account.email.eq_ignore_ascii_case(email))
     }
 
-    /// The account with 12 digits.
-    pub fn by_short_id(&self, digits: &str) -> Option<&Arc<Account>> {
-        self.iter().find(|account| account.short_id == digits)
-    }
-
     /// The access keys of an account that can sign, in order.
     pub fn access_keys_of(&self, account: &Account) -> Vec<&str> {
         let of = |key: &Key| key.account.canonical_id == account.canonical_id;

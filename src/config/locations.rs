@@ -268,11 +268,6 @@ impl Locations {
         self.by_name.contains_key(name)
     }
 
-    /// The location with an `objectId`.
-    pub fn by_object_id(&self, id: &str) -> Option<&Arc<Location>> {
-        self.iter().find(|location| location.object_id == id)
-    }
-
     /// All locations in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Location>> {
         self.by_name.values()

@@ -31,6 +31,8 @@ pub struct OldServer {
     pub path_style: bool,
     /// `buckets`: which buckets are read there. Default all.
     pub buckets: Option<Vec<String>>,
+    /// `listings`: whether listings show what is there. Default true.
+    pub lists: bool,
     /// `accessKey` and `secretKey`, or `credentialsFile` with `credentialsProfile`.
     pub credentials: OldCredentials,
 }
@@ -64,12 +66,13 @@ impl Migration {
         let region = fields.take("region", TEXT)?.unwrap_or_else(|| "us-east-1".to_owned());
         let path_style = fields.take("pathStyle", SWITCH)?.unwrap_or(true);
         let buckets = fields.take("buckets", BUCKETS)?;
+        let lists = fields.take("listings", SWITCH)?.unwrap_or(true);
         let source = match endpoint {
             None => None,
             Some(endpoint) => {
                 let (https, authority) = place(&endpoint).ok_or_else(|| fields.refuse("endpoint", ENDPOINT))?;
                 let credentials = credentials.ok_or_else(|| fields.refuse("accessKey", KEYS))?;
-                Some(OldServer { https, authority, region, path_style, buckets, credentials })
+                Some(OldServer { https, authority, region, path_style, buckets, lists, credentials })
             }
         };
         fields.finish(warnings);

@@ -72,11 +72,6 @@ impl FaultyBackend {
         self.orders.lock().push_back((call, fault));
     }
 
-    /// Withdraws all orders.
-    pub fn heal(&self) {
-        self.orders.lock().clear();
-    }
-
     /// How often `call` was made.
     pub fn count(&self, call: Call) -> usize {
         self.seen.lock().iter().filter(|seen| **seen == call).count()

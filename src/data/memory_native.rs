@@ -5,16 +5,16 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Range,
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future, future::BoxFuture, stream};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::{
-    BlobId, Capabilities, DataBackend, DataError, DiskUsage, NativeObject, NativeSource, NativeStore, PartToken,
-    PartsFault, PutHint, Staged, Written, announced::Announced,
+    BlobId, BodyHint, Capabilities, DataBackend, DataError, DiskUsage, NativeObject, NativeSource, NativeStore,
+    PartToken, PartsFault, PutHint, Staged, Written, announced::Announced,
 };
 use crate::types::ByteStream;
 
@@ -70,8 +70,8 @@ pub enum NativeFault {
     Hang,
     /// It happens, and never answers.
     HangAfter,
-    /// It works, this much later.
-    Delay(Duration),
+    /// It works once [`MemoryNative::go_on`] says so.
+    Wait,
     /// Parts are refused.
     Refuse(PartsFault),
     /// What was staged is gone.
@@ -111,6 +111,18 @@ struct State {
 pub struct MemoryNative {
     mode: Mode,
     state: Mutex<State>,
+    /// A permit for each step that hangs or waits.
+    reached: Semaphore,
+    /// A permit for each step that may go on.
+    leave: Semaphore,
+}
+
+/// Takes a permit for good.
+async fn take(permits: &Semaphore) {
+    // Nobody closes it.
+    if let Ok(permit) = permits.acquire().await {
+        permit.forget();
+    }
 }
 
 fn away() -> DataError {
@@ -174,12 +186,22 @@ impl State {
 impl MemoryNative {
     /// An empty store.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, state: Mutex::default() }
+        Self { mode, state: Mutex::default(), reached: Semaphore::new(0), leave: Semaphore::new(0) }
     }
 
     /// Breaks the next such step that no earlier order breaks.
     pub fn break_next(&self, step: Step, fault: NativeFault) {
         self.state.lock().orders.push_back((step, fault));
+    }
+
+    /// Waits until a step has come to where it was ordered to hang or to wait.
+    pub async fn reached(&self) {
+        take(&self.reached).await;
+    }
+
+    /// Lets a step go on that waits, or that will.
+    pub fn go_on(&self) {
+        self.leave.add_permits(1);
     }
 
     /// Whether the store answers at all.
@@ -239,18 +261,24 @@ impl MemoryNative {
             None => work.await,
             Some(NativeFault::Before) => Err(away()),
             Some(NativeFault::LostReply) => work.await.and(Err(away())),
-            Some(NativeFault::Hang) => future::pending().await,
+            Some(NativeFault::Hang) => self.hang().await,
             Some(NativeFault::HangAfter) => {
                 work.await?;
-                future::pending().await
+                self.hang().await
             }
-            Some(NativeFault::Delay(time)) => {
-                tokio::time::sleep(time).await;
+            Some(NativeFault::Wait) => {
+                self.reached.add_permits(1);
+                take(&self.leave).await;
                 work.await
             }
             Some(NativeFault::Refuse(fault)) => Err(DataError::Parts(fault)),
             Some(NativeFault::Forget) => Err(DataError::NotFound(BlobId::new("staged"))),
         }
+    }
+
+    async fn hang<T>(&self) -> T {
+        self.reached.add_permits(1);
+        future::pending().await
     }
 
     fn publish_now(&self, staged: &Staged) -> Result<Written, DataError> {
@@ -329,9 +357,9 @@ impl NativeStore for MemoryNative {
         &'a self,
         object: &'a NativeObject,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<Staged, DataError>> {
-        let work = async move { Ok(self.keep_staged(object, collect(body, size).await?)) };
+        let work = async move { Ok(self.keep_staged(object, collect(body, hint.size).await?)) };
         self.step(Step::Stage, work).boxed()
     }
 
@@ -378,9 +406,9 @@ impl NativeStore for MemoryNative {
         upload: &'a str,
         number: u32,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>> {
-        let work = async move { self.keep_part(upload, number, collect(body, size).await?) };
+        let work = async move { self.keep_part(upload, number, collect(body, hint.size).await?) };
         self.step(Step::PutPart, work).boxed()
     }
 

@@ -41,7 +41,7 @@ pub use file::{FileBackend, FileDurability, FileOptions};
 pub use memory::MemoryBackend;
 #[cfg(any(test, feature = "conformance"))]
 pub use memory_native::MemoryNative;
-pub use native::{NativeObject, NativeSource, NativeStore, PartToken, Staged};
+pub use native::{BodyHint, NativeObject, NativeSource, NativeStore, PartToken, Staged};
 pub use posix::{PosixBackend, PosixOptions};
 pub use remote::RemoteBackend;
 #[cfg(feature = "sftp")]

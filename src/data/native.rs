@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{BlobId, DataError, Written};
-use crate::types::ByteStream;
+use crate::types::{ByteStream, DigestSlot};
 
 /// What a store that keeps readable objects is told of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +58,22 @@ pub struct PartToken {
     pub size: u64,
 }
 
+/// What is known of a body before it comes.
+#[derive(Clone, Debug, Default)]
+pub struct BodyHint {
+    /// Its bytes. A body of any other number of them is an error.
+    pub size: Option<u64>,
+    /// Where whoever receives it leaves its digests, those of exactly these bytes, before it ends cleanly. A store that
+    /// compares an MD5 takes it from there instead of computing it once more.
+    pub digests: Option<DigestSlot>,
+}
+
+impl From<Option<u64>> for BodyHint {
+    fn from(size: Option<u64>) -> Self {
+        Self { size, digests: None }
+    }
+}
+
 /// Bytes that are at the store already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeSource<'a> {
@@ -88,7 +104,7 @@ pub trait NativeStore: fmt::Debug + Send + Sync {
         &'a self,
         object: &'a NativeObject,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<Staged, DataError>>;
 
     /// As [`NativeStore::stage`], with bytes that are at the store already; `None` where it cannot.
@@ -121,7 +137,7 @@ pub trait NativeStore: fmt::Debug + Send + Sync {
         upload: &'a str,
         number: u32,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>>;
 
     /// As [`NativeStore::put_part`], with bytes that are at the store already; `None` where it cannot.

@@ -3,31 +3,27 @@
 //! Nothing is answered once the lease is overdue by this process's clock, and a commit is acknowledged only if the
 //! lease was still there after the commit was durable: see [`crate::lease`].
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::{Batch, Direction, Jump, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace, Pairs};
+use super::{
+    Batch, MetadataError, MetadataStore,
+    layered::{Call, Layer, Layered},
+};
 use crate::lease::{Lease, Lost};
 
-/// A store behind a lease.
-#[derive(Clone, Debug)]
-pub struct FencedStore {
-    inner: Arc<dyn MetadataStore>,
-    lease: Arc<Lease>,
-}
-
+/// What keeps a store from answering without its lease.
 #[derive(Debug)]
-struct FencedView {
-    inner: Arc<dyn MetadataView>,
-    lease: Arc<Lease>,
-}
+pub struct Fence(Arc<Lease>);
+
+/// A store behind a lease.
+pub type FencedStore = Layered<Fence>;
 
 impl FencedStore {
     /// Puts a store behind a lease that was taken before the store was opened.
     pub fn new(inner: Arc<dyn MetadataStore>, lease: Arc<Lease>) -> Self {
-        Self { inner, lease }
+        Self::over(inner, Fence(lease))
     }
 }
 
@@ -35,89 +31,30 @@ fn lost(lost: Lost) -> MetadataError {
     MetadataError::Unavailable(lost.to_string())
 }
 
-impl MetadataStore for FencedStore {
-    fn get<'a>(&'a self, ns: Namespace, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>, MetadataError>> {
-        Box::pin(async move {
-            let value = self.inner.get(ns, key).await;
-            // Afterwards: what was read while the process slept is old.
-            self.lease.check().map_err(lost)?;
-            value
-        })
-    }
-
-    fn scan(
+impl Layer for Fence {
+    async fn around<T: Send>(
         &self,
-        ns: Namespace,
-        range: Range<Bytes>,
-        direction: Direction,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
-        Box::pin(async move {
-            let pairs = self.inner.scan(ns, range, direction, limit).await;
-            self.lease.check().map_err(lost)?;
-            pairs
-        })
+        _: Call,
+        work: BoxFuture<'_, Result<T, MetadataError>>,
+    ) -> Result<T, MetadataError> {
+        let answer = work.await;
+        // Afterwards: what was read while the process slept is old.
+        self.0.check().map_err(lost)?;
+        answer
     }
 
-    fn scan_jumping(
-        &self,
-        ns: Namespace,
-        range: Range<Bytes>,
-        jump: Arc<dyn Jump>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
-        Box::pin(async move {
-            let pairs = self.inner.scan_jumping(ns, range, jump, limit).await;
-            self.lease.check().map_err(lost)?;
-            pairs
-        })
-    }
-
-    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn MetadataView>, MetadataError>> {
-        Box::pin(async move {
-            let inner = self.inner.snapshot().await?;
-            Ok(Arc::new(FencedView { inner, lease: Arc::clone(&self.lease) }) as Arc<dyn MetadataView>)
-        })
-    }
-
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), MetadataError>> {
-        Box::pin(async move {
-            self.lease.check().map_err(lost)?;
-            let committed = self.inner.commit(batch).await;
-            // A refusal is an answer, too: it is about a state that must still be the last one.
-            let confirmed = self.lease.confirm().await;
-            confirmed
-                .map_err(|error| MetadataError::Unavailable(format!("the lease cannot be read: {error}")))?
-                .map_err(lost)?;
-            committed
-        })
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), MetadataError>> {
-        self.inner.close()
+    async fn commit(&self, inner: &dyn MetadataStore, batch: Batch) -> Result<(), MetadataError> {
+        self.0.check().map_err(lost)?;
+        let committed = inner.commit(batch).await;
+        // A refusal is an answer, too: it is about a state that must still be the last one.
+        let confirmed = self.0.confirm().await;
+        confirmed
+            .map_err(|error| MetadataError::Unavailable(format!("the lease cannot be read: {error}")))?
+            .map_err(lost)?;
+        committed
     }
 
     fn is_writable(&self) -> bool {
-        self.lease.check().is_ok() && self.inner.is_writable()
-    }
-
-    fn stats(&self) -> MetadataStats {
-        self.inner.stats()
-    }
-}
-
-impl MetadataView for FencedView {
-    fn scan(
-        &self,
-        ns: Namespace,
-        range: Range<Bytes>,
-        direction: Direction,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
-        Box::pin(async move {
-            let pairs = self.inner.scan(ns, range, direction, limit).await;
-            self.lease.check().map_err(lost)?;
-            pairs
-        })
+        self.0.check().is_ok()
     }
 }

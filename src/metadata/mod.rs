@@ -6,17 +6,16 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod counters;
-#[cfg(any(test, feature = "conformance"))]
-pub mod faulty;
 mod fenced;
 mod jump;
+pub(crate) mod layered;
 pub mod memory;
 pub mod remote;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
 pub mod wire;
 
-pub use fenced::FencedStore;
+pub use fenced::{Fence, FencedStore};
 pub use jump::{CommonPrefixes, Jump};
 pub use memory::MemoryStore;
 pub use remote::RemoteStore;
@@ -30,7 +29,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
-use crate::types::{BucketId, BucketName};
+use crate::types::BucketId;
 
 /// A kind of record. Each is a column family of its own in RocksDB.
 ///
@@ -125,19 +124,6 @@ impl Namespace {
     /// A bucket's share of a table.
     pub const fn of(table: Table, bucket: BucketId) -> Self {
         Self { table, bucket: Some(bucket) }
-    }
-
-    /// The name of the original's database that holds such records, for tools and logs.
-    pub fn logical_name(&self, bucket: Option<&BucketName>) -> String {
-        let bucket = bucket.map_or("?", BucketName::as_str);
-        match self.table {
-            Table::Buckets => "__metastore".to_owned(),
-            Table::Owners => "users..bucket".to_owned(),
-            Table::Uploads | Table::Parts => format!("mpuShadowBucket{bucket}"),
-            Table::Journal => "..recordLogs".to_owned(),
-            Table::Current | Table::Versions | Table::Usage | Table::Bodies | Table::Settings => bucket.to_owned(),
-            Table::System | Table::Garbage | Table::Pending | Table::AccessLines => self.table.name().to_owned(),
-        }
     }
 }
 

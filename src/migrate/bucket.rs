@@ -100,7 +100,7 @@ fn contains(text: &Bytes, what: &str) -> bool {
 }
 
 /// Stores that do not know a setting have none.
-fn absent<T>(error: S3ClientError) -> Result<Option<T>, S3ClientError> {
+pub(super) fn absent<T>(error: S3ClientError) -> Result<Option<T>, S3ClientError> {
     match error.status() {
         Some(400 | 404 | 405 | 501) => Ok(None),
         _ => Err(error),

@@ -8,13 +8,14 @@ use http::{HeaderMap, Method, header};
 use parking_lot::Mutex;
 
 use super::{
-    Shared, acl,
-    headers::{self, Wanted},
+    JournalError, Shared, acl,
+    headers::{self, Expected, Wanted},
     parts::{self, Source},
+    verify,
 };
 use crate::{
     outbound::Payload,
-    s3client::{Call, Get, Reply, S3ClientError, Stored, VersionEntry, text_of},
+    s3client::{Call, Get, ObjectEntry, Reply, S3ClientError, Stored, VersionEntry, text_of},
     types::{
         BodyError, ByteStream, ETag, body,
         digest::{Digest, Md5},
@@ -62,7 +63,11 @@ impl CopyError {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             // A body that broke is the source's fault, told by the target's client.
-            Self::Source(error) | Self::Target(error) => error.may_pass() || error.body().is_some(),
+            // It was written since it was looked at.
+            Self::Source(error) if error.status() == Some(412) => true,
+            Self::Source(error) | Self::Target(error) => {
+                error.may_pass() || error.body().is_some() || error.code() == Some("ConditionalRequestConflict")
+            }
             Self::Bytes(_) => true,
             Self::Taken => false,
         }
@@ -86,6 +91,16 @@ pub(super) struct Copied {
     pub(super) bytes: u64,
     /// What is not as it was, in words.
     pub(super) notes: Vec<String>,
+    /// What is the newest of the key at the target now.
+    pub(super) newest: VersionEntry,
+}
+
+impl Copied {
+    fn left(&mut self, stored: &Stored) {
+        let etag = stored.etag.clone().unwrap_or_default();
+        self.newest.object = ObjectEntry { etag, ..ObjectEntry::default() };
+        self.newest.version = stored.version.clone().unwrap_or_default();
+    }
 }
 
 /// One version under way.
@@ -93,8 +108,8 @@ pub(super) struct Copying<'a> {
     pub(super) shared: &'a Shared,
     pub(super) place: &'a Place,
     pub(super) entry: &'a VersionEntry,
-    /// Whether the key must be absent at the target.
-    pub(super) if_absent: bool,
+    /// What the target has of the key.
+    pub(super) expected: &'a Expected,
 }
 
 impl Copying<'_> {
@@ -109,10 +124,7 @@ impl Copying<'_> {
     /// Makes the version, or the marker, the newest one of its key at the target.
     pub(super) async fn run(&self) -> Result<Copied, CopyError> {
         if self.entry.marker {
-            // Once: a second marker would be one too many.
-            let call = Call::new(Method::DELETE, Some(&self.place.to), Some(self.key())).once();
-            self.shared.options.to.send(call).await.map_err(CopyError::Target)?;
-            return Ok(Copied::default());
+            return self.marker().await;
         }
         if parts::count(&self.entry.object.etag).is_some() || self.entry.object.size > LARGEST {
             return self.in_parts().await;
@@ -128,8 +140,34 @@ impl Copying<'_> {
         let mut copied = Copied::default();
         let headers = self.headers(&answer.headers, &mut copied).await?;
         copied.bytes = parts::length(&answer).unwrap_or(self.entry.object.size);
-        self.in_one(answer, headers, etag.as_deref(), copied.bytes).await?;
+        let stored = self.in_one(answer, headers, etag.as_deref(), copied.bytes).await?;
+        copied.left(&stored);
         Ok(copied)
+    }
+
+    async fn marker(&self) -> Result<Copied, CopyError> {
+        let mut headers = HeaderMap::new();
+        self.expected.require(&mut headers);
+        // Once: a second marker would be one too many.
+        let call = Call::new(Method::DELETE, Some(&self.place.to), Some(self.key())).once();
+        let made = self.shared.options.to.send(call.headers(&headers::without_conditions(headers))).await;
+        let made = made.map_err(|error| self.refused(error))?;
+        let version = text_of(&made.headers, "x-amz-version-id").unwrap_or_default().to_owned();
+        let newest = VersionEntry { version, marker: true, ..VersionEntry::default() };
+        Ok(Copied { newest, ..Copied::default() })
+    }
+
+    /// What the target refuses because somebody was there meanwhile is his.
+    fn refused(&self, error: S3ClientError) -> CopyError {
+        let is_gone = matches!(self.expected, Expected::Newest(_)) && error.code() == Some("NoSuchKey");
+        match error.status() {
+            Some(412) => CopyError::Taken,
+            _ if is_gone => CopyError::Taken,
+            _ if matches!(error.code(), Some("BadDigest" | "InvalidDigest")) => {
+                CopyError::Bytes("other bytes arrived than those of the tag".to_owned())
+            }
+            _ => CopyError::Target(error),
+        }
     }
 
     /// The headers of the new version, with tags and list.
@@ -164,15 +202,18 @@ impl Copying<'_> {
                 Err(error) => copied.notes.push(format!("its list of access cannot be read: {error}")),
             }
         }
-        if self.if_absent {
-            headers::set(&mut made, "if-none-match", "*");
-            headers::set(&mut made, headers::UNLESS_DELETED, "true");
-        }
+        self.expected.require(&mut made);
         Ok(made)
     }
 
     /// Sends a body in one request.
-    async fn in_one(&self, answer: Reply, headers: HeaderMap, etag: Option<&str>, size: u64) -> Result<(), CopyError> {
+    async fn in_one(
+        &self,
+        answer: Reply,
+        mut headers: HeaderMap,
+        etag: Option<&str>,
+        size: u64,
+    ) -> Result<Stored, CopyError> {
         let digest = etag.filter(|tag| headers::is_digest(tag) && !headers::has_opaque_tag(&answer.headers));
         let tally = Tally::default();
         let body = self.counted(tally.over(answer.body));
@@ -187,6 +228,10 @@ impl Copying<'_> {
             }
             if held.is_empty() { Payload::Empty } else { Payload::Held(held) }
         } else {
+            // Whoever keeps the bytes sees whether they are the right ones before anybody else does.
+            if let Some(digest) = digest.and_then(headers::content_md5) {
+                headers::set(&mut headers, "content-md5", &digest);
+            }
             Payload::Stream { body, size: Some(size) }
         };
         let stored = self.put(&headers, payload).await?;
@@ -195,13 +240,20 @@ impl Copying<'_> {
             && (headers::has_opaque_tag(&stored.headers)
                 || stored.etag.as_deref().is_none_or(|tag| !headers::is_digest(tag) || tag == got));
         if is_right {
-            return Ok(());
+            return Ok(stored);
         }
-        // What is there is wrong: it goes before anybody takes it for the object.
-        let version = stored.version.as_deref();
-        let gone = self.shared.options.to.delete_object(&self.place.to, self.key(), version).await;
-        gone.map_err(CopyError::Target)?;
+        self.take_back(&stored).await?;
         Err(CopyError::Bytes(format!("bytes with the MD5 {got} came or arrived, not those of the tag")))
+    }
+
+    /// What is there is wrong: it goes before anybody takes it for the object, and nobody has deleted it.
+    async fn take_back(&self, stored: &Stored) -> Result<(), CopyError> {
+        let mut call = Call::new(Method::DELETE, Some(&self.place.to), Some(self.key()));
+        call = call.and_some("versionId", stored.version.as_deref()).header(headers::FORGET, "true");
+        if let Some(etag) = &stored.etag {
+            call = call.header("if-match", &format!("\"{etag}\""));
+        }
+        self.shared.options.to.send(call).await.map_err(CopyError::Target).map(drop)
     }
 
     /// As `PutObject`, less what the target refuses and can do without.
@@ -212,14 +264,11 @@ impl Copying<'_> {
             Ok(stored) => return Ok(stored),
             Err(error) => error,
         };
-        if self.if_absent && error.status() == Some(412) {
-            return Err(CopyError::Taken);
-        }
         let (Some(payload), Some(headers)) = (again, without(headers, &error)) else {
-            return Err(CopyError::Target(error));
+            return Err(self.refused(error));
         };
         let sent = self.shared.options.to.put_object(&self.place.to, self.key(), &headers, payload).await;
-        sent.map_err(CopyError::Target)
+        sent.map_err(|error| self.refused(error))
     }
 
     /// Copies with the same parts, where they can be found out and the target takes them.
@@ -232,9 +281,8 @@ impl Copying<'_> {
         let bucket = self.place.from.as_str();
         let told = Source { client: from, bucket, key: self.key(), version: self.version(), size, etag: &etag };
         let known = told.parts().await.map_err(CopyError::Source)?;
-        let mut copied = Copied { bytes: size, notes: Vec::new() };
-        let mut headers = self.headers(&head.headers, &mut copied).await?;
-        headers.remove("if-none-match");
+        let mut copied = Copied { bytes: size, ..Copied::default() };
+        let headers = self.headers(&head.headers, &mut copied).await?;
         let fits = |sizes: &Vec<u64>| sizes.iter().rev().skip(1).all(|part| *part >= SMALLEST);
         let is_known = known.is_some();
         let sizes = match known.filter(|sizes| size > 0 && fits(sizes)) {
@@ -244,43 +292,66 @@ impl Copying<'_> {
                 copied.notes.push(format!("it has another entity tag now: {why}"));
                 let get = Get { version: self.version(), ..Get::default() };
                 let answer = from.get_object(bucket, self.key(), get).await.map_err(CopyError::Source)?;
-                self.in_one(answer, headers, None, size).await?;
+                let stored = self.in_one(answer, headers, None, size).await?;
+                copied.left(&stored);
                 return Ok(copied);
             }
             None => even(size),
         };
-        let stored = self.upload(&headers, &sizes, &etag).await?;
-        let tag = stored.etag.unwrap_or_default();
+        let stored = self.upload(&headers::without_conditions(headers), &sizes, &etag).await?;
+        copied.left(&stored);
+        let tag = stored.etag.clone().unwrap_or_default();
+        if tag != etag && is_known && !self.reads_same(&stored).await? {
+            self.take_back(&stored).await?;
+            return Err(CopyError::Bytes("other bytes arrived than those that the source has".to_owned()));
+        }
         if tag != etag && copied.notes.is_empty() {
             copied.notes.push(format!("its entity tag is {tag} now, no longer {etag}"));
         }
         Ok(copied)
     }
 
+    /// Reads both: for tags that say nothing, and for those that say that something is wrong.
+    async fn reads_same(&self, stored: &Stored) -> Result<bool, CopyError> {
+        let options = &self.shared.options;
+        let was = verify::digest(&options.from, &self.place.from, self.entry).await.map_err(CopyError::Source)?;
+        let object = ObjectEntry { key: self.key().to_owned(), ..ObjectEntry::default() };
+        let version = stored.version.clone().unwrap_or_default();
+        let copy = VersionEntry { object, version, ..VersionEntry::default() };
+        Ok(was == verify::digest(&options.to, &self.place.to, &copy).await.map_err(CopyError::Target)?)
+    }
+
     async fn upload(&self, headers: &HeaderMap, sizes: &[u64], etag: &str) -> Result<Stored, CopyError> {
         let to = &self.shared.options.to;
         let (bucket, key) = (self.place.to.as_str(), self.key());
         // Should this run end before the upload does, the next one gives it up.
-        let noted = self.shared.journal.upload(&self.place.from, key);
-        noted.map_err(|error| CopyError::Bytes(error.to_string()))?;
-        let id = match to.create_multipart_upload(bucket, key, headers).await {
+        let note = |noted: Result<(), JournalError>| noted.map_err(|error| CopyError::Bytes(error.to_string()));
+        let (journal, from) = (&self.shared.journal, self.place.from.as_str());
+        note(journal.upload_begins(from, key))?;
+        let mut begun = to.create_multipart_upload(bucket, key, headers).await;
+        if let Some(fewer) = begun.as_ref().err().and_then(|error| without(headers, error)) {
+            begun = to.create_multipart_upload(bucket, key, &fewer).await;
+        }
+        let id = match begun {
             Ok(id) => id,
-            Err(error) if self.if_absent && error.status() == Some(412) => return Err(CopyError::Taken),
             Err(error) => {
-                let Some(fewer) = without(headers, &error) else { return Err(CopyError::Target(error)) };
-                to.create_multipart_upload(bucket, key, &fewer).await.map_err(CopyError::Target)?
+                if !error.is_open() {
+                    note(journal.upload_is_over(from, key, ""))?;
+                }
+                return Err(self.refused(error));
             }
         };
-        match self.send_parts((&id, etag), sizes).await {
-            Ok(stored) => Ok(stored),
-            Err(error) => {
-                let aborted = to.abort_multipart_upload(bucket, key, &id).await;
-                if let Err(left) = aborted {
-                    tracing::debug!(%left, "an upload stays open until the next run");
-                }
-                Err(error)
-            }
+        // Before the first byte is sent: whatever is open under this id is ours, and nothing else is.
+        note(journal.upload_is(from, key, &id))?;
+        let sent = self.send_parts((&id, etag), sizes).await;
+        if sent.is_err()
+            && let Err(left) = to.abort_multipart_upload(bucket, key, &id).await
+        {
+            tracing::debug!(%left, "an upload stays open until the next run");
+            return sent;
         }
+        note(journal.upload_is_over(from, key, &id))?;
+        sent
     }
 
     async fn send_parts(&self, (id, etag): (&str, &str), sizes: &[u64]) -> Result<Stored, CopyError> {
@@ -292,17 +363,20 @@ impl Copying<'_> {
             Ok::<_, CopyError>((number, tag))
         });
         let listed: Vec<(u32, String)> = sent.buffered(PARTS).try_collect().await?;
-        if self.if_absent && to.head_object(bucket, key, None).await.is_ok() {
+        // For stores whose completions have no conditions.
+        if *self.expected == Expected::Absent && to.head_object(bucket, key, None).await.is_ok() {
             return Err(CopyError::Taken);
         }
-        match to.complete_multipart_upload(bucket, key, id, &listed).await {
+        let mut headers = HeaderMap::new();
+        self.expected.require(&mut headers);
+        match to.complete_multipart_upload_if(bucket, key, (id, &listed), &headers).await {
             Ok(stored) => Ok(stored),
             // The answer may have been lost: what is there tells.
             Err(error) if error.is_open() || error.code() == Some("NoSuchUpload") => {
                 let found = to.head_object(bucket, key, None).await.map_err(CopyError::Target)?;
                 if found.etag.as_deref() == Some(etag) { Ok(found) } else { Err(CopyError::Target(error)) }
             }
-            Err(error) => Err(CopyError::Target(error)),
+            Err(error) => Err(self.refused(error)),
         }
     }
 
@@ -368,14 +442,16 @@ fn even(size: u64) -> Vec<u64> {
 
 /// The headers less the one that the target refuses, where the object is whole without it; `None` where it is not.
 fn without(headers: &HeaderMap, refused: &S3ClientError) -> Option<HeaderMap> {
-    let dispensable = match refused.code()? {
-        "InvalidStorageClass" => "x-amz-storage-class",
-        // Stores that have no conditional writes.
-        "NotImplemented" => "if-none-match",
-        _ => return None,
-    };
     let mut fewer = headers.clone();
-    fewer.remove(dispensable).is_some().then_some(fewer)
+    match refused.code()? {
+        "InvalidStorageClass" => {
+            fewer.remove("x-amz-storage-class");
+        }
+        // Stores that have no conditional writes.
+        "NotImplemented" => fewer = headers::without_conditions(fewer),
+        _ => return None,
+    }
+    (fewer.len() < headers.len()).then_some(fewer)
 }
 
 /// The digest of bytes that flow by.

@@ -1,7 +1,7 @@
 //! A run: bucket by bucket, keys in parallel, the journal behind them.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc,
@@ -10,17 +10,18 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     MigrateError, Options, Pairing, Problem, Progress, Shared, Verify,
     acl::{self, Accounts},
     bucket,
     copy::Place,
+    headers,
     journal::{BucketState, Journal, JournalError, Past},
-    key::{self, Outcome},
+    key::{self, Outcome, PATIENCE},
     listing::{self, Group, Walk},
-    report::{BucketReport, Report, Sums},
+    report::{BucketReport, Report},
     uploads, verify,
 };
 use crate::{s3client::S3ClientError, tasks::Tasks};
@@ -29,6 +30,8 @@ use crate::{s3client::S3ClientError, tasks::Tasks};
 const CHECKPOINT: u64 = 256;
 /// Keys read ahead.
 const AHEAD: usize = 64;
+/// Keys done behind one that is still under way, at most: they are held until it is done.
+const WAITING: usize = 1 << 15;
 
 /// Copies what the options say.
 ///
@@ -38,9 +41,13 @@ const AHEAD: usize = 64;
 /// # Cancel safety
 /// As a kill: the next run goes on.
 pub async fn run(options: Options, progress: Arc<Progress>) -> Result<Report, MigrateError> {
+    // A target that shows what it has not yet must not show it to us.
+    let to = options.to.clone().with_header(headers::HERE_ONLY, "true");
+    let options = Options { to, ..options };
     let pairs = pairs(&options).await?;
     let tasks = Tasks::default();
     let report = if options.verify_only {
+        count_ahead(&options, &progress, (&pairs, &Past::new()), &tasks);
         compare(&options, &pairs, &progress).await?
     } else {
         copy(options, pairs, progress, &tasks).await?
@@ -69,7 +76,7 @@ async fn copy(
     let own = acl::own_id(&options.to).await.map_err(MigrateError::Target)?;
     let accounts = Accounts { mapped: options.accounts.clone(), own };
     let shared = Arc::new(Shared { options, journal, progress });
-    count_ahead(&shared, &pairs, &past, tasks);
+    count_ahead(&shared.options, &shared.progress, (&pairs, &past), tasks);
     let mut report = Report::default();
     for pair in &pairs {
         shared.progress.enter(&pair.from);
@@ -77,7 +84,7 @@ async fn copy(
         let state = past.remove(&pair.from).unwrap_or_default();
         if state.ended {
             bucket.sums = state.sums;
-            state.failed.into_iter().for_each(|problem| bucket.fail(problem));
+            state.failed.into_values().for_each(|problem| bucket.fail(problem));
         } else {
             one(&shared, (pair, accounts.clone()), state, tasks, &mut bucket).await?;
         }
@@ -85,6 +92,8 @@ async fn copy(
     }
     shared.journal.finished()?;
     if shared.options.verify != Verify::No {
+        shared.progress.restart();
+        count_ahead(&shared.options, &shared.progress, (&pairs, &Past::new()), tasks);
         for (pair, bucket) in pairs.iter().zip(&mut report.buckets) {
             verify::bucket(&shared.options, pair, &shared.progress, bucket).await?;
         }
@@ -126,24 +135,23 @@ fn names(pairs: &[Pairing]) -> String {
 }
 
 /// Counts what is to come, so that whoever watches knows how much that is.
-fn count_ahead(shared: &Arc<Shared>, pairs: &[Pairing], past: &Past, tasks: &Tasks) {
-    let (shared, pairs) = (Arc::clone(shared), pairs.to_vec());
-    let starts: BTreeMap<String, BucketState> = past.clone();
+fn count_ahead(options: &Options, progress: &Arc<Progress>, (pairs, past): (&[Pairing], &Past), tasks: &Tasks) {
+    let (options, progress, pairs) = (options.clone(), Arc::clone(progress), pairs.to_vec());
+    let starts = past.iter().map(|(name, state)| (name.clone(), (state.ended, state.after.clone())));
+    let starts: BTreeMap<String, (bool, Option<String>)> = starts.collect();
     tasks.spawn("count", async move {
-        let options = &shared.options;
         for pair in pairs {
-            let state = starts.get(&pair.from);
-            if state.is_some_and(|state| state.ended) {
+            let (ended, after) = starts.get(&pair.from).cloned().unwrap_or_default();
+            if ended {
                 continue;
             }
             let versioned = options.from.bucket_versioning(&pair.from).await.ok().flatten().is_some();
-            let after = state.and_then(|state| state.after.clone());
             let mut walk = Walk::new(&options.from, (&pair.from, &options.prefix), versioned, after);
             while let Ok(Some(group)) = walk.next().await {
-                shared.progress.add_expected(group.versions.len() as u64);
+                progress.add_expected(group.versions.len() as u64);
             }
         }
-        shared.progress.counted();
+        progress.counted();
     });
 }
 
@@ -158,8 +166,11 @@ async fn one(
     let options = &shared.options;
     let (place, versioning) = bucket::prepare(options, pair, accounts, report).await?;
     let mut state = state;
-    let left = std::mem::take(&mut state.uploads);
-    uploads::give_up(&options.to, &pair.to, left, &place.accounts.own).await.map_err(MigrateError::Target)?;
+    let given_up = uploads::give_up(shared, pair, &mut state, (&place.accounts.own, report)).await;
+    given_up.map_err(|left| match left {
+        uploads::Left::Target(error) => MigrateError::Target(error),
+        uploads::Left::Journal(error) => error.into(),
+    })?;
     if state.after.is_none() && state.touched.is_none() {
         let mut there = Walk::new(&options.to, (&pair.to, &options.prefix), place.is_versioned, None);
         state.fresh = there.next().await.map_err(MigrateError::Target)?.is_none();
@@ -187,7 +198,7 @@ async fn copy_keys(
     place: &Arc<Place>,
     ledger: &Arc<Ledger>,
     tasks: &Tasks,
-    failed: Vec<Problem>,
+    failed: BTreeMap<String, Problem>,
 ) -> Result<(), MigrateError> {
     retry(shared, place, ledger, failed).await?;
     let (give, take) = mpsc::channel::<Work>(AHEAD);
@@ -225,15 +236,17 @@ async fn work(shared: &Shared, place: &Place, ledger: &Ledger, take: &tokio::syn
 async fn walk(shared: &Shared, place: &Place, ledger: &Ledger, give: mpsc::Sender<Work>) -> Result<(), MigrateError> {
     let options = &shared.options;
     let start = ledger.after();
-    let mut walk = Walk::new(&options.from, (&place.from, &options.prefix), place.is_versioned, start);
+    let walk = Walk::new(&options.from, (&place.from, &options.prefix), place.is_versioned, start);
+    let mut walk = walk.with_patience(PATIENCE);
     let mut touched: Option<String> = None;
     let mut number = 0;
     while let Some(group) = walk.next().await.map_err(MigrateError::Source)? {
         if ledger.is_over() {
             break;
         }
-        // Before anything of a page is copied the journal says how far that may go.
-        if touched.is_none() {
+        // Before anything of a page is copied the journal says how far that may go. What an earlier run may have touched
+        // goes further: until that is passed, its word stands.
+        if touched.is_none() && !ledger.is_behind_touched() {
             let last = walk.last_of_page().unwrap_or(&group.key).to_owned();
             shared.journal.touched(&place.from, &last)?;
             touched = Some(last);
@@ -242,10 +255,12 @@ async fn walk(shared: &Shared, place: &Place, ledger: &Ledger, give: mpsc::Sende
             touched = None;
         }
         let Some(lookup) = ledger.plan(&group) else {
-            shared.progress.done(&Sums { present: group.versions.len() as u64, ..Sums::default() });
+            shared.progress.done(group.versions.len());
             continue;
         };
-        ledger.begin(number, &group.key);
+        if !ledger.begin(number, &group.key).await {
+            break;
+        }
         if give.send(Work { number, group, lookup }).await.is_err() {
             break;
         }
@@ -255,13 +270,19 @@ async fn walk(shared: &Shared, place: &Place, ledger: &Ledger, give: mpsc::Sende
 }
 
 /// Tries again what failed in earlier runs.
-async fn retry(shared: &Shared, place: &Place, ledger: &Ledger, failed: Vec<Problem>) -> Result<(), MigrateError> {
+async fn retry(
+    shared: &Shared,
+    place: &Place,
+    ledger: &Ledger,
+    failed: BTreeMap<String, Problem>,
+) -> Result<(), MigrateError> {
     let options = &shared.options;
-    let keys: HashSet<String> = failed.into_iter().map(|problem| problem.key).filter(|key| !key.is_empty()).collect();
-    for key in keys {
+    for key in failed.into_keys().filter(|key| !key.is_empty()) {
         let found = listing::of_key(&options.from, &place.from, &key, place.is_versioned).await;
         let group = found.map_err(MigrateError::Source)?;
         if group.versions.is_empty() {
+            // It is gone at the source: nothing is missing any more.
+            shared.journal.failed(&place.from, &Problem { key, ..Problem::default() })?;
             continue;
         }
         let outcome = key::copy(shared, place, &group, true).await;
@@ -279,6 +300,8 @@ struct Ledger {
     bucket: String,
     inner: Mutex<Inner>,
     over: AtomicBool,
+    /// Room for keys that are handed out, or done behind one that is not.
+    room: Semaphore,
 }
 
 #[derive(Debug)]
@@ -299,7 +322,8 @@ impl Ledger {
             state.touched = None;
         }
         let inner = Inner { state, report, open: BTreeMap::new(), last: None, since_checkpoint: 0, fatal: None };
-        Self { bucket: bucket.to_owned(), inner: Mutex::new(inner), over: AtomicBool::new(false) }
+        let (inner, over) = (Mutex::new(inner), AtomicBool::new(false));
+        Self { bucket: bucket.to_owned(), inner, over, room: Semaphore::new(WAITING) }
     }
 
     fn after(&self) -> Option<String> {
@@ -324,8 +348,22 @@ impl Ledger {
         Some(lookup)
     }
 
-    fn begin(&self, number: u64, key: &str) {
+    /// Whether the walk is still among keys that an earlier run may have touched.
+    fn is_behind_touched(&self) -> bool {
+        self.inner.lock().state.touched.is_some()
+    }
+
+    /// Notes that a key is handed out, when there is room for it; false where the run is over.
+    async fn begin(&self, number: u64, key: &str) -> bool {
+        let Ok(room) = self.room.acquire().await else { return false };
+        room.forget();
         self.inner.lock().open.insert(number, (key.to_owned(), false));
+        true
+    }
+
+    fn end_early(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.room.close();
     }
 
     fn finish(&self, shared: &Shared, number: u64, group: &Group, outcome: Outcome) {
@@ -343,6 +381,7 @@ impl Ledger {
             let (key, _) = first.remove();
             inner.last = Some(key);
             inner.since_checkpoint += 1;
+            self.room.add_permits(1);
         }
         if inner.since_checkpoint >= CHECKPOINT
             && let Some(last) = inner.last.take()
@@ -356,7 +395,7 @@ impl Ledger {
     /// Writes down what came of a key.
     fn settle(&self, shared: &Shared, group: &Group, outcome: Outcome) {
         let Outcome { sums, problems, notes, fatal } = outcome;
-        shared.progress.done(&sums);
+        shared.progress.done(group.versions.len());
         let mut inner = self.inner.lock();
         inner.report.sums.add(&sums);
         for note in notes {
@@ -379,7 +418,7 @@ impl Ledger {
     fn check(&self, inner: &mut Inner, written: Result<(), JournalError>) {
         if let Err(error) = written {
             inner.fatal = Some(error.into());
-            self.over.store(true, Ordering::Relaxed);
+            self.end_early();
         }
     }
 
@@ -392,7 +431,7 @@ impl Ledger {
             None => return,
         };
         self.inner.lock().fatal = Some(error);
-        self.over.store(true, Ordering::Relaxed);
+        self.end_early();
     }
 
     fn end(&self) -> Result<BucketReport, MigrateError> {
@@ -412,4 +451,34 @@ fn hash(group: &Group) -> u64 {
         (&version.version, &version.object.etag, version.marker).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_run_may_have_touched_is_looked_up_until_its_last_key_is_passed() {
+        let touched = Some("m".to_owned());
+        let state = BucketState { fresh: true, after: Some("a".to_owned()), touched, ..BucketState::default() };
+        let ledger = Ledger::new("bucket", state, BucketReport::default());
+        let plan = |key: &str| ledger.plan(&Group { key: key.to_owned(), versions: Vec::new() });
+        assert_eq!(plan("b"), Some(true));
+        assert!(ledger.is_behind_touched(), "the journal must go on saying so");
+        assert_eq!(plan("m"), Some(true));
+        assert!(!ledger.is_behind_touched());
+        assert_eq!(plan("n"), Some(false));
+    }
+
+    #[tokio::test]
+    async fn keys_done_behind_a_slow_one_are_bounded() {
+        let ledger = Ledger::new("bucket", BucketState::default(), BucketReport::default());
+        for number in 0..WAITING as u64 {
+            assert!(ledger.begin(number, "key").await);
+        }
+        let mut next = std::pin::pin!(ledger.begin(u64::MAX, "key"));
+        assert!(futures_util::poll!(next.as_mut()).is_pending());
+        ledger.end_early();
+        assert!(!next.await, "a run that is over waits for nothing");
+    }
 }

@@ -2,7 +2,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{s3client::text_of, types::Timestamp};
+use crate::{
+    s3client::{VersionEntry, text_of},
+    types::Timestamp,
+};
 
 /// Headers that are given on as they are.
 const KEPT: [&str; 8] = [
@@ -22,8 +25,60 @@ const HOLD: &str = "x-amz-object-lock-legal-hold";
 /// Asks a cloudserver whose bucket's owner may set dates to keep this one.
 const KEEP_DATE: &str = "x-cloudserver-last-modified";
 
-/// Asks a cloudserver that serves already not to bring back what was deleted there.
-pub(super) const UNLESS_DELETED: &str = "x-cloudserver-unless-deleted";
+/// Asks a cloudserver that serves already not to bring back what was written or deleted there.
+const UNLESS_DELETED: &str = "x-cloudserver-unless-deleted";
+/// Asks it to write behind this version only.
+const IF_NEWEST: &str = "x-cloudserver-if-newest";
+/// Asks it for what it has itself, while it shows what another server still has as well.
+pub(super) const HERE_ONLY: &str = "x-cloudserver-here-only";
+/// Asks it not to remember a delete.
+pub(super) const FORGET: &str = "x-cloudserver-forget-delete";
+/// What a write may depend on in every S3.
+const CONDITIONS: [&str; 2] = ["if-none-match", "if-match"];
+
+/// What the target had of a key before it is written: the write depends on it, so that nothing is undone that somebody
+/// did there meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// Nothing, nor was it deleted there.
+    Absent,
+    /// This version or marker is the newest.
+    Newest(VersionEntry),
+}
+
+impl Expected {
+    /// Sets the headers that say so: those of S3, and those by which a cloudserver looks closer.
+    pub(super) fn require(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Absent => {
+                set(headers, "if-none-match", "*");
+                set(headers, UNLESS_DELETED, "true");
+            }
+            Self::Newest(newest) => {
+                if newest.marker {
+                    set(headers, "if-none-match", "*");
+                } else if !newest.object.etag.is_empty() {
+                    set(headers, "if-match", &format!("\"{}\"", newest.object.etag));
+                }
+                set(headers, IF_NEWEST, &newest.version);
+            }
+        }
+    }
+}
+
+/// Removes what S3 has no place for when an upload in parts or a marker begins.
+pub(super) fn without_conditions(mut headers: HeaderMap) -> HeaderMap {
+    for name in CONDITIONS {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// The digest of an entity tag, as `Content-MD5` has it.
+pub(super) fn content_md5(tag: &str) -> Option<String> {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    hex::decode(tag).ok().map(|digest| BASE64_STANDARD.encode(digest))
+}
 
 /// What is to be asked of the target besides what the source says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,9 @@
 //! | `d` | a key is done: a hash of it and of its versions |
 //! | `c` | all keys up to this one are done; and the sums so far |
 //! | `f` | a key that could not be copied; without a problem: that could, later |
-//! | `u` | an upload in parts of this key may be begun at the target |
+//! | `u` | an upload in parts of this key is about to be begun at the target |
+//! | `i` | it was begun, under this id |
+//! | `w` | the upload with this id is over; without one: none was begun |
 //! | `e` | a bucket is done |
 //! | `z` | all buckets are done |
 //!
@@ -78,10 +80,12 @@ pub struct BucketState {
     pub done: HashSet<u64>,
     /// What has been copied.
     pub sums: Sums,
-    /// Keys that could not be copied.
-    pub failed: Vec<Problem>,
-    /// Keys of uploads that may be open at the target.
-    pub uploads: Vec<String>,
+    /// Keys that could not be copied, by key.
+    pub failed: BTreeMap<String, Problem>,
+    /// Uploads that are open at the target, or were: their keys, by id.
+    pub uploads: BTreeMap<String, String>,
+    /// Keys of uploads of which nobody knows whether they were begun, and how many of each.
+    pub unanswered: BTreeMap<String, u32>,
     /// Whether it is done.
     pub ended: bool,
 }
@@ -96,6 +100,13 @@ struct Begun {
 struct At {
     bucket: String,
     key: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Upload {
+    bucket: String,
+    key: String,
+    id: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,8 +194,19 @@ impl Journal {
         self.json('f', &Failed { bucket: bucket.to_owned(), problem: problem.clone() })
     }
 
-    pub(super) fn upload(&self, bucket: &str, key: &str) -> Result<(), JournalError> {
+    pub(super) fn upload_begins(&self, bucket: &str, key: &str) -> Result<(), JournalError> {
         self.json('u', &At { bucket: bucket.to_owned(), key: key.to_owned() })
+    }
+
+    /// Notes the id of an upload. It outlives a power cut: whoever finds it may give the upload up.
+    pub(super) fn upload_is(&self, bucket: &str, key: &str, id: &str) -> Result<(), JournalError> {
+        self.json('i', &Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.to_owned() })?;
+        let synced = self.file.lock().sync_data();
+        synced.map_err(|source| JournalError::Io { path: self.path.clone(), source })
+    }
+
+    pub(super) fn upload_is_over(&self, bucket: &str, key: &str, id: &str) -> Result<(), JournalError> {
+        self.json('w', &Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.to_owned() })
     }
 
     pub(super) fn ended(&self, bucket: &str) -> Result<(), JournalError> {
@@ -202,6 +224,25 @@ fn done(text: &str) -> Option<(u64, Sums)> {
     let numbers: Vec<u64> = rest.split(' ').map(|number| number.parse().ok()).collect::<Option<_>>()?;
     let [versions, markers, bytes, present] = numbers.try_into().ok()?;
     Some((u64::from_str_radix(hash, 16).ok()?, Sums { keys: 1, versions, markers, bytes, present }))
+}
+
+impl BucketState {
+    fn upload(&mut self, is_begun: bool, upload: Upload) {
+        let Upload { key, id, .. } = upload;
+        if (is_begun || id.is_empty())
+            && let Some(left) = self.unanswered.get_mut(&key)
+        {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.unanswered.remove(&key);
+            }
+        }
+        if is_begun {
+            self.uploads.insert(id, key);
+        } else {
+            self.uploads.remove(&id);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -275,14 +316,19 @@ impl Reading {
             "f" => {
                 let failed: Failed = serde_json::from_str(rest).ok()?;
                 let bucket = self.past.entry(failed.bucket).or_default();
-                bucket.failed.retain(|known| known.key != failed.problem.key);
-                if !failed.problem.problem.is_empty() {
-                    bucket.failed.push(failed.problem);
+                if failed.problem.problem.is_empty() {
+                    bucket.failed.remove(&failed.problem.key);
+                } else {
+                    bucket.failed.insert(failed.problem.key.clone(), failed.problem);
                 }
             }
             "u" => {
                 let at: At = serde_json::from_str(rest).ok()?;
-                self.past.entry(at.bucket).or_default().uploads.push(at.key);
+                *self.past.entry(at.bucket).or_default().unanswered.entry(at.key).or_default() += 1;
+            }
+            "i" | "w" => {
+                let upload: Upload = serde_json::from_str(rest).ok()?;
+                self.past.entry(upload.bucket.clone()).or_default().upload(kind == "i", upload);
             }
             "z" => self.is_over = true,
             "e" => {
@@ -311,7 +357,14 @@ mod tests {
         journal.touched("b", "m").unwrap();
         journal.done(7, sums(1)).unwrap();
         journal.checkpoint("b", "c\n\"ä").unwrap();
-        journal.upload("b", "k").unwrap();
+        for (key, id) in [("k", "1"), ("l", "2")] {
+            journal.upload_begins("b", key).unwrap();
+            journal.upload_is("b", key, id).unwrap();
+        }
+        journal.upload_is_over("b", "l", "2").unwrap();
+        journal.upload_begins("b", "refused").unwrap();
+        journal.upload_is_over("b", "refused", "").unwrap();
+        journal.upload_begins("b", "lost").unwrap();
         journal.done(8, sums(2)).unwrap();
         let problem = Problem { key: "x".to_owned(), problem: "gone".to_owned(), ..Problem::default() };
         journal.failed("b", &problem).unwrap();
@@ -328,7 +381,9 @@ mod tests {
         assert_eq!((bucket.after.as_deref(), bucket.touched.as_deref()), (Some("c\n\"ä"), Some("m")));
         assert_eq!(bucket.done, HashSet::from([8]), "what lies behind a checkpoint need not be known");
         assert_eq!((bucket.sums.keys, bucket.sums.versions, bucket.sums.bytes), (2, 3, 30));
-        assert_eq!((bucket.failed[0].key.as_str(), bucket.uploads[0].as_str()), ("x", "k"));
+        assert_eq!(bucket.failed["x"].problem, "gone");
+        assert_eq!(bucket.uploads, BTreeMap::from([("1".to_owned(), "k".to_owned())]), "what is over is forgotten");
+        assert_eq!(bucket.unanswered, BTreeMap::from([("lost".to_owned(), 1)]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     Problem, Shared,
     copy::{Copied, CopyError, Copying, Place},
-    headers::is_digest,
+    headers::{Expected, is_digest},
     listing::{self, Group},
     report::Sums,
 };
@@ -16,12 +16,15 @@ use crate::s3client::{S3Client, VersionEntry};
 /// Tries of a key whose stores are up.
 const ATTEMPTS: u32 = 5;
 /// How long a store that is away is waited for.
-const PATIENCE: Duration = Duration::from_mins(10);
+pub(super) const PATIENCE: Duration = Duration::from_mins(10);
 /// Pauses between tries, at the longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Said of keys that the target has gone on with.
 const LEFT: &str = "it was written or deleted at the target since: left as it is there";
+
+/// Said of what went at the source.
+const GONE: &str = "it was deleted at the source before it could be copied";
 
 /// What came of a key.
 #[derive(Debug, Default)]
@@ -55,6 +58,14 @@ pub(super) async fn copy(shared: &Shared, place: &Place, group: &Group, lookup: 
         let Err(error) = attempt_once(shared, place, (group, lookup), &mut outcome).await else { break };
         // From now on nobody knows what is there.
         lookup = true;
+        if matches!(error, CopyError::Taken) {
+            // In a bucket with versions what is there now tells whether the rest still fits.
+            if place.is_versioned && attempt < ATTEMPTS {
+                continue;
+            }
+            outcome.notes.push(problem(group, LEFT.to_owned()));
+            break;
+        }
         if !error.may_pass() {
             outcome.problems.push(problem(group, error.to_string()));
             break;
@@ -110,16 +121,17 @@ async fn attempt_once(
         }
     };
     outcome.sums.present = (first as u64).saturating_sub(copied);
-    for (index, entry) in group.versions.iter().enumerate().skip(first) {
-        // Of later versions the first is there already.
-        let if_absent = there.is_empty() && index == 0;
-        match (Copying { shared, place, entry, if_absent }).run().await {
-            Ok(done) => note(outcome, entry, done),
-            Err(CopyError::Taken) => {
-                outcome.notes.push(problem(group, LEFT.to_owned()));
-                return Ok(());
+    let mut expected = there.last().map_or(Expected::Absent, |newest| Expected::Newest(newest.clone()));
+    for entry in group.versions.iter().skip(first) {
+        match (Copying { shared, place, entry, expected: &expected }).run().await {
+            Ok(done) => {
+                expected = Expected::Newest(done.newest.clone());
+                note(outcome, entry, done);
             }
-            Err(error) if error.may_pass() => return Err(error),
+            Err(error) if error.may_pass() || matches!(error, CopyError::Taken) => return Err(error),
+            Err(error) if is_gone(shared, place, entry, &error).await? => {
+                outcome.notes.push(problem(group, GONE.to_owned()));
+            }
             // The other versions are copied all the same.
             Err(error) => outcome.problems.push(Problem {
                 key: group.key.clone(),
@@ -129,6 +141,15 @@ async fn attempt_once(
         }
     }
     Ok(())
+}
+
+/// Whether what cannot be read is not listed any more either: a key that only cannot be read is no deleted one.
+async fn is_gone(shared: &Shared, place: &Place, entry: &VersionEntry, error: &CopyError) -> Result<bool, CopyError> {
+    if !matches!(error, CopyError::Source(error) if error.is_missing()) {
+        return Ok(false);
+    }
+    let now = listing::of_key(&shared.options.from, &place.from, &entry.object.key, place.is_versioned).await;
+    Ok(now.map_err(CopyError::Source)?.versions.iter().all(|version| version.version != entry.version))
 }
 
 fn note(outcome: &mut Outcome, entry: &VersionEntry, done: Copied) {
@@ -165,6 +186,8 @@ fn missing(source: &[VersionEntry], there: &[VersionEntry], is_versioned: bool) 
     match (foreign, next == source.len()) {
         // All is there, and somebody went on at the target.
         (false, _) | (true, true) => Missing::From(next),
+        // Deleted there before anything of it was copied.
+        (true, false) if next == 0 && there.iter().all(|version| version.marker) => Missing::Newer,
         (true, false) => Missing::Conflict(
             "the target has versions of this key that the source has not: remove them there, or copy to another bucket",
         ),
@@ -209,6 +232,7 @@ mod tests {
         assert_eq!(missing(&source, &more, true), Missing::From(4), "somebody went on at the target");
         assert!(matches!(missing(&source, &[version("c", 9)], true), Missing::Conflict(_)));
         assert!(matches!(missing(&source, &[version("a", 1), version("c", 9)], true), Missing::Conflict(_)));
+        assert_eq!(missing(&[version("a", 1)], &[marker()], true), Missing::Newer, "deleted before it was copied");
     }
 
     #[test]

@@ -1,9 +1,18 @@
 //! Listings as keys, each with all its versions.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::s3client::{ObjectEntry, S3Client, S3ClientError, VersionEntry};
 
 /// Entries asked for at a time.
 const PAGE: usize = 1000;
+/// Entries asked for at first where one key is meant: those behind it would come along in vain.
+const FEW: usize = 10;
+/// Pauses before a page is asked for again.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// A key and its versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +32,10 @@ pub(super) struct Walk<'a> {
     after: Option<String>,
     /// Where the next page of versions begins; of objects the token.
     version: Option<String>,
+    /// Entries of the next page.
+    limit: usize,
+    /// How long a store that is away is waited for, besides what its client does.
+    patience: Duration,
     /// Entries of the page, in reverse.
     page: Vec<VersionEntry>,
     is_last: bool,
@@ -36,7 +49,14 @@ impl<'a> Walk<'a> {
         is_versioned: bool,
         after: Option<String>,
     ) -> Self {
-        Self { client, bucket, prefix, is_versioned, after, version: None, page: Vec::new(), is_last: false }
+        let page = Vec::new();
+        let patience = Duration::ZERO;
+        Self { client, bucket, prefix, is_versioned, after, version: None, limit: PAGE, patience, page, is_last: false }
+    }
+
+    /// Asks so long for a page that does not come.
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The next key; `None` behind the last one.
@@ -66,9 +86,21 @@ impl<'a> Walk<'a> {
     }
 
     async fn fill(&mut self) -> Result<(), S3ClientError> {
+        let end = Instant::now() + self.patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.ask().await {
+                Err(error) if error.may_pass() && Instant::now() + pause < end => tokio::time::sleep(pause).await,
+                other => return other,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn ask(&mut self) -> Result<(), S3ClientError> {
         if self.is_versioned {
             let start = (self.after.as_deref(), self.version.as_deref().filter(|id| !id.is_empty()));
-            let page = self.client.list_versions(self.bucket, self.prefix, start, PAGE).await?;
+            let page = self.client.list_versions(self.bucket, self.prefix, start, self.limit).await?;
             self.page = page.versions;
             self.is_last = page.next.is_none();
             if let Some((key, version)) = page.next {
@@ -79,12 +111,13 @@ impl<'a> Walk<'a> {
                 Some(token) => (None, Some(token.as_str())),
                 None => (self.after.as_deref(), None),
             };
-            let page = self.client.list_objects(self.bucket, self.prefix, start, PAGE).await?;
+            let page = self.client.list_objects(self.bucket, self.prefix, start, self.limit).await?;
             self.page = page.objects.into_iter().map(only).collect();
             self.is_last = page.next.is_none();
             self.version = page.next;
         }
         self.page.reverse();
+        self.limit = (self.limit * FEW).min(PAGE);
         Ok(())
     }
 }
@@ -106,7 +139,7 @@ pub(super) async fn of_key(
     is_versioned: bool,
 ) -> Result<Group, S3ClientError> {
     let none = Group { key: key.to_owned(), versions: Vec::new() };
-    let mut walk = Walk::new(client, (bucket, key), is_versioned, None);
+    let mut walk = Walk { limit: FEW, ..Walk::new(client, (bucket, key), is_versioned, None) };
     // The key itself sorts before all that begin with it; a store that sorts otherwise is given some more looks.
     for _ in 0..PAGE {
         match walk.next().await? {

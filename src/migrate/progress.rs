@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::report::Sums;
-
 /// Counters that workers move.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -51,12 +49,20 @@ impl Progress {
         self.expected.fetch_add(entries, Ordering::Relaxed);
     }
 
+    /// Begins anew: everything is looked at once more.
+    pub(super) fn restart(&self) {
+        self.is_counted.store(false, Ordering::Relaxed);
+        self.expected.store(0, Ordering::Relaxed);
+        self.entries.store(0, Ordering::Relaxed);
+    }
+
     pub(super) fn counted(&self) {
         self.is_counted.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn done(&self, sums: &Sums) {
-        self.entries.fetch_add(sums.versions + sums.markers + sums.present, Ordering::Relaxed);
+    /// So many versions and markers were seen to, whatever came of it.
+    pub(super) fn done(&self, entries: usize) {
+        self.entries.fetch_add(entries as u64, Ordering::Relaxed);
     }
 
     pub(super) fn moved(&self, bytes: u64) {

@@ -1,48 +1,62 @@
 //! Uploads in parts that an interrupted run left open at the target.
 //!
-//! The journal names a key before its upload is begun, for the answer with the id may never come. So at the next run every
-//! open upload of that very key by the very account that copies is given up.
+//! The journal has the id of each upload before its first part is sent: those are given up by the next run, and no others.
+//! An upload whose answer never came has no bytes, and nobody can tell it from one that somebody else began: it is named in
+//! the report and left alone.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use http::Method;
 
+use super::{BucketReport, JournalError, Pairing, Problem, Shared, journal::BucketState};
 use crate::{
     s3client::{Call, S3Client, S3ClientError},
     xml::Element,
 };
 
-/// Gives up what is open of these keys.
+/// Why that could not be done.
+pub(super) enum Left {
+    Target(S3ClientError),
+    Journal(JournalError),
+}
+
+/// Gives up what earlier runs left open, and names what may be theirs.
 pub(super) async fn give_up(
-    client: &S3Client,
-    bucket: &str,
-    noted: Vec<String>,
-    own: &str,
-) -> Result<(), S3ClientError> {
-    let keys: BTreeSet<String> = noted.into_iter().collect();
-    for key in keys {
-        for id in open(client, bucket, &key, own).await? {
-            client.abort_multipart_upload(bucket, &key, &id).await?;
+    shared: &Shared,
+    pair: &Pairing,
+    state: &mut BucketState,
+    (own, report): (&str, &mut BucketReport),
+) -> Result<(), Left> {
+    let client = &shared.options.to;
+    for (id, key) in std::mem::take(&mut state.uploads) {
+        client.abort_multipart_upload(&pair.to, &key, &id).await.map_err(Left::Target)?;
+        shared.journal.upload_is_over(&pair.from, &key, &id).map_err(Left::Journal)?;
+    }
+    for key in state.unanswered.keys() {
+        for (id, initiator) in open(client, &pair.to, key).await.map_err(Left::Target)? {
+            // Some stores do not say who began it.
+            if own.is_empty() || initiator.is_empty() || initiator == own {
+                let text = "an upload in parts is open at the target that an interrupted run may have begun";
+                let problem = format!("{text}: if nobody else uses it, abort it there (upload id {id})");
+                report.note(Problem { key: key.clone(), problem, ..Problem::default() });
+            }
         }
     }
     Ok(())
 }
 
-/// Ids of the open uploads of a key: of the first thousand, which are more than there can be.
-async fn open(client: &S3Client, bucket: &str, key: &str, own: &str) -> Result<Vec<String>, S3ClientError> {
+/// Ids of the open uploads of a key, and who began each: of the first thousand, which are more than there can be.
+async fn open(client: &S3Client, bucket: &str, key: &str) -> Result<BTreeMap<String, String>, S3ClientError> {
     let call = Call::new(Method::GET, Some(bucket), None).and("uploads", "").and("prefix", key);
     let answer = client.document(call).await?;
     let root = answer.root()?;
     let text = |element: &Element<'_>, name: &str| {
         element.children_named(name).next().map(|child| child.text().to_owned()).unwrap_or_default()
     };
-    let mut ids = Vec::new();
-    for upload in root.children_named("Upload").filter(|upload| text(upload, "Key") == key) {
+    let of_key = root.children_named("Upload").filter(|upload| text(upload, "Key") == key);
+    let found = of_key.map(|upload| {
         let initiator = upload.children_named("Initiator").next().map(|who| text(who, "ID")).unwrap_or_default();
-        // Some stores do not say who began it.
-        if own.is_empty() || initiator.is_empty() || initiator == own {
-            ids.push(text(upload, "UploadId"));
-        }
-    }
-    Ok(ids)
+        (text(upload, "UploadId"), initiator)
+    });
+    Ok(found.collect())
 }

@@ -4,10 +4,11 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     MigrateError, Options, Pairing, Problem, Progress, Verify,
+    bucket::absent,
     copy::Tally,
     key::same,
     listing::{self, Group, Walk},
-    report::{BucketReport, Sums},
+    report::BucketReport,
 };
 use crate::s3client::{Get, S3Client, S3ClientError, VersionEntry};
 
@@ -19,8 +20,8 @@ pub(super) async fn bucket(
     report: &mut BucketReport,
 ) -> Result<(), MigrateError> {
     progress.enter(&pair.from);
-    let versioning = options.from.bucket_versioning(&pair.from).await;
-    let is_versioned = versioning.unwrap_or_default().is_some();
+    let versioning = options.from.bucket_versioning(&pair.from).await.or_else(absent);
+    let is_versioned = versioning.map_err(MigrateError::Source)?.is_some();
     let mut walk = Walk::new(&options.from, (&pair.from, &options.prefix), is_versioned, None);
     let mut differences = 0;
     let mut is_over = false;
@@ -41,7 +42,7 @@ pub(super) async fn bucket(
         while let Some((group, found)) = compared.next().await {
             let found = found?;
             report.verified += group.versions.len() as u64;
-            progress.done(&Sums { present: group.versions.len() as u64, ..Sums::default() });
+            progress.done(group.versions.len());
             for problem in found {
                 progress.problem();
                 differences += 1;
@@ -99,7 +100,8 @@ async fn bytes(
     Ok(was == is)
 }
 
-async fn digest(client: &S3Client, bucket: &str, version: &VersionEntry) -> Result<String, S3ClientError> {
+/// The digest of a version's bytes.
+pub(super) async fn digest(client: &S3Client, bucket: &str, version: &VersionEntry) -> Result<String, S3ClientError> {
     let named = Some(version.version.as_str()).filter(|version| !version.is_empty());
     let answer = client.get_object(bucket, &version.object.key, Get { version: named, ..Get::default() }).await?;
     let tally = Tally::default();

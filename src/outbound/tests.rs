@@ -92,11 +92,12 @@ async fn echo() -> (SocketAddr, Tasks, mpsc::UnboundedReceiver<(String, Option<V
     (address, tasks, seen)
 }
 
+/// Waits that no loaded machine makes longer.
 fn options() -> ClientOptions {
     ClientOptions {
-        connect: Duration::from_secs(2),
-        idle: Duration::from_millis(300),
-        first_byte: Duration::from_millis(300),
+        connect: Duration::from_secs(20),
+        idle: Duration::from_secs(20),
+        first_byte: Duration::from_secs(20),
         ..ClientOptions::default()
     }
 }
@@ -197,13 +198,14 @@ async fn every_wait_has_an_end() {
         std::future::pending::<()>().await;
     })
     .await;
-    let client = HttpClient::new(options());
+    let soon = Duration::from_millis(300);
+    let client = HttpClient::new(ClientOptions { first_byte: soon, ..options() });
     let silent = client.send(get(address)).await.err();
     assert!(matches!(silent, Some(OutboundError::TimedOut { .. })), "{silent:?}");
     // Nobody reads the body.
     let endless = stream::repeat_with(|| Ok(Bytes::from(vec![0; 64 << 10]))).boxed();
     let stuck = Payload::Stream { body: endless, size: Some(1 << 40) };
-    let client = HttpClient::new(ClientOptions { connect: Duration::from_millis(300), ..options() });
+    let client = HttpClient::new(ClientOptions { connect: soon, idle: soon, ..options() });
     let stuck = client.send(put(address, stuck)).await.err();
     assert!(matches!(stuck, Some(OutboundError::TimedOut { .. })), "{stuck:?}");
     // Nobody listens.
@@ -215,9 +217,10 @@ async fn every_wait_has_an_end() {
 #[tokio::test]
 async fn a_slow_source_is_not_the_far_sides_fault() {
     let (address, _tasks, mut seen) = echo().await;
-    let client = HttpClient::new(ClientOptions { connect: Duration::from_millis(200), ..options() });
-    let slow = slices(vec![Ok(b"abc"), Ok(b"def")]).then(|slice| async {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+    let soon = Duration::from_millis(500);
+    let client = HttpClient::new(ClientOptions { connect: soon, idle: soon, ..options() });
+    let slow = slices(vec![Ok(b"abc"), Ok(b"def")]).then(move |slice| async move {
+        tokio::time::sleep(2 * soon).await;
         slice
     });
     client.send(put(address, Payload::Stream { body: slow.boxed(), size: Some(6) })).await.unwrap();
@@ -235,8 +238,8 @@ async fn an_answer_that_stalls_or_breaks_off_ends_in_an_error() {
             }
         })
         .await;
-        let answer = HttpClient::new(options()).send(get(address)).await.unwrap();
-        let mut answer = answer.into_body();
+        let client = HttpClient::new(ClientOptions { idle: Duration::from_millis(300), ..options() });
+        let mut answer = client.send(get(address)).await.unwrap().into_body();
         assert_eq!(answer.next().await, Some(Ok(Bytes::from_static(b"abc"))));
         let broken = answer.next().await;
         assert!(matches!(broken, Some(Err(BodyError::Unreadable(_)))), "{broken:?}");
@@ -247,7 +250,7 @@ async fn an_answer_that_stalls_or_breaks_off_ends_in_an_error() {
 #[tokio::test]
 async fn a_limit_on_requests_makes_further_ones_wait() {
     let (address, _tasks, _seen) = echo().await;
-    let limited = ClientOptions { max_requests: Some(1), connect: Duration::from_millis(200), ..options() };
+    let limited = ClientOptions { max_requests: Some(1), connect: Duration::from_millis(500), ..options() };
     let client = HttpClient::new(limited);
     let first = client.send(put(address, Payload::Held(Bytes::from_static(b"a")))).await.unwrap();
     let second = client.send(get(address)).await.err().unwrap();

@@ -114,7 +114,7 @@ impl Context {
             Err(StorageError::NoSuchKey(None))
                 if self.reads_through(bucket, object, action) && self.judge_absent(bucket, asked).is_ok() =>
             {
-                self.may_read_through = true;
+                self.elsewhere.push(object.clone());
                 Ok(())
             }
             Err(StorageError::NoSuchKey(_) | StorageError::NoSuchVersion | StorageError::IsDeleteMarker(_)) => {
@@ -145,11 +145,16 @@ impl Context {
     }
 
     /// Judges a key again that was thought to be on an old server, and is not.
-    pub(super) fn judge_missing(&self, bucket: &Bucket, object: &ObjectRef) -> S3Result<()> {
-        if !self.may_read_through || self.authorized.is_some() {
+    pub(super) fn judge_missing(&self, bucket: &Bucket, object: &ObjectRef, action: Action) -> S3Result<()> {
+        if !self.may_read_elsewhere(object) {
             return Ok(());
         }
-        self.may_learn_it_is_missing(bucket, Asked::of_object(Action::GetObject, object))
+        self.may_learn_it_is_missing(bucket, Asked::of_object(action, object))
+    }
+
+    /// Whether the object was missing here when the request was judged, and may be read on an old server.
+    pub(super) fn may_read_elsewhere(&self, object: &ObjectRef) -> bool {
+        self.elsewhere.contains(object) && self.authorized(object).is_none()
     }
 
     /// Who may not list must not learn what is there: 403 stands for 404 then. The operation itself finds out again

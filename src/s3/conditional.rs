@@ -6,7 +6,7 @@ use super::{
     head::Head,
 };
 use crate::{
-    storage::{WriteCondition, records::ObjectRecord},
+    storage::{Found, WriteCondition, records::ObjectRecord},
     types::{ETag, Timestamp},
 };
 
@@ -139,11 +139,33 @@ pub fn if_range_holds(head: &Head, record: &ObjectRecord) -> bool {
     }
 }
 
+/// By this header a migration's write does not bring back what was written or deleted since it began.
+pub const UNLESS_DELETED: &str = "x-cloudserver-unless-deleted";
+/// By this header a migration's write goes on behind the version or marker that it names, and nowhere else.
+pub const IF_NEWEST: &str = "x-cloudserver-if-newest";
+/// By this header a delete is not remembered: a migration takes back what it wrote itself.
+pub const FORGET: &str = "x-cloudserver-forget-delete";
+
+/// How a migration found the key that it writes.
+///
+/// # Errors
+/// `InvalidArgument` for a version id that is none.
+pub fn found(head: &Head) -> S3Result<Option<Found>> {
+    if let Some(text) = head.header(IF_NEWEST) {
+        return super::head::version(text).map(|version| Some(Found::Newest(version)));
+    }
+    Ok(head.header(UNLESS_DELETED).map(|_| Found::Never))
+}
+
 /// The condition of a write. `If-None-Match` with tags is our extension, as RFC 9110 §13.1.2 has it: S3 offers `*` only.
 ///
 /// # Errors
 /// `NotImplemented` for both headers together.
 pub fn write_condition(head: &Head) -> S3Result<WriteCondition> {
+    // It says all that the others could.
+    if let Some(found) = found(head)? {
+        return Ok(WriteCondition::IfFound(found));
+    }
     match (head.header("if-match"), head.header("if-none-match")) {
         (None, None) => Ok(WriteCondition::Always),
         (Some(_), Some(_)) => Err(S3Error::from(S3Code::NotImplemented)

@@ -143,8 +143,8 @@ pub struct Context {
     pub(super) authorized: Option<Arc<(ObjectRef, ObjectRecord)>>,
     /// What was judged by the object that was there, or was not.
     pub(super) judged: Vec<(ObjectRef, Action)>,
-    /// Whether the caller may read what is missing here on the old server of a migration.
-    pub(super) may_read_through: bool,
+    /// Objects that are missing here and that the caller may read on the old server of a migration.
+    pub(super) elsewhere: Vec<ObjectRef>,
     /// Tags that the request's body sets, once it was read.
     pub(super) request_tags: Option<Arc<[Pair]>>,
     /// The lock that the request's body sets, once it was read.
@@ -174,7 +174,7 @@ impl Context {
             head,
             authorized: None,
             judged: Vec::new(),
-            may_read_through: false,
+            elsewhere: Vec::new(),
             request_tags: None,
             request_lock: None,
         }
@@ -204,7 +204,7 @@ impl Context {
     /// The same caller and snapshots, for another request that follows from this one.
     #[must_use]
     pub fn with_head(&self, head: Arc<Head>) -> Self {
-        Self { head, authorized: None, judged: Vec::new(), may_read_through: false, ..self.clone() }
+        Self { head, authorized: None, judged: Vec::new(), elsewhere: Vec::new(), ..self.clone() }
     }
 
     /// The version that was read to judge the request; it stays for whoever takes it.

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use super::{
     ResponseBody,
     codes::S3Code,
+    conditional::{IF_NEWEST, UNLESS_DELETED},
     reply,
     xml::{read::XmlError, write::XmlWriter},
 };
@@ -301,10 +302,12 @@ impl From<StorageError> for S3Error {
             StorageError::NoSuchVersion => S3Code::NoSuchVersion.into(),
             StorageError::IsDeleteMarker(_) => S3Code::MethodNotAllowed.into(),
             StorageError::Lock(e) => e.into(),
+            StorageError::Contention | StorageError::PreconditionFailed(FailedCondition::Overtaken) => {
+                S3Code::ConditionalRequestConflict.into()
+            }
             StorageError::PreconditionFailed(condition) => {
                 Self::from(S3Code::PreconditionFailed).with("Condition", condition_name(condition))
             }
-            StorageError::Contention => S3Code::ConditionalRequestConflict.into(),
             StorageError::NoSuchUpload => S3Code::NoSuchUpload.into(),
             StorageError::InvalidPart { number, etag } => {
                 Self::from(S3Code::InvalidPart).with("PartNumber", number.to_string()).with("ETag", etag.as_str())
@@ -405,6 +408,8 @@ fn condition_name(condition: FailedCondition) -> &'static str {
         FailedCondition::IfMatchLastModified => "x-amz-if-match-last-modified-time",
         FailedCondition::RenameSource => "x-amz-rename-source-if-*",
         FailedCondition::RenameDestination => "If-Modified-Since or If-Unmodified-Since",
+        FailedCondition::UnlessDeleted | FailedCondition::Overtaken => UNLESS_DELETED,
+        FailedCondition::IfNewest => IF_NEWEST,
     }
 }
 

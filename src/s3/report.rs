@@ -101,7 +101,7 @@ async fn report(storage: &Storage, directory: &dyn Directory) -> StorageResult<V
     });
     items.insert("accounts".to_owned(), accounts.collect());
     let held = storage.usage_of_locations().await?.into_iter().map(|(name, usage)| {
-        let LocationUsage { versions, bytes, upload_bytes, reserved: _ } = usage;
+        let LocationUsage { versions, bytes, upload_bytes, held_bytes: _ } = usage;
         (name, json!({ "versions": versions, "bytes": bytes, "uploadBytes": upload_bytes }))
     });
     items.insert("locations".to_owned(), Value::Object(held.collect()));

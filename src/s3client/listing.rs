@@ -54,6 +54,30 @@ pub struct VersionsPage {
     pub next: Option<(String, String)>,
 }
 
+/// What of a bucket is to be listed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListWish<'a> {
+    /// Keys begin with it.
+    pub prefix: &'a str,
+    /// Keys that have it behind the prefix are folded; empty for none.
+    pub delimiter: &'a str,
+    /// Behind this text.
+    pub after: Option<&'a str>,
+    /// At most so many entries; S3 gives 1,000.
+    pub limit: usize,
+}
+
+/// A page of objects and of what others are folded into.
+#[derive(Clone, Debug, Default)]
+pub struct FoldedPage {
+    /// In the store's order.
+    pub objects: Vec<ObjectEntry>,
+    /// In the store's order.
+    pub prefixes: Vec<String>,
+    /// Whether more follows.
+    pub is_truncated: bool,
+}
+
 /// A part of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartEntry {
@@ -109,6 +133,29 @@ impl S3Client {
         Ok(ObjectsPage {
             objects: objects.collect(),
             next: child(&root, "NextContinuationToken").filter(|_| flag(&root, "IsTruncated")),
+        })
+    }
+
+    /// `ListObjectsV2` with a delimiter, behind a text.
+    ///
+    /// # Errors
+    /// [`S3ClientError`].
+    pub async fn list_folded(&self, bucket: &str, wish: ListWish<'_>) -> Result<FoldedPage, S3ClientError> {
+        let call = Call::new(Method::GET, Some(bucket), None)
+            .and("list-type", "2")
+            .and("encoding-type", "url")
+            .and("max-keys", wish.limit.min(1000).to_string())
+            .and("prefix", wish.prefix)
+            .and_some("delimiter", Some(wish.delimiter).filter(|text| !text.is_empty()))
+            .and_some("start-after", wish.after);
+        let answer = self.document(call).await?;
+        let root = answer.root()?;
+        let escaped = is_escaped(&root);
+        let prefixes = root.children_named("CommonPrefixes").filter_map(|entry| child(entry, "Prefix"));
+        Ok(FoldedPage {
+            objects: root.children_named("Contents").map(|entry| object(entry, escaped)).collect(),
+            prefixes: prefixes.map(|prefix| unescape(&prefix, escaped)).collect(),
+            is_truncated: flag(&root, "IsTruncated"),
         })
     }
 

@@ -27,7 +27,9 @@ use tokio::time::Instant;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use error::{Refusal, S3ClientError};
-pub use listing::{BucketEntry, ObjectEntry, ObjectsPage, PartEntry, PartsPage, VersionEntry, VersionsPage};
+pub use listing::{
+    BucketEntry, FoldedPage, ListWish, ObjectEntry, ObjectsPage, PartEntry, PartsPage, VersionEntry, VersionsPage,
+};
 pub use objects::{CopySource, Deleted, Get, Stored};
 
 use crate::{
@@ -245,6 +247,8 @@ pub struct S3Client {
     credentials: Arc<Credentials>,
     clock: Arc<dyn Clock>,
     retry: Retry,
+    /// A header of every request.
+    always: Option<(HeaderName, HeaderValue)>,
 }
 
 impl fmt::Debug for S3Client {
@@ -257,13 +261,20 @@ impl S3Client {
     /// Makes ready to ask; nothing is sent yet.
     pub fn new(http: HttpClient, endpoint: Endpoint, credentials: Credentials, clock: Arc<dyn Clock>) -> Self {
         let (endpoint, credentials) = (Arc::new(endpoint), Arc::new(credentials));
-        Self { http, endpoint, credentials, clock, retry: Retry::default() }
+        Self { http, endpoint, credentials, clock, retry: Retry::default(), always: None }
     }
 
     /// The same client, with other retries.
     #[must_use]
     pub const fn with_retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// The same client, with a header in every request.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.always = Some((HeaderName::from_static(name), HeaderValue::from_static(value)));
         self
     }
 
@@ -289,6 +300,7 @@ impl S3Client {
     pub async fn send(&self, call: Call<'_>) -> Result<Reply, S3ClientError> {
         let end = Instant::now() + self.retry.deadline;
         let mut call = call;
+        call.headers.extend(self.always.clone());
         for attempt in 1.. {
             // What is sent is used up; what is at hand can be sent again.
             let next = call.payload.again();

@@ -78,12 +78,26 @@ impl S3Client {
         upload: &str,
         parts: &[(u32, String)],
     ) -> Result<Stored, S3ClientError> {
+        self.complete_multipart_upload_if(bucket, key, (upload, parts), &HeaderMap::new()).await
+    }
+
+    /// As [`S3Client::complete_multipart_upload`], with headers that say when.
+    ///
+    /// # Errors
+    /// As [`S3Client::complete_multipart_upload`].
+    pub async fn complete_multipart_upload_if(
+        &self,
+        bucket: &str,
+        key: &str,
+        (upload, parts): (&str, &[(u32, String)]),
+        headers: &HeaderMap,
+    ) -> Result<Stored, S3ClientError> {
         let mut xml = XmlWriter::document("CompleteMultipartUpload", 64 + 96 * parts.len());
         for (number, tag) in parts {
             xml.open("Part").value("PartNumber", number).quoted("ETag", tag).close();
         }
         let call = Call::new(Method::POST, Some(bucket), Some(key)).and("uploadId", upload);
-        let call = call.header("content-type", "application/xml").payload(Payload::Held(xml.finish()));
+        let call = call.headers(headers).header("content-type", "application/xml").payload(Payload::Held(xml.finish()));
         let answer = self.document(call.once().patient()).await?;
         let etag = child(&answer.root()?, "ETag").map(|tag| bare_tag(&tag));
         if etag.is_none() {

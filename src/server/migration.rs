@@ -32,7 +32,7 @@ pub(super) fn read_through(config: &Config) -> Result<Option<Arc<ReadThrough>>, 
     let http = HttpClient::new(client_options(config, LocationKind::AwsS3)?);
     let client = S3Client::new(http, endpoint, credentials, Arc::new(SystemClock));
     let buckets = old.buckets.as_ref().map(|names| names.iter().cloned().collect::<BTreeSet<_>>());
-    Ok(Some(Arc::new(ReadThrough { client, buckets })))
+    Ok(Some(Arc::new(ReadThrough { client, buckets, lists: old.lists })))
 }
 
 /// In which buckets deletes must be remembered: what was deleted here must not come back from there.

@@ -75,7 +75,7 @@ impl Storage {
                 return Err(StorageError::Versioned);
             }
             let head = self.head(&bucket, &key).await?;
-            condition.check(head.object())?;
+            condition.check(&head)?;
             if head.object().is_some_and(|old| self.native_place(old).is_some()) {
                 // Written there since this began: whoever tries again appends there.
                 return Err(StorageError::Contention);
@@ -109,11 +109,10 @@ impl Storage {
     async fn check_append(&self, bucket: &Bucket, attributes: &Attributes, length: Option<u64>) -> StorageResult<()> {
         // Locks need versions, appends need none: who asks for both must not believe to have got both.
         self.check_new_lock(bucket, &attributes.lock).await?;
-        if let Some(length) = length.filter(|_| bucket.record.quota_bytes > 0) {
-            let used = u64::try_from(self.usage(bucket).await?.stored_bytes()).unwrap_or_default();
-            if used.saturating_add(length) > bucket.record.quota_bytes {
-                return Err(StorageError::QuotaExceeded);
-            }
+        if let Some(length) = length
+            && self.excess(bucket, length).await? > 0
+        {
+            return Err(StorageError::QuotaExceeded);
         }
         // Never a plain segment where ciphertext is due: said before the body is asked for, and again at the commit.
         if self.encryption_for(bucket, &attributes.encryption).await?.is_some() {

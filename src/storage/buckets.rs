@@ -7,13 +7,13 @@ use parking_lot::RwLock;
 
 use super::{
     Storage, StorageError, StorageResult,
-    change::Change,
+    change::{Change, places},
     keys, lock, quota,
     records::{AclRecord, BucketEncryption, BucketRecord, JournalOp, Record, Versioning},
 };
 use crate::{
     auth::{AccessLimits, Policy},
-    metadata::{Batch, Condition, Direction, MetadataError, Namespace, Table},
+    metadata::{Batch, Condition, Direction, MetadataError, Namespace, Table, counters},
     types::{AccountId, Acl, BucketId, BucketName, ObjectOwnership, Timestamp},
 };
 
@@ -65,6 +65,8 @@ pub struct Usage {
     pub bytes: i64,
     /// Bytes of the parts of open uploads.
     pub upload_bytes: i64,
+    /// Bytes that are being published: they have room, and belong to no version yet.
+    pub held_bytes: i64,
 }
 
 /// Buckets read so far.
@@ -218,7 +220,7 @@ impl Storage {
         batch.require(usage, keys::USAGE, Condition::Absent);
         batch.put(BUCKETS, name, bucket.record.to_bytes());
         batch.put(OWNERS, keys::owned_bucket(&bucket.owner, bucket.name.as_str()), now.to_iso8601().into_bytes());
-        batch.add(usage, keys::USAGE, vec![0; 4]);
+        batch.add(usage, keys::USAGE, vec![0; places::COUNT]);
         let mut change = Change::over(&bucket, batch);
         change.tell(JournalOp::BucketCreated, "", None, now);
         match self.inner.metadata.commit(change.finish().0).await {
@@ -382,10 +384,15 @@ impl Storage {
     pub(super) async fn usage_of(&self, bucket: BucketId) -> StorageResult<Option<Usage>> {
         let stored = self.inner.metadata.get(Namespace::of(Table::Usage, bucket), keys::USAGE).await?;
         let Some(stored) = stored else { return Ok(None) };
-        let (counters, _) = stored.as_chunks::<8>();
-        let mut counters = counters.iter().map(|bytes| i64::from_le_bytes(*bytes));
-        let mut next = || counters.next().unwrap_or_default();
-        Ok(Some(Usage { objects: next(), versions: next(), bytes: next(), upload_bytes: next() }))
+        let counters = counters::decode(&stored)?;
+        let at = |place: usize| counters.get(place).copied().unwrap_or_default();
+        Ok(Some(Usage {
+            objects: at(places::OBJECTS),
+            versions: at(places::VERSIONS),
+            bytes: at(places::BYTES),
+            upload_bytes: at(places::UPLOADS),
+            held_bytes: at(places::HELD_BYTES),
+        }))
     }
 }
 

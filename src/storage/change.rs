@@ -31,6 +31,8 @@ pub(super) struct UsageDelta {
 
 /// Where the counters and limits of a bucket are in its usage value.
 pub(super) mod places {
+    /// As [`super::UsageDelta::objects`].
+    pub(in crate::storage) const OBJECTS: usize = 0;
     /// As [`super::UsageDelta::versions`].
     pub(in crate::storage) const VERSIONS: usize = 1;
     /// As [`super::UsageDelta::bytes`].
@@ -41,6 +43,12 @@ pub(super) mod places {
     pub(in crate::storage) const MAX_BYTES: usize = 4;
     /// Most versions; 0 for any number.
     pub(in crate::storage) const MAX_VERSIONS: usize = 5;
+    /// Bytes that are held for what is being published.
+    pub(in crate::storage) const HELD_BYTES: usize = 6;
+    /// Versions that are held for it.
+    pub(in crate::storage) const HELD_VERSIONS: usize = 7;
+    /// How many places there are.
+    pub(in crate::storage) const COUNT: usize = 8;
 }
 
 /// A batch for one bucket.
@@ -305,12 +313,15 @@ impl<'a> Change<'a> {
         let bytes = self.demand.of(self.usage.bytes + self.usage.upload_bytes);
         let versions = self.demand.of(self.usage.versions);
         let bytes = bytes.map(|by| Growth {
-            places: Cow::Borrowed(&[places::BYTES, places::UPLOADS]),
+            places: Cow::Borrowed(&[places::BYTES, places::UPLOADS, places::HELD_BYTES]),
             bound: places::MAX_BYTES,
             by,
         });
-        let versions =
-            versions.map(|by| Growth { places: Cow::Borrowed(&[places::VERSIONS]), bound: places::MAX_VERSIONS, by });
+        let versions = versions.map(|by| Growth {
+            places: Cow::Borrowed(&[places::VERSIONS, places::HELD_VERSIONS]),
+            bound: places::MAX_VERSIONS,
+            by,
+        });
         bytes.into_iter().chain(versions).collect()
     }
 

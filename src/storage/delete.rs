@@ -9,6 +9,7 @@ use super::{
     lock::{Bypass, Leave},
     objects::ATTEMPTS,
     records::{JournalOp, ObjectRecord, Versioning},
+    tombstones::Found,
     versions::{self, Head},
 };
 use crate::{
@@ -27,6 +28,10 @@ pub struct DeleteCondition {
     pub modified: Option<Timestamp>,
     /// Whether the caller may, and wants to, pass over retention in mode GOVERNANCE.
     pub bypass: Bypass,
+    /// How a migration found the key, of which the newest version or a marker is to be made.
+    pub found: Option<Found>,
+    /// Whether the delete is not remembered: a migration takes back what it wrote itself.
+    pub forget: bool,
 }
 
 /// What a delete did.
@@ -39,6 +44,19 @@ pub struct Deleted {
 }
 
 impl DeleteCondition {
+    /// Whether nothing of what is there is asked.
+    pub fn asks_nothing(&self) -> bool {
+        self.etag.is_none() && self.size.is_none() && self.modified.is_none()
+    }
+
+    /// Whether this version might be deleted, were it the newest.
+    ///
+    /// # Errors
+    /// [`StorageError::PreconditionFailed`].
+    pub fn judge(&self, target: &ObjectRecord) -> StorageResult<()> {
+        self.check(Some(target))
+    }
+
     fn check(&self, target: Option<&ObjectRecord>) -> StorageResult<()> {
         let Some(target) = target else { return Ok(()) };
         let failed = |condition| Err(StorageError::PreconditionFailed(condition));
@@ -99,6 +117,9 @@ impl Storage {
         condition: &DeleteCondition,
     ) -> StorageResult<Deleted> {
         condition.check(head.object())?;
+        if let Some(found) = condition.found {
+            found.check(head)?;
+        }
         let now = self.inner.clock.now();
         // Without a version named, nobody means to pass over a lock.
         let leave = Leave { now, bypass: Bypass::No };
@@ -106,7 +127,9 @@ impl Storage {
         if bucket.versioning() == Versioning::Unversioned {
             let Some(record) = &head.record else { return self.bury_absent(change, key).await };
             versions::remove_head(&mut change, key, head, None, leave)?;
-            self.bury(&mut change, key);
+            if !condition.forget {
+                self.bury(&mut change, key);
+            }
             change.tell(JournalOp::VersionDeleted, key.as_str(), Some(record.version_id()), now);
             self.commit(change, None).await?;
             return Ok(Deleted::default());
@@ -124,6 +147,9 @@ impl Storage {
         versions::publish(&mut change, key, (head, null.as_ref()), &mut marker, leave)?;
         if let Some(location) = head.object().and_then(|hidden| self.native_place(hidden)) {
             change.mirror_marker(location, key, &marker);
+        }
+        if let Some(found) = condition.found {
+            self.require_found(&mut change, key, found).await?;
         }
         change.tell(JournalOp::MarkerCreated, key.as_str(), Some(marker.version_id()), now);
         self.commit(change, None).await?;
@@ -172,7 +198,7 @@ impl Storage {
             }
             return Ok(Deleted { delete_marker: false, version: Some(named) });
         };
-        if !removed.delete_marker {
+        if !removed.delete_marker && !condition.forget {
             self.bury(&mut change, key);
         }
         change.tell(JournalOp::VersionDeleted, key.as_str(), Some(removed.version_id()), now);

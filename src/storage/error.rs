@@ -28,6 +28,12 @@ pub enum FailedCondition {
     RenameSource,
     /// A date that a rename asks of what is at its destination.
     RenameDestination,
+    /// `x-cloudserver-unless-deleted`.
+    UnlessDeleted,
+    /// `x-cloudserver-if-newest`.
+    IfNewest,
+    /// It held for what another server has, and the key has come here since.
+    Overtaken,
 }
 
 /// How the completion of an upload contradicts the upload.

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use super::{
     Storage, StorageError, StorageResult,
     buckets::Bucket,
-    change::{Change, places as bucket_places, signed},
+    change::{Change, signed},
     keys,
-    records::{BucketRecord, ObjectRecord, PartRecord, Pending, Record, UploadRecord, Versioning},
+    records::{BucketRecord, ObjectRecord, PartRecord, Record, UploadRecord, Versioning},
 };
 use crate::{
     location::{Location, LocationTable},
@@ -41,7 +41,7 @@ mod places {
     pub(super) const BYTES: usize = 1;
     pub(super) const UPLOADS: usize = 2;
     pub(super) const MAX_BYTES: usize = 3;
-    pub(super) const RESERVED: usize = 4;
+    pub(super) const HELD: usize = 4;
 }
 
 /// What a location holds.
@@ -54,7 +54,7 @@ pub struct LocationUsage {
     /// Bytes of the parts of open uploads.
     pub upload_bytes: i64,
     /// Bytes that are being published: they have room, and belong to no version yet.
-    pub reserved: i64,
+    pub held_bytes: i64,
 }
 
 /// A location that is in use and not configured.
@@ -83,22 +83,22 @@ pub(super) struct LocationConditions(Vec<(usize, String)>);
 impl LocationUsage {
     /// Bytes that count against a limit.
     pub fn stored_bytes(&self) -> i64 {
-        self.bytes.saturating_add(self.upload_bytes).saturating_add(self.reserved)
+        self.bytes.saturating_add(self.upload_bytes).saturating_add(self.held_bytes)
     }
 
     fn read(stored: &[u8]) -> StorageResult<Self> {
         let mut counters = counters::decode(stored)?.into_iter();
         let mut next = || counters.next().unwrap_or_default();
         let (versions, bytes, upload_bytes, _limit) = (next(), next(), next(), next());
-        Ok(Self { versions, bytes, upload_bytes, reserved: next() })
+        Ok(Self { versions, bytes, upload_bytes, held_bytes: next() })
     }
 
     fn deltas(self) -> Vec<i64> {
-        let Self { versions, bytes, upload_bytes, reserved } = self;
-        if reserved == 0 {
+        let Self { versions, bytes, upload_bytes, held_bytes } = self;
+        if held_bytes == 0 {
             vec![versions, bytes, upload_bytes]
         } else {
-            vec![versions, bytes, upload_bytes, 0, reserved]
+            vec![versions, bytes, upload_bytes, 0, held_bytes]
         }
     }
 }
@@ -155,7 +155,7 @@ impl BoundedGrowth {
     /// Makes the limits conditions of a batch, behind all others: who lost a race must not be told of a full location.
     pub(super) fn require(self, batch: &mut Batch) {
         for (location, by) in self.0 {
-            let counted: &[usize] = &[places::BYTES, places::UPLOADS, places::RESERVED];
+            let counted: &[usize] = &[places::BYTES, places::UPLOADS, places::HELD];
             let growth = Growth { places: counted.into(), bound: places::MAX_BYTES, by };
             batch.require(SYSTEM, keys::location(&location), Condition::Room(vec![growth]));
         }
@@ -182,40 +182,10 @@ impl LocationConditions {
     }
 }
 
-/// Holds room at a location, and in the bucket, for what is being published, until [`release`].
-pub(super) fn reserve(batch: &mut Batch, note: &Pending) {
-    reserved(batch, note, 1);
-    held(batch, note, 1);
-}
-
-/// Gives up the room for what was being published: it is a version now, or nothing. A bucket that is gone has no
-/// counters any more.
-pub(super) fn release(batch: &mut Batch, note: &Pending, lives: bool) {
-    reserved(batch, note, -1);
-    if lives {
-        held(batch, note, -1);
-    }
-}
-
-fn reserved(batch: &mut Batch, note: &Pending, sign: i64) {
-    if note.reserved != 0 {
-        let usage = LocationUsage { reserved: sign * signed(note.reserved), ..LocationUsage::default() };
-        batch.add(SYSTEM, keys::location(&note.location), usage.deltas());
-    }
-}
-
-/// The bucket counts what is held as if it were there: so no other writer takes its room.
-fn held(batch: &mut Batch, note: &Pending, sign: i64) {
-    let (bytes, versions) = (signed(note.held_bytes), signed(note.held_versions));
-    if (bytes, versions) != (0, 0) {
-        let mut deltas = vec![0; bucket_places::BYTES.max(bucket_places::VERSIONS) + 1];
-        for (place, by) in [(bucket_places::BYTES, bytes), (bucket_places::VERSIONS, versions)] {
-            if let Some(delta) = deltas.get_mut(place) {
-                *delta = sign * by;
-            }
-        }
-        batch.add(Namespace::of(Table::Usage, BucketId::new(note.bucket)), keys::USAGE, deltas);
-    }
+/// Counts bytes that are held at a location for what is being published, or no longer held.
+pub(super) fn hold_at_location(batch: &mut Batch, location: &str, bytes: i64) {
+    let held = LocationUsage { held_bytes: bytes, ..LocationUsage::default() };
+    batch.add(SYSTEM, keys::location(location), held.deltas());
 }
 
 impl Storage {
@@ -388,8 +358,8 @@ impl Storage {
             let known = counters::decode(stored.as_deref().unwrap_or_default())?;
             let kept = |place: usize| known.get(place).copied().unwrap_or_default();
             // Notes of publications that a crash left hold what they hold.
-            let (limit, reserved) = (kept(places::MAX_BYTES), kept(places::RESERVED));
-            let counted = [usage.versions, usage.bytes, usage.upload_bytes, limit, reserved];
+            let (limit, held) = (kept(places::MAX_BYTES), kept(places::HELD));
+            let counted = [usage.versions, usage.bytes, usage.upload_bytes, limit, held];
             batch.put(SYSTEM, row, counters::encode(&counted));
         }
         batch.put(SYSTEM, COUNTED, Bytes::from_static(b"1"));

@@ -33,6 +33,7 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod garbage;
+mod held;
 mod inventory;
 mod jobs;
 pub mod keys;
@@ -76,7 +77,7 @@ pub use rename::{Rename, RenameCheck, RenameToken};
 pub use report::{Holdings, ReportedBucket, StorageReport};
 pub use restore::{Restore, Restored, RetrievalTier};
 pub use settings::{SettingKind, SettingPage};
-pub use tombstones::Tombstones;
+pub use tombstones::{Found, Tombstones};
 
 /// What the engine is told at start.
 #[derive(Clone, Copy, Debug)]

@@ -13,6 +13,7 @@ use super::{
     multipart::Completion,
     native::{Published, Publishing, StoreCopy, check_versionable, native_object},
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
+    tombstones::Found,
     versions::{self, Head},
     write::{Goal, Stored},
 };
@@ -68,6 +69,8 @@ pub enum WriteCondition {
     IfMatch(Vec<ETag>),
     /// `If-None-Match: etag, …`: there is no current version, or it has none of these tags.
     IfNoneMatch(Vec<ETag>),
+    /// The key is as a migration found it.
+    IfFound(Found),
 }
 
 /// An object to be written.
@@ -114,9 +117,25 @@ pub(super) enum Source<'a> {
 }
 
 impl WriteCondition {
-    /// Whether the newest version of the key allows the write.
-    pub(super) fn check(&self, current: Option<&ObjectRecord>) -> StorageResult<()> {
+    /// Whether the newest version of the key allows the write. Whether it was deleted is asked besides, where that matters.
+    pub(super) fn check(&self, head: &Head) -> StorageResult<()> {
+        match self {
+            Self::IfFound(found) => found.check(head),
+            _ => self.hold_for(head.object()),
+        }
+    }
+
+    /// Whether this version, were it the newest, would allow the write.
+    ///
+    /// # Errors
+    /// [`StorageError::PreconditionFailed`].
+    pub fn judge(&self, current: &ObjectRecord) -> StorageResult<()> {
+        self.hold_for(Some(current))
+    }
+
+    fn hold_for(&self, current: Option<&ObjectRecord>) -> StorageResult<()> {
         match (self, current) {
+            (Self::IfFound(_), _) => Ok(()),
             (Self::Always, _) | (Self::IfAbsent | Self::IfNoneMatch(_), None) | (Self::IfPresent, Some(_)) => Ok(()),
             (Self::IfAbsent, Some(_)) => Err(StorageError::PreconditionFailed(FailedCondition::IfNoneMatch)),
             (Self::IfNoneMatch(tags), Some(current)) => {
@@ -168,7 +187,11 @@ impl Storage {
         if *condition == WriteCondition::Always {
             return Ok(());
         }
-        condition.check(self.head(bucket, key).await?.object())
+        condition.check(&self.head(bucket, key).await?)?;
+        match condition {
+            WriteCondition::IfFound(found) => self.check_never_deleted(bucket, key, *found).await,
+            _ => Ok(()),
+        }
     }
 
     /// Writes an object. When this returns, it is durable and visible.
@@ -280,7 +303,7 @@ impl Storage {
         condition: &WriteCondition,
     ) -> StorageResult<(Change<'b>, Head)> {
         let head = self.head(bucket, key).await?;
-        condition.check(head.object())?;
+        condition.check(&head)?;
         let null = self.replaced_null(bucket, key, &head).await?;
         let now = self.inner.clock.now();
         let previous = head.record.as_ref().map(ObjectRecord::version_id);
@@ -293,6 +316,9 @@ impl Storage {
         let mut change = Change::new(bucket);
         let leave = Leave { now, bypass: Bypass::No };
         versions::publish(&mut change, key, (&head, null.as_ref()), record, leave)?;
+        if let WriteCondition::IfFound(found) = condition {
+            self.require_found(&mut change, key, *found).await?;
+        }
         Ok((change, head))
     }
 

@@ -3,8 +3,8 @@
 //! A limit is a condition of the very commit that would pass it, kept in the row of the counters: neither racing
 //! writers nor a writer that began before the limit was set can pass it by a byte.
 //!
-//! What counts: the bytes of all versions, of their annotations, and of the parts of open uploads; versions that are
-//! no delete markers. What deletes or shrinks is always allowed, and so is an overwrite that does not grow.
+//! What counts: the bytes of all versions, of their annotations, of the parts of open uploads, and of what is being
+//! published; versions that are no delete markers. What deletes or shrinks is always allowed, and so is an overwrite that does not grow.
 
 use super::{
     Storage, StorageError, StorageResult,
@@ -38,7 +38,7 @@ pub(super) fn move_limits(change: &mut Change<'_>, before: &BucketRecord) {
 impl Usage {
     /// Bytes that count against a limit.
     pub fn stored_bytes(&self) -> i64 {
-        self.bytes.saturating_add(self.upload_bytes)
+        self.bytes.saturating_add(self.upload_bytes).saturating_add(self.held_bytes)
     }
 }
 
@@ -55,6 +55,16 @@ impl Storage {
         }
     }
 
+    /// By how many bytes a write of this length would pass the bucket's limit if nothing gave way; 0 where it fits.
+    pub(super) async fn excess(&self, bucket: &Bucket, length: u64) -> StorageResult<u64> {
+        let limit = bucket.record.quota_bytes;
+        if limit == 0 {
+            return Ok(0);
+        }
+        let used = u64::try_from(self.usage(bucket).await?.stored_bytes()).unwrap_or_default();
+        Ok(used.saturating_add(length).saturating_sub(limit))
+    }
+
     /// Refuses a write before its body is read, where it is certain that it will not fit. The commit decides.
     pub(super) async fn check_room_early(
         &self,
@@ -62,12 +72,9 @@ impl Storage {
         key: &ObjectKey,
         length: Option<u64>,
     ) -> StorageResult<()> {
-        let (limit, Some(length)) = (bucket.record.quota_bytes, length) else { return Ok(()) };
-        if limit == 0 {
-            return Ok(());
-        }
-        let used = u64::try_from(self.usage(bucket).await?.stored_bytes()).unwrap_or_default();
-        if used.saturating_add(length) <= limit {
+        let Some(length) = length else { return Ok(()) };
+        let excess = self.excess(bucket, length).await?;
+        if excess == 0 {
             return Ok(());
         }
         // The version that gives way, if one does, leaves its bytes.
@@ -80,32 +87,28 @@ impl Storage {
                 current.or(null).unwrap_or_default()
             }
         };
-        if length > replaced && used.saturating_add(length - replaced) > limit {
-            return Err(StorageError::QuotaExceeded);
-        }
-        Ok(())
+        fits(length, excess, replaced)
     }
 
-    /// As [`Storage::check_room_early`], for a part.
+    /// As [`Storage::check_room_early`], for a part: an earlier one of its number leaves its bytes.
     pub(super) async fn check_part_early(
         &self,
         bucket: &Bucket,
         (id, number): (UploadId, u16),
         length: Option<u64>,
     ) -> StorageResult<()> {
-        let (limit, Some(length)) = (bucket.record.quota_bytes, length) else { return Ok(()) };
-        if limit == 0 {
-            return Ok(());
-        }
-        let used = u64::try_from(self.usage(bucket).await?.stored_bytes()).unwrap_or_default();
-        if used.saturating_add(length) <= limit {
+        let Some(length) = length else { return Ok(()) };
+        let excess = self.excess(bucket, length).await?;
+        if excess == 0 {
             return Ok(());
         }
         let old = self.inner.metadata.get(Namespace::of(Table::Parts, bucket.id), &keys::part(id, number)).await?;
         let old = old.as_ref().map(PartRecord::from_bytes).transpose()?.map_or(0, |old| old.size());
-        if length > old && used.saturating_add(length - old) > limit {
-            return Err(StorageError::QuotaExceeded);
-        }
-        Ok(())
+        fits(length, excess, old)
     }
+}
+
+/// What takes the place of as many bytes or more is never refused, however full the bucket is.
+fn fits(length: u64, excess: u64, replaced: u64) -> StorageResult<()> {
+    if length > replaced && excess > replaced { Err(StorageError::QuotaExceeded) } else { Ok(()) }
 }

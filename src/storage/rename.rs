@@ -98,7 +98,7 @@ impl Storage {
             // Written there since this began.
             return Err(StorageError::Contention);
         }
-        rename.condition.check(to.object())?;
+        rename.condition.check(&to)?;
         (rename.check)(old, to.object())?;
         let now = self.inner.clock.now();
         let newest = to.object().map(ObjectRecord::version_id).max(Some(old.version_id()));

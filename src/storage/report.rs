@@ -60,12 +60,13 @@ pub struct StorageReport {
 
 impl Holdings {
     fn add(&mut self, usage: Usage) {
-        let Usage { objects, versions, bytes, upload_bytes } = usage;
+        let Usage { objects, versions, bytes, upload_bytes, held_bytes } = usage;
         self.buckets += 1;
         self.usage.objects += objects;
         self.usage.versions += versions;
         self.usage.bytes += bytes;
         self.usage.upload_bytes += upload_bytes;
+        self.usage.held_bytes += held_bytes;
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     records::{Pending, Record, Segment},
 };
 use crate::{
-    data::{BlobId, NativeObject, NativeStore, PartToken, PutHint},
+    data::{BlobId, BodyHint, NativeObject, NativeStore, PartToken, PutHint},
     location::Location,
     metadata::{Batch, Durability, Namespace, Table},
     types::{BodyDigests, ByteStream, DigestSlot, IncomingBody},
@@ -51,6 +51,8 @@ pub(super) enum Goal<'a> {
     Blob,
     /// This object.
     Object(&'a NativeObject),
+    /// This object, of whose body only the end is new: the digests are those of the end.
+    Extended(&'a NativeObject),
     /// A part of the store's own upload.
     Part(&'a str, u16),
 }
@@ -204,7 +206,8 @@ impl Storage {
         key: Option<&Unlocked>,
         goal: Goal<'_>,
     ) -> StorageResult<Stored> {
-        if let (Some(native), Goal::Object(_) | Goal::Part(..)) = (location.backend.native(), goal) {
+        if let (Some(native), Goal::Object(_) | Goal::Extended(_) | Goal::Part(..)) = (location.backend.native(), goal)
+        {
             return self.receive_native((location, native), body, key, goal).await;
         }
         let seal = key.map(|_| Bytes::copy_from_slice(&self.inner.ids.random::<16>())).unwrap_or_default();
@@ -247,19 +250,21 @@ impl Storage {
         goal: Goal<'_>,
     ) -> StorageResult<Stored> {
         let seal = key.map(|_| Bytes::copy_from_slice(&self.inner.ids.random::<16>())).unwrap_or_default();
-        let IncomingBody { mut stream, length: mut size, digests } = body;
+        let IncomingBody { mut stream, length, digests } = body;
+        let known = !matches!(goal, Goal::Extended(_));
+        let mut hint = BodyHint { size: length, digests: known.then(|| digests.clone()) };
         if let Some(key) = key {
             stream = encryption::sealed(key, &seal, stream)?;
-            size = size.map(encryption::sealed_size);
+            hint = length.map(encryption::sealed_size).into();
         }
         let place = match goal {
             Goal::Blob => return Err(StorageError::Broken("a blob needs no name of its own")),
-            Goal::Object(object) => {
-                let staged = native.stage(object, stream, size).await?;
+            Goal::Object(object) | Goal::Extended(object) => {
+                let staged = native.stage(object, stream, hint).await?;
                 Place::Staged(StagedBlob::new(self, &location.name, staged))
             }
             Goal::Part(upload, number) => {
-                let token = native.put_part(upload, u32::from(number), stream, size).await?;
+                let token = native.put_part(upload, u32::from(number), stream, hint).await?;
                 Place::Part { location: (*location.name).to_owned(), token }
             }
         };

@@ -180,8 +180,15 @@ async fn deliveries_make_no_lines_and_ended_logs_neither() {
     let (_, first) = lines(&bart, 1).await;
     assert!(first.iter().all(|line| !line.contains("REST.PUT.OBJECT")), "{first:?}");
     bart.put("/target?logging", "<BucketLoggingStatus/>").digested().expect(200).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    let before = delivered(&bart).await;
+    let mut before = delivered(&bart).await;
+    loop {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let now = delivered(&bart).await;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
     bart.head("/target").expect(200).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(before, delivered(&bart).await);

@@ -308,6 +308,7 @@ async fn before(old: &World, keep_dates: bool) -> World {
         region: "us-east-1".to_owned(),
         path_style: true,
         buckets: Some(vec!["bucket".to_owned()]),
+        lists: true,
         credentials: OldCredentials::Keys("accessKey1".to_owned(), "verySecretKey1".to_owned().into()),
     };
     World::with(|config| config.migration = Migration { source: Some(source), keep_dates }).await

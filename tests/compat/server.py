@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import ssl
@@ -13,8 +14,9 @@ import urllib.request
 from typing import Self
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-START_LIMIT = 30  # seconds until a debug build must be ready
-STOP_LIMIT = 30  # seconds a graceful stop may take
+START_LIMIT = 90  # seconds until a debug build must be ready
+STOP_LIMIT = 90  # seconds a graceful stop may take
+PORTS = range(11_000, 32_000)  # of servers
 
 
 def target_folder() -> pathlib.Path:
@@ -34,12 +36,19 @@ def binary() -> pathlib.Path:
 def free_ports(count: int) -> list[int]:
     """Distinct loopback ports that nobody listens on.
 
+    They are none of those that the system gives to connections: some client would have one before its server has it.
     All are held at once before any is given back, so they differ from each other.
     """
-    held = [socket.socket() for _ in range(count)]
+    held = []
     try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
+        while len(held) < count:
+            one = socket.socket()
+            try:
+                one.bind(("127.0.0.1", random.SystemRandom().choice(PORTS)))
+            except OSError:
+                one.close()
+            else:
+                held.append(one)
         return [one.getsockname()[1] for one in held]
     finally:
         for one in held:
@@ -91,7 +100,7 @@ class Server:
             raise
         return self
 
-    def run_to_its_end(self, limit: float = 30) -> subprocess.CompletedProcess:
+    def run_to_its_end(self, limit: float = 90) -> subprocess.CompletedProcess:
         """For servers that must refuse to start: the finished process with its output."""
         return subprocess.run(**self._invocation(), check=False, capture_output=True, text=True, timeout=limit)
 

@@ -117,7 +117,7 @@ def test_objects_are_blobs_with_their_headers(near, blobs, there):
     near.put_object_tagging(Bucket=there, Key="a/b c.txt", Tagging={"TagSet": [{"Key": "n", "Value": "w"}]})
     assert near.get_object(Bucket=there, Key="a/b c.txt")["Body"].read() == b"hello"
     near.delete_object(Bucket=there, Key="a/b c.txt")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         try:
             blobs.ask("GET", f"/objects/{there}/a/b%20c.txt")

@@ -191,7 +191,7 @@ def test_a_stand_by_is_live_and_not_ready_until_the_owner_stops(tmp_path):
             assert second.stop() == 0
 
 
-def until(holds, server, limit: float = 30):
+def until(holds, server, limit: float = 90):
     deadline = time.monotonic() + limit
     while not holds():
         assert time.monotonic() < deadline and server.process.poll() is None, server.tail()

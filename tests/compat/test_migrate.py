@@ -1,14 +1,19 @@
 """`cloudserver migrate` from SeaweedFS and from a second server of ours, killed again and again on its way.
 
 MIGRATE_OBJECTS says how many objects there are (default 2,000); the soak of 100,000 is
-`MIGRATE_OBJECTS=100000 pytest tests/compat/test_migrate.py`.
+`MIGRATE_OBJECTS=100000 pytest tests/compat/test_migrate.py`. MIGRATE_FIGURES names a file to which each test adds what it
+measured, as a line of JSON.
 """
 
+import collections
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
+import pathlib
 import random
+import re
 import signal
 import subprocess
 import time
@@ -21,13 +26,48 @@ from files import MIB, payload
 from server import Server, binary
 from test_far_stores import KEYS, START_LIMIT, seaweedfs
 
-pytestmark = [pytest.mark.own_server, pytest.mark.timeout(3600)]
-
 OBJECTS = int(os.environ.get("MIGRATE_OBJECTS", "2000"))
-KILLS = 5
+KILLS = (0.05, 0.2, 0.45, 0.7, 0.9)  # shares of the objects that are copied at a kill
+LINE = 38  # bytes that the state file has of a key, at least
 THREADS = 16
-LIMIT = 3000  # seconds a run may take
+LIMIT = 1800 + OBJECTS // 20  # seconds that a test may take
+MEMORY = 128 * MIB  # bytes that the command may have resident
 BUCKET = "photos"
+
+pytestmark = [pytest.mark.own_server, pytest.mark.timeout(LIMIT)]
+
+
+class Figures:
+    """What a test measures: seconds of each phase, most memory of each process in MiB."""
+
+    def __init__(self, **pids):
+        self.seconds, self.resumed, self.peaks, self.pids = {}, [], {}, pids
+
+    @contextlib.contextmanager
+    def phase(self, name):
+        began = time.monotonic()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - began, 1)
+
+    def look(self, name, pid):
+        """Takes down the most memory that a process has had so far."""
+        try:
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+            self.peaks[name] = max(self.peaks.get(name, 0), int(found[1]) // 1024)
+
+    def tell(self, test):
+        for name, pid in self.pids.items():
+            self.look(name, pid)
+        if file := os.environ.get("MIGRATE_FIGURES"):
+            told = {"test": test, "objects": OBJECTS, "seconds": self.seconds, "peakMiB": self.peaks}
+            with open(file, "a") as lines:
+                lines.write(json.dumps({**told, "secondsToFirstNewKey": self.resumed}) + "\n")
+
+
+Store = collections.namedtuple("Store", "endpoint pid")
 
 
 def s3(endpoint):
@@ -37,7 +77,7 @@ def s3(endpoint):
 
 @pytest.fixture
 def far(clients, tmp_path):
-    """The endpoint of a SeaweedFS."""
+    """A SeaweedFS."""
     home = tmp_path / "far"
     home.mkdir()
     words, port = seaweedfs(clients, home)
@@ -56,7 +96,7 @@ def far(clients, tmp_path):
                 log = (home / "far.log").read_text(errors="replace")[-3000:]
                 assert process.poll() is None and time.monotonic() < deadline, log
                 time.sleep(0.3)
-        yield endpoint
+        yield Store(endpoint, process.pid)
     finally:
         process.terminate()
         process.wait(30)
@@ -64,15 +104,15 @@ def far(clients, tmp_path):
 
 @pytest.fixture
 def old(tmp_path):
-    """The endpoint of a second server of ours."""
+    """A second server of ours."""
     with Server(tmp_path / "old") as running:
-        yield running.endpoint
+        yield Store(running.endpoint, running.process.pid)
 
 
 @pytest.fixture
 def new(tmp_path):
     with Server(tmp_path / "new") as running:
-        yield running.endpoint
+        yield Store(running.endpoint, running.process.pid)
 
 
 def each(action, items):
@@ -146,28 +186,56 @@ def written(home):
     return state.stat().st_size if state.exists() else 0
 
 
-def migrate(source, target, home):
+def has_new_key(home, start):
+    """Whether a key is noted as done behind a place in the state file."""
+    with (home / "state").open("rb") as state:
+        state.seek(start)
+        return b" d " in state.read(1 << 16)
+
+
+def until_killed(source, target, home, goal, figures):
+    """Runs the command until its state file has so many bytes, and kills it."""
+    start, began, is_first = written(home), time.monotonic(), True
+    with (home / "migrate.log").open("ab") as log:
+        running = subprocess.Popen(**command(source, target, home), stdout=log, stderr=log)
+    while running.poll() is None and written(home) < goal:
+        if is_first and written(home) > start and has_new_key(home, start):
+            is_first = False
+            figures.resumed.append(round(time.monotonic() - began, 2))
+        figures.look("migrate", running.pid)
+        time.sleep(0.005)
+    figures.look("migrate", running.pid)
+    assert running.poll() is None, (home / "migrate.log").read_text()[-3000:]
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+
+
+def migrate(source, target, home, figures):
     """Kills the command five times at different points, then lets it end; gives its report."""
-    dice = random.Random(7)
-    killed = 0
-    for step in range(KILLS):
-        with (home / "migrate.log").open("ab") as log:
-            running = subprocess.Popen(**command(source, target, home), stdout=log, stderr=log)
-            goal = written(home) + dice.randrange(1, max(2, OBJECTS * 40 // (KILLS + 2)))
-            while running.poll() is None and written(home) < goal:
-                time.sleep(0.002)
-            if running.poll() is None:
-                running.send_signal(signal.SIGKILL)
-                killed += 1
-            running.wait()
-    assert killed == KILLS, (home / "migrate.log").read_text()[-3000:]
-    words = ["--verify=bytes", "--report", str(home / "report.json")]
-    last = command(source, target, home, *words)
-    done = subprocess.run(**last, capture_output=True, text=True, timeout=LIMIT, check=False)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-3000:]
-    report = json.loads((home / "report.json").read_text())["buckets"]
-    (bucket,) = [bucket for bucket in report if bucket["from"] == BUCKET]
-    return bucket
+    for share in KILLS:
+        with figures.phase("copy"):
+            until_killed(source.endpoint, target.endpoint, home, int(share * OBJECTS * LINE), figures)
+    report = last_run(source, target, home, figures)
+    assert figures.peaks["migrate"] < MEMORY // MIB, figures.peaks
+    return report
+
+
+def last_run(source, target, home, figures):
+    """Lets the command end, then compares every byte in a run of its own; gives the report of both."""
+    report = home / "report.json"
+    more = {"copy": [], "verify": ["--verify-only", "--verify=bytes"]}
+    found = {}
+    for name, words in more.items():
+        last = command(source.endpoint, target.endpoint, home, *words, "--report", str(report))
+        with figures.phase(name), (home / "migrate.log").open("ab") as log:
+            running = subprocess.Popen(**last, stdout=log, stderr=log)
+            while running.poll() is None:
+                figures.look("migrate", running.pid)
+                time.sleep(0.05)
+        assert running.returncode == 0, (home / "migrate.log").read_text()[-3000:]
+        (bucket,) = [one for one in json.loads(report.read_text())["buckets"] if one["from"] == BUCKET]
+        found[name] = bucket
+    return {**found["copy"], "differences": found["verify"]["differences"], "verified": found["verify"]["verified"]}
 
 
 def assert_same_sample(source, target):
@@ -184,31 +252,35 @@ def assert_same_sample(source, target):
 
 
 def test_a_copy_from_seaweedfs_killed_five_times_ends_identical(far, new, tmp_path):
-    source, target = s3(far), s3(new)
-    fill(source, versions=False)
-    bucket = migrate(far, new, tmp_path)
-    assert (bucket["failed"], bucket["differences"]) == (0, 0), bucket
-    assert listing(target, versions=False) == listing(source, versions=False)
-    assert_same_sample(source, target)
-    assert "Uploads" not in target.list_multipart_uploads(Bucket=BUCKET)
+    copied_whole(far, new, tmp_path, versions=False)
 
 
 def test_a_copy_from_a_second_server_killed_five_times_ends_identical(old, new, tmp_path):
-    source, target = s3(old), s3(new)
-    fill(source, versions=True)
-    bucket = migrate(old, new, tmp_path)
+    copied_whole(old, new, tmp_path, versions=True)
+
+
+def copied_whole(old, new, home, *, versions):
+    source, target = s3(old.endpoint), s3(new.endpoint)
+    figures = Figures(source=old.pid, target=new.pid)
+    with figures.phase("fill"):
+        fill(source, versions=versions)
+    bucket = migrate(old, new, home, figures)
+    with figures.phase("look"):
+        was, there = listing(source, versions=versions), listing(target, versions=versions)
+    figures.tell(f"from {home.name}")
     assert (bucket["failed"], bucket["differences"], bucket["notes"]) == (0, 0, []), bucket
-    assert listing(target, versions=True) == listing(source, versions=True)
+    assert bucket["verified"] == len(was) >= OBJECTS
+    assert there == was
     assert_same_sample(source, target)
     assert "Uploads" not in target.list_multipart_uploads(Bucket=BUCKET)
 
 
 def test_a_second_run_has_nothing_to_do(old, new, tmp_path):
-    source = s3(old)
+    source = s3(old.endpoint)
     source.create_bucket(Bucket=BUCKET)
     source.put_object(Bucket=BUCKET, Key="a", Body=b"a")
     for versions, present in ((1, 0), (0, 1)):
         words = ["--report", str(tmp_path / "report.json"), "--bucket", BUCKET]
-        subprocess.run(**command(old, new, tmp_path, *words), check=True, timeout=LIMIT)
+        subprocess.run(**command(old.endpoint, new.endpoint, tmp_path, *words), check=True, timeout=LIMIT)
         (bucket,) = json.loads((tmp_path / "report.json").read_text())["buckets"]
         assert (bucket["versions"], bucket["present"]) == (versions, present), bucket

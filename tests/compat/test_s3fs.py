@@ -47,7 +47,7 @@ class Mount:
         environment = {"PATH": os.environ["PATH"], "CURL_CA_BUNDLE": str(ca), "HOME": str(folder.parent)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not os.path.ismount(folder):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.end()

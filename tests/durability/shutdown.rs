@@ -1,6 +1,12 @@
 //! R15: told to stop, the server finishes what it has begun and loses nothing of what it has acknowledged.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -12,7 +18,7 @@ use crate::support::{
     machine::blob_files,
     random::Random,
     run,
-    server::{World, until},
+    server::{World, until, until_stopping},
 };
 
 /// Small and large pieces: the server begins a file when it has a megabyte of it.
@@ -50,17 +56,19 @@ fn r15_a_stop_during_a_hundred_uploads_keeps_all_that_was_acknowledged() {
         let client = server.client();
         client.create_bucket("bucket").await;
         let mut random = Random::new(15);
-        let mut uploads = tokio::task::JoinSet::new();
+        let (mut uploads, done) = (tokio::task::JoinSet::new(), Arc::<AtomicUsize>::default());
         for number in 0..100 {
             // Some are done before the stop, most during the grace, the rest would take half a minute.
             let pause = if number % 10 == 0 { NEVER } else { random.within(1..400) };
-            let (client, path) = (client.clone(), format!("/bucket/{number:03}"));
+            let (client, path, done) = (client.clone(), format!("/bucket/{number:03}"), Arc::clone(&done));
             uploads.spawn(async move {
                 let answer = client.send(slow(&path, SMALL, Duration::from_millis(pause))).await;
-                (path, pause, answer.is_ok_and(|answer| answer.status.is_success()))
+                let acknowledged = answer.is_ok_and(|answer| answer.status.is_success());
+                done.fetch_add(usize::from(acknowledged), Ordering::SeqCst);
+                (path, pause, acknowledged)
             });
         }
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        until("some uploads are done", || done.load(Ordering::SeqCst) >= 10).await;
         server.process().signal("TERM");
         let status = server.ended().await;
         assert_eq!(status.code(), Some(0), "{}", server.log());
@@ -98,14 +106,7 @@ fn r15_while_it_stops_it_is_not_ready_and_takes_no_connections() {
         until("the upload is under way", || blob_files(&world.data) == 1).await;
         assert_eq!(server.admin("/ready").await.unwrap().0, 200);
         server.process().signal("TERM");
-        loop {
-            // The probe's own listener stays until the requests are done.
-            match server.admin("/ready").await {
-                Ok((200, _)) => tokio::time::sleep(Duration::from_millis(10)).await,
-                Ok((status, _)) => break assert_eq!(status, 503),
-                Err(error) => panic!("no answer from /ready during the stop: {error}"),
-            }
-        }
+        until_stopping(&server).await;
         upload.await.unwrap().unwrap().good("an upload under way is finished");
         assert_eq!(server.ended().await.code(), Some(0));
     });
@@ -125,6 +126,7 @@ fn r15_a_second_signal_stops_at_once() {
         });
         until("the upload is under way", || blob_files(&world.data) == 1).await;
         server.process().signal("TERM");
+        until_stopping(&server).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(server.has_ended().is_none(), "the first signal waits for the upload");
         server.process().signal("TERM");

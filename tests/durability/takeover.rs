@@ -7,7 +7,7 @@ use std::{
     fs,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,18 +23,20 @@ use crate::{
         client::Client,
         machine::Machine,
         run,
-        server::{Server, World},
+        server::{PATIENCE, Server, World, until},
     },
 };
 
-/// The time of the lease.
+/// The time of the lease, where it is to run out.
 const SECONDS: u64 = 6;
+/// A writer takes an owner that does not answer for lost after this time; the lease has run out by then.
+const LOST: Duration = Duration::from_secs(10);
 const WRITERS: u16 = 6;
 /// Some of them are blobs.
 const LENGTHS: [u32; 3] = [100, 5_000, 150_000];
 
-fn world() -> World {
-    let mut world = World::new(json!({ "lease": { "enabled": "on", "seconds": SECONDS } }));
+fn world(seconds: u64) -> World {
+    let mut world = World::new(json!({ "lease": { "enabled": "on", "seconds": seconds } }));
     world.config = json!({
         "healthChecks": { "allowFrom": ["198.18.0.0/15"] },
         "log": { "logLevel": "info", "dumpLevel": "error" },
@@ -57,29 +59,32 @@ impl Load {
         Self { histories: (0..WRITERS).map(|_| (History::new(Mode::Plain), 0)).collect() }
     }
 
-    /// Writes to a server until it is done for, by `strike`; returns when all writers know.
+    /// Writes to a server until it is done for, by `strike`, which begins when all have written; returns when all know.
     async fn write(&mut self, client: &Client, strike: impl Future<Output = ()>) {
         let stop = Arc::new(AtomicBool::new(false));
+        let written: Arc<[AtomicU32; WRITERS as usize]> = Arc::default();
         let mut tasks = tokio::task::JoinSet::new();
         for (writer, (mut history, mut number)) in self.histories.drain(..).enumerate() {
-            let (client, stop) = (client.clone(), Arc::clone(&stop));
+            let (client, stop, written) = (client.clone(), Arc::clone(&stop), Arc::clone(&written));
             tasks.spawn(async move {
                 let path = format!("/bucket/{writer}");
                 while !stop.load(Ordering::SeqCst) {
                     number += 1;
                     let length = LENGTHS[usize::try_from(number).unwrap() % LENGTHS.len()];
                     let tag = Tag { writer: writer.try_into().unwrap(), number, length };
-                    let put = tokio::time::timeout(Duration::from_secs(2), client.put(&path, tag.bytes())).await;
+                    let put = tokio::time::timeout(LOST, client.put(&path, tag.bytes())).await;
                     let done = matches!(&put, Ok(Ok(answer)) if answer.status.is_success());
                     let outcome = if done { Outcome::Done(None) } else { Outcome::Unknown };
                     history.note(&Change::Put(vec![tag]), &outcome);
                     if !done {
                         break;
                     }
+                    written[writer].fetch_add(1, Ordering::SeqCst);
                 }
                 (writer, history, number)
             });
         }
+        until("all writers have written", || written.iter().all(|count| count.load(Ordering::SeqCst) > 1)).await;
         strike.await;
         stop.store(true, Ordering::SeqCst);
         let mut ended = tasks.join_all().await;
@@ -90,8 +95,7 @@ impl Load {
     /// Everything acknowledged is there, and whole.
     async fn check(&self, server: &Server) {
         let client = server.client();
-        for (writer, (history, number)) in self.histories.iter().enumerate() {
-            assert!(*number > 1, "writer {writer} has hardly written anything");
+        for (writer, (history, _)) in self.histories.iter().enumerate() {
             let answer = client.get(&format!("/bucket/{writer}")).await.unwrap().good("read");
             let tags = payload::read(&answer.body).unwrap();
             history.check_read(Some(&tags)).unwrap_or_else(|violation| panic!("writer {writer}: {violation}"));
@@ -113,44 +117,70 @@ async fn until_waiting(server: &Server) {
             assert!(!server.serves().await);
             return;
         }
-        assert!(begin.elapsed() < Duration::from_secs(30), "no stand-by\n{}", server.log());
+        assert!(begin.elapsed() < PATIENCE, "no stand-by\n{}", server.log());
         seconds(0.05).await;
     }
 }
 
-/// Waits until the stand-by serves, and says how long that took.
-async fn until_taken(server: &mut Server) -> Duration {
-    let begin = Instant::now();
-    while !server.serves().await {
-        assert!(server.has_ended().is_none(), "{}", server.log());
-        assert!(begin.elapsed() < Duration::from_secs(40), "nobody takes over\n{}", server.log());
-        seconds(0.02).await;
+/// An owner of the folders, what is written to it, and a stand-by.
+struct Scene {
+    world: World,
+    owner: Server,
+    other: Server,
+    load: Load,
+}
+
+impl Scene {
+    /// Both servers on this machine, or each on one of its own.
+    async fn begin(world: World, machines: [Option<&Machine>; 2]) -> Self {
+        let mut owner = world.launch(machines[0]);
+        owner.until_serving().await.unwrap();
+        let load = Load::new(&owner).await;
+        let other = world.launch(machines[1]);
+        until_waiting(&other).await;
+        Self { world, owner, other, load }
     }
-    begin.elapsed()
+
+    /// Does something to the owner while it is written to.
+    async fn strike(&mut self, strike: impl FnOnce(&mut Server)) {
+        let (client, owner) = (self.owner.client(), &mut self.owner);
+        let strike = async {
+            seconds(1.0).await;
+            strike(owner);
+        };
+        self.load.write(&client, strike).await;
+    }
+
+    /// Waits until the stand-by serves, with everything acknowledged; says how long that took.
+    async fn until_taken(&mut self) -> Duration {
+        let begin = Instant::now();
+        while !self.other.serves().await {
+            assert!(self.other.has_ended().is_none(), "{}", self.other.log());
+            assert!(begin.elapsed() < PATIENCE, "nobody takes over\n{}", self.other.log());
+            seconds(0.02).await;
+        }
+        let took = begin.elapsed();
+        println!("taken over within {took:?}");
+        self.load.check(&self.other).await;
+        took
+    }
 }
 
 #[test]
 fn w8_after_a_kill_on_the_same_machine_the_other_serves_at_once_with_all_that_was_acknowledged() {
     run(async {
-        let world = world();
-        let mut owner = world.start().await;
-        let mut load = Load::new(&owner).await;
-        for _ in 0..3 {
-            let mut other = world.launch(None);
-            until_waiting(&other).await;
-            let client = owner.client();
-            load.write(&client, async {
-                seconds(1.0).await;
-                owner.kill();
-            })
-            .await;
-            let took = until_taken(&mut other).await;
-            println!("taken over within {took:?}");
-            load.check(&other).await;
-            assert_eq!(other.admin("/ready").await.unwrap().0, 200);
-            owner = other;
+        let mut scene = Scene::begin(world(SECONDS), [None, None]).await;
+        for round in 0..3 {
+            scene.strike(Server::kill).await;
+            scene.until_taken().await;
+            assert_eq!(scene.other.admin("/ready").await.unwrap().0, 200);
+            if round < 2 {
+                let next = scene.world.launch(None);
+                until_waiting(&next).await;
+                scene.owner = std::mem::replace(&mut scene.other, next);
+            }
         }
-        owner.stop().await;
+        scene.other.stop().await;
     });
 }
 
@@ -158,21 +188,15 @@ fn w8_after_a_kill_on_the_same_machine_the_other_serves_at_once_with_all_that_wa
 fn w8_a_graceful_stop_hands_over_at_once() {
     run(async {
         let Some([one, two]) = machines() else { return };
-        let world = world();
-        let mut owner = world.launch(Some(&one));
-        owner.until_serving().await.unwrap();
-        let mut load = Load::new(&owner).await;
-        let mut other = world.launch(Some(&two));
-        until_waiting(&other).await;
-        load.write(&owner.client(), seconds(1.0)).await;
-        let stopping = Instant::now();
-        owner.stop().await;
-        let stop_took = stopping.elapsed();
-        let took = until_taken(&mut other).await;
-        println!("stopped within {stop_took:?}, taken over within {took:?} more");
-        assert!(took < Duration::from_secs(SECONDS), "a lease that was given back is not waited for: {took:?}");
-        load.check(&other).await;
-        other.stop().await;
+        // Much longer than a start takes.
+        let lease = 60;
+        let mut scene = Scene::begin(world(lease), [Some(&one), Some(&two)]).await;
+        scene.load.write(&scene.owner.client(), seconds(1.0)).await;
+        scene.owner.process().signal("TERM");
+        assert!(scene.owner.ended().await.success(), "{}", scene.owner.log());
+        let took = scene.until_taken().await;
+        assert!(took < Duration::from_secs(lease), "a lease that was given back is not waited for: {took:?}");
+        scene.other.stop().await;
     });
 }
 
@@ -180,46 +204,23 @@ fn w8_a_graceful_stop_hands_over_at_once() {
 fn w8_after_a_kill_on_another_machine_the_other_serves_when_the_lease_has_run_out() {
     run(async {
         let Some([one, two]) = machines() else { return };
-        let world = world();
-        let mut owner = world.launch(Some(&one));
-        owner.until_serving().await.unwrap();
-        let mut load = Load::new(&owner).await;
-        let mut other = world.launch(Some(&two));
-        until_waiting(&other).await;
-        let client = owner.client();
-        load.write(&client, async {
-            seconds(1.0).await;
-            owner.kill();
-        })
-        .await;
-        let took = until_taken(&mut other).await;
-        println!("taken over within {took:?}");
-        load.check(&other).await;
-        assert!(other.log().contains("holds no lock any more"), "{}", other.log());
-        other.stop().await;
+        let mut scene = Scene::begin(world(SECONDS), [Some(&one), Some(&two)]).await;
+        scene.strike(Server::kill).await;
+        scene.until_taken().await;
+        assert!(scene.other.log().contains("holds no lock any more"), "{}", scene.other.log());
+        scene.other.stop().await;
     });
 }
 
 #[test]
 fn w8_a_frozen_owner_of_the_same_machine_is_killed_before_its_folders_are_taken() {
     run(async {
-        let world = world();
-        let mut owner = world.start().await;
-        let mut load = Load::new(&owner).await;
-        let mut other = world.launch(None);
-        until_waiting(&other).await;
-        let (client, process) = (owner.client(), owner.process());
-        load.write(&client, async {
-            seconds(1.0).await;
-            process.signal("STOP");
-        })
-        .await;
-        let took = until_taken(&mut other).await;
-        println!("taken over within {took:?}");
-        assert!(owner.has_ended().is_some(), "a frozen process may not wake up beside another owner");
-        assert!(other.log().contains("was frozen"), "{}", other.log());
-        load.check(&other).await;
-        other.stop().await;
+        let mut scene = Scene::begin(world(SECONDS), [None, None]).await;
+        scene.strike(|owner| owner.process().signal("STOP")).await;
+        scene.until_taken().await;
+        assert!(scene.owner.has_ended().is_some(), "a frozen process may not wake up beside another owner");
+        assert!(scene.other.log().contains("was frozen"), "{}", scene.other.log());
+        scene.other.stop().await;
     });
 }
 
@@ -227,30 +228,20 @@ fn w8_a_frozen_owner_of_the_same_machine_is_killed_before_its_folders_are_taken(
 fn w8_a_frozen_owner_of_another_machine_is_waited_for_and_ends_itself_when_it_wakes_up() {
     run(async {
         let Some([one, two]) = machines() else { return };
-        let world = world();
-        let mut owner = world.launch(Some(&one));
-        owner.until_serving().await.unwrap();
-        let mut load = Load::new(&owner).await;
-        let mut other = world.launch(Some(&two));
-        until_waiting(&other).await;
-        let (client, process) = (owner.client(), owner.process());
-        load.write(&client, async {
-            seconds(1.0).await;
-            process.signal("STOP");
-        })
-        .await;
-        seconds(9.0).await;
-        assert!(!other.serves().await, "its machine holds the lock: it may wake up at any time");
-        let (_, ready) = other.admin("/ready").await.unwrap();
-        assert!(ready.contains("seems to be frozen"), "{ready}");
-        process.signal("CONT");
-        let status = owner.ended().await;
+        let mut scene = Scene::begin(world(SECONDS), [Some(&one), Some(&two)]).await;
+        scene.strike(|owner| owner.process().signal("STOP")).await;
+        let begin = Instant::now();
+        while !scene.other.admin("/ready").await.unwrap().1.contains("seems to be frozen") {
+            assert!(begin.elapsed() < PATIENCE, "the stand-by does not say why it waits\n{}", scene.other.log());
+            seconds(0.1).await;
+        }
+        assert!(!scene.other.serves().await, "its machine holds the lock: it may wake up at any time");
+        scene.owner.process().signal("CONT");
+        let (status, log) = (scene.owner.ended().await, scene.owner.log());
         assert!(!status.success(), "{status}");
-        assert!(owner.log().contains("could not be renewed in time: this server ends at once"), "{}", owner.log());
-        let took = until_taken(&mut other).await;
-        println!("taken over within {took:?}");
-        load.check(&other).await;
-        other.stop().await;
+        assert!(log.contains("could not be renewed in time: this server ends at once"), "{log}");
+        scene.until_taken().await;
+        scene.other.stop().await;
     });
 }
 
@@ -259,38 +250,30 @@ fn w8_a_frozen_owner_of_another_machine_is_waited_for_and_ends_itself_when_it_wa
 fn w8_an_owner_that_lost_its_locks_while_frozen_is_superseded_and_does_no_damage_when_it_wakes_up() {
     run(async {
         let Some([one, two]) = machines() else { return };
-        let world = world();
-        let mut owner = world.launch(Some(&one));
-        owner.until_serving().await.unwrap();
-        let mut load = Load::new(&owner).await;
-        let mut other = world.launch(Some(&two));
-        until_waiting(&other).await;
-        let (client, process) = (owner.client(), owner.process());
-        load.write(&client, async {
-            seconds(1.0).await;
-            process.signal("STOP");
+        let mut scene = Scene::begin(world(SECONDS), [Some(&one), Some(&two)]).await;
+        let folder = scene.world.path().to_owned();
+        let freeze = |owner: &mut Server| {
+            owner.process().signal("STOP");
             // Whoever opens these names from now on finds locks that nobody holds.
             for lock in ["metadata/.lease/lock", "metadata/cloudserver.lock", "metadata/LOCK", "data/LOCK"] {
-                fs::remove_file(world.path().join(lock)).unwrap();
+                fs::remove_file(folder.join(lock)).unwrap();
             }
-        })
-        .await;
-        let took = until_taken(&mut other).await;
-        println!("superseded within {took:?}");
-        load.check(&other).await;
+        };
+        scene.strike(freeze).await;
+        scene.until_taken().await;
         // The old one wakes up while the new one is written to.
-        load.write(&other.client(), async {
-            seconds(0.5).await;
+        let (client, process) = (scene.other.client(), scene.owner.process());
+        let wakes = async {
             process.signal("CONT");
             seconds(1.5).await;
-        })
-        .await;
-        let status = owner.ended().await;
+        };
+        scene.load.write(&client, wakes).await;
+        let status = scene.owner.ended().await;
         assert!(!status.success(), "{status}");
-        load.check(&other).await;
-        other.stop().await;
-        let again = world.start().await;
-        load.check(&again).await;
+        scene.load.check(&scene.other).await;
+        scene.other.stop().await;
+        let again = scene.world.start().await;
+        scene.load.check(&again).await;
         assert!(!again.log().contains(r#""level":"error""#), "{}", again.log());
         again.stop().await;
     });
@@ -299,7 +282,7 @@ fn w8_an_owner_that_lost_its_locks_while_frozen_is_superseded_and_does_no_damage
 #[test]
 fn w8_without_a_lease_a_second_server_ends_at_once() {
     run(async {
-        let mut world = world();
+        let mut world = world(SECONDS);
         world.own = json!({});
         let owner = world.start().await;
         let (status, log) = world.try_start().await.unwrap_err();

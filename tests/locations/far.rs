@@ -70,6 +70,15 @@ pub(crate) fn client(address: SocketAddr, retry: Retry) -> S3Client {
         first_byte: Duration::from_millis(1500),
         ..ClientOptions::default()
     };
+    client_with(address, retry, options)
+}
+
+/// A client that asks once, and waits.
+pub(crate) fn patient(address: SocketAddr) -> S3Client {
+    client_with(address, Retry { attempts: 1, ..Retry::default() }, ClientOptions::default())
+}
+
+fn client_with(address: SocketAddr, retry: Retry, options: ClientOptions) -> S3Client {
     let endpoint = Endpoint {
         https: false,
         authority: address.to_string(),
@@ -129,7 +138,7 @@ pub(crate) fn payload(size: usize, seed: u64) -> Bytes {
 /// Writes an object: staged, published.
 pub(crate) async fn write(backend: &dyn DataBackend, key: &str, bytes: &Bytes) -> Result<BlobId, DataError> {
     let native = backend.native().unwrap();
-    let staged = native.stage(&object(key), body::once(bytes.clone()), Some(bytes.len() as u64)).await?;
+    let staged = native.stage(&object(key), body::once(bytes.clone()), Some(bytes.len() as u64).into()).await?;
     Ok(native.publish(&staged).await?.blob)
 }
 

@@ -14,6 +14,7 @@ mod files;
 mod foreign;
 mod google;
 mod lies;
+mod migrations;
 mod near;
 mod real;
 mod storms;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cloudserver::{
     config::{Config, Launch, Options},
     outbound::Payload,
-    s3client::{Call, Get, Retry, S3Client},
+    s3client::{Call, Get, S3Client},
     server::Server,
     types::body,
 };
@@ -14,7 +14,7 @@ use http::{HeaderMap, Method};
 use tempfile::TempDir;
 
 use crate::{
-    far::{BOTH, Far, Keeps, client, enable_versions, payload},
+    far::{BOTH, Far, Keeps, enable_versions, patient, payload},
     faults::{Fault, Proxy},
 };
 
@@ -55,8 +55,7 @@ pub(crate) async fn near_with(mut location: serde_json::Value) -> Near {
     assert_eq!(config.warnings, Vec::<String>::new());
     config.admin_listen = anywhere;
     let server = Box::pin(Server::start(config, None)).await.unwrap();
-    let patient = Retry { attempts: 1, ..Retry::default() };
-    let client = client(server.s3_addresses()[0], patient);
+    let client = patient(server.s3_addresses()[0]);
     Near { _server: server, _folder: folder, client }
 }
 
@@ -81,7 +80,7 @@ async fn objects_are_there_under_their_names_and_go_again() {
         }
         near.client.delete_object("near", "a/ü", None).await.unwrap();
         assert_eq!(get(&near.client, "near", "a/ü", None).await, None);
-        for _ in 0..200 {
+        for _ in 0..1200 {
             if there.list_versions("far", "near/", (None, None), 10).await.unwrap().versions.is_empty() {
                 break;
             }

@@ -41,7 +41,7 @@ async fn objects_are_readable_there_under_their_own_names() {
                 ..object(name)
             };
             let native = backend.native().unwrap();
-            let staged = native.stage(&object, body::once(bytes.clone()), Some(size as u64)).await.unwrap();
+            let staged = native.stage(&object, body::once(bytes.clone()), Some(size as u64).into()).await.unwrap();
             native.publish(&staged).await.unwrap();
             // `bucketMatch` decides whether our bucket's name stands before the key.
             let key = if keeps == Keeps::Nothing { name.to_owned() } else { format!("near/{name}") };

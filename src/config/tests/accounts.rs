@@ -28,7 +28,6 @@ fn shipped_accounts_are_the_originals() {
     assert_eq!((lisa.name.as_str(), lisa.short_id.as_str()), ("Lisa", "123456789013"));
     assert_eq!(accounts.by_access_key("accessKey2").unwrap().0, *lisa);
     assert_eq!(accounts.by_email("SampleAccount2@sampling.com"), Some(lisa));
-    assert_eq!(accounts.by_short_id("123456789013"), Some(lisa));
     assert_eq!(accounts.access_keys_of(lisa), ["accessKey2"]);
     assert!(accounts.by_access_key("accessKey3").is_none());
     assert_eq!(accounts.well_known_access_keys(), ["accessKey1", "accessKey2"]);

@@ -228,7 +228,7 @@ fn shipped_locations_are_sixteen_of_files_and_two_archives() {
     assert_eq!(legacy, ["us-east-1"]);
     let cold: Vec<_> = locations.iter().filter(|place| place.is_cold).map(|place| &*place.name).collect();
     assert_eq!(cold, ["location-azure-archive-v1", "location-dmf-v1"]);
-    assert_eq!(locations.by_object_id("EU").unwrap().name, "EU");
+    assert_eq!(locations.get("EU").unwrap().object_id, "EU");
     assert!(locations.get("moon").is_none());
 }
 

@@ -17,7 +17,7 @@ use crate::{
     data::NativeObject,
     s3client::{Stored, text_of},
     types::{
-        BodyError, ByteStream, ETag,
+        BodyError, ByteStream, DigestSlot, ETag,
         checksum::{ChecksumAlgorithm, ChecksumHasher},
         digest::{Digest, Md5, md5},
     },
@@ -36,9 +36,11 @@ pub(super) struct Sent {
 
 impl Sent {
     pub(super) fn of(bytes: &[u8]) -> Self {
-        let mut digest = Digesting::default();
+        let mut crc = ChecksumHasher::new(ChecksumAlgorithm::Crc64Nvme);
+        crc.update(bytes);
+        let mut digest = md5();
         digest.update(bytes);
-        digest.finish()
+        Self { md5: digest.finalize().into(), crc: crc.finalize().to_base64() }
     }
 
     pub(super) fn etag(&self) -> String {
@@ -94,35 +96,48 @@ pub(super) fn composite(parts: &[(u32, String)]) -> Option<String> {
 }
 
 /// Digests under way.
-pub(super) struct Digesting {
-    md5: Md5,
+struct Digesting {
+    md5: Md5Source,
     crc: ChecksumHasher,
 }
 
-impl Default for Digesting {
-    fn default() -> Self {
-        Self { md5: md5(), crc: ChecksumHasher::new(ChecksumAlgorithm::Crc64Nvme) }
-    }
+enum Md5Source {
+    /// Computed here.
+    Here(Md5),
+    /// Whoever received the bytes computes it, several uploads together, and leaves it before the last of them comes.
+    Receiver(DigestSlot),
 }
 
 impl Digesting {
+    fn new(receiver: Option<DigestSlot>) -> Self {
+        let md5 = receiver.map_or_else(|| Md5Source::Here(md5()), Md5Source::Receiver);
+        Self { md5, crc: ChecksumHasher::new(ChecksumAlgorithm::Crc64Nvme) }
+    }
+
     fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
+        if let Md5Source::Here(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
         self.crc.update(bytes);
     }
 
-    fn finish(self) -> Sent {
-        Sent { md5: self.md5.finalize().into(), crc: self.crc.finalize().to_base64() }
+    /// Nothing where the receiver has left nothing: then nothing is known of what was sent.
+    fn finish(self) -> Option<Sent> {
+        let md5 = match self.md5 {
+            Md5Source::Here(md5) => md5.finalize().into(),
+            Md5Source::Receiver(slot) => slot.get()?.md5,
+        };
+        Some(Sent { md5, crc: self.crc.finalize().to_base64() })
     }
 }
 
 /// Digests of a stream, once it has ended cleanly.
 pub(super) type SentSlot = Arc<OnceLock<Sent>>;
 
-/// A stream whose digests are left behind at its end.
-pub(super) fn digested(stream: ByteStream) -> (ByteStream, SentSlot) {
+/// A stream whose digests are left behind at its end; `receiver` is where its receiver leaves those it computes.
+pub(super) fn digested(stream: ByteStream, receiver: Option<DigestSlot>) -> (ByteStream, SentSlot) {
     let slot = SentSlot::default();
-    (Digested { stream, digest: Some(Digesting::default()), slot: Arc::clone(&slot) }.boxed(), slot)
+    (Digested { stream, digest: Some(Digesting::new(receiver)), slot: Arc::clone(&slot) }.boxed(), slot)
 }
 
 struct Digested {
@@ -144,9 +159,9 @@ impl Stream for Digested {
             }
             Some(Err(_)) => self.digest = None,
             None => {
-                if let Some(digest) = self.digest.take() {
+                if let Some(sent) = self.digest.take().and_then(Digesting::finish) {
                     // A second end of one stream cannot differ from the first.
-                    drop(self.slot.set(digest.finish()));
+                    drop(self.slot.set(sent));
                 }
             }
         }

@@ -8,14 +8,16 @@ use tokio::time::Instant;
 
 use super::{
     AwsS3Backend, Far,
-    check::{Sent, composite, is_md5, is_opaque},
+    check::{Sent, composite, digested, is_md5, is_opaque},
     names::{FarBlob, Handle, Way},
     no_versions, pause, size_of, stage,
     stage::{HELD, LARGEST, PART, Plan},
     undo::Undo,
 };
 use crate::{
-    data::{BlobId, DataError, NativeObject, NativeSource, NativeStore, PartToken, PartsFault, Staged, Written},
+    data::{
+        BlobId, BodyHint, DataError, NativeObject, NativeSource, NativeStore, PartToken, PartsFault, Staged, Written,
+    },
     s3client::{CopySource, S3ClientError, Stored},
     types::ByteStream,
 };
@@ -318,14 +320,14 @@ async fn put_part(
     upload: &str,
     number: u32,
     body: ByteStream,
-    size: Option<u64>,
+    hint: BodyHint,
 ) -> Result<PartToken, DataError> {
     let handle = Handle::parse(upload)?;
     let part = (handle.upload.as_str(), number);
-    match size {
+    match hint.size {
         // Small enough to be sent again if need be.
         Some(size) if size > HELD as u64 => {
-            let token = stage::send_part(far, &handle.key, part, body, size).await?;
+            let token = stage::send_part(far, &handle.key, part, digested(body, hint.digests), size).await?;
             Ok(PartToken { token, size })
         }
         size => {
@@ -371,9 +373,9 @@ impl NativeStore for AwsS3Backend {
         &'a self,
         object: &'a NativeObject,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<Staged, DataError>> {
-        async move { stage::stage(&self.far, Plan::of_body(&self.far, object)?, body, size).await }.boxed()
+        async move { stage::stage(&self.far, Plan::of_body(&self.far, object)?, body, hint).await }.boxed()
     }
 
     fn stage_copy<'a>(
@@ -405,9 +407,9 @@ impl NativeStore for AwsS3Backend {
         upload: &'a str,
         number: u32,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>> {
-        put_part(&self.far, upload, number, body, size).boxed()
+        put_part(&self.far, upload, number, body, hint).boxed()
     }
 
     fn copy_part<'a>(

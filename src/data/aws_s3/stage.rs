@@ -15,7 +15,7 @@ use super::{
     undo::Undo,
 };
 use crate::{
-    data::{BlobId, DataError, NativeObject, PutHint, Staged, Written, announced::Announced},
+    data::{BlobId, BodyHint, DataError, NativeObject, PutHint, Staged, Written, announced::Announced},
     outbound::Payload,
     s3client::{S3ClientError, Stored},
     types::{BodyError, ByteStream},
@@ -75,7 +75,7 @@ pub(super) async fn put_own(far: &Arc<Far>, body: ByteStream, hint: PutHint) -> 
     let headers = far.headers(&NativeObject::default(), &write);
     let plan = Plan { key: format!("{OWN_PREFIX}{write}"), headers, write: write.clone() };
     let key = plan.key.clone();
-    let staged = stage(far, plan, body, hint.size).await?;
+    let staged = stage(far, plan, body, hint.size.into()).await?;
     let handle = Handle::parse(&staged.handle)?;
     let upload = (!handle.upload.is_empty()).then(|| Undo::upload(far, &key, &handle.upload));
     let undo = Undo::write(far, &key, &write);
@@ -92,16 +92,19 @@ pub(super) async fn stage(
     far: &Arc<Far>,
     plan: Plan,
     mut body: ByteStream,
-    size: Option<u64>,
+    hint: BodyHint,
 ) -> Result<Staged, DataError> {
-    match size {
+    match hint.size {
         Some(size) if size > HELD as u64 => {
             if far.keeps_versions() && size <= LARGEST {
-                return write(far, plan, body, size).await;
+                return write(far, plan, digested(body, hint.digests), size).await;
+            }
+            if size <= LARGEST {
+                return upload_whole(far, plan, digested(body, hint.digests), size).await;
             }
             upload(far, plan, body, size).await
         }
-        _ => {
+        size => {
             let (bytes, ended) = gather(&mut body, BytesMut::new(), HELD, Announced(size)).await?;
             if ended {
                 return hold(far, plan, bytes.freeze()).await;
@@ -143,10 +146,14 @@ async fn hold(far: &Arc<Far>, plan: Plan, bytes: Bytes) -> Result<Staged, DataEr
 }
 
 /// Writes a version.
-async fn write(far: &Arc<Far>, plan: Plan, body: ByteStream, size: u64) -> Result<Staged, DataError> {
+async fn write(
+    far: &Arc<Far>,
+    plan: Plan,
+    (body, slot): (ByteStream, SentSlot),
+    size: u64,
+) -> Result<Staged, DataError> {
     far.ensure_versions().await?;
     let undo = Undo::write(far, &plan.key, &plan.write);
-    let (body, slot) = digested(body);
     let payload = Payload::Stream { body, size: Some(size) };
     let stored = match far.client.put_object(far.bucket(), &plan.key, &plan.headers, payload).await {
         Ok(stored) => stored,
@@ -214,17 +221,29 @@ fn staged_upload(
     Ok(Staged { handle, size, held: None, parts: parts.into() })
 }
 
-/// Sends a body of known size as parts, each of them as a stream.
+/// Sends a body as the only part of an upload.
+async fn upload_whole(
+    far: &Arc<Far>,
+    plan: Plan,
+    body: (ByteStream, SentSlot),
+    size: u64,
+) -> Result<Staged, DataError> {
+    let (id, undo) = begin(far, &plan).await?;
+    let part = send_part(far, &plan.key, (&id, 1), body, size).await?;
+    staged_upload(&plan, id, size, vec![(1, part)], undo)
+}
+
+/// Sends a body that is too large for one request as parts, each of them as a stream.
 async fn upload(far: &Arc<Far>, plan: Plan, body: ByteStream, size: u64) -> Result<Staged, DataError> {
     let (id, undo) = begin(far, &plan).await?;
-    let most = if size <= LARGEST { size } else { PART.max(size.div_ceil(MOST_PARTS)) };
+    let most = PART.max(size.div_ceil(MOST_PARTS));
     let feed = Feed::of(body);
     let (mut parts, mut done) = (Vec::new(), 0);
     for number in 1.. {
         let length = most.min(size - done);
         done += length;
         // The last one goes to the very end of the body: its last word is the verdict.
-        let piece = feed.piece((done < size).then_some(length));
+        let piece = digested(feed.piece((done < size).then_some(length)), None);
         parts.push((number, send_part(far, &plan.key, (&id, number), piece, length).await?));
         if done >= size {
             break;
@@ -260,10 +279,9 @@ pub(super) async fn send_part(
     far: &Far,
     key: &str,
     part: (&str, u32),
-    body: ByteStream,
+    (body, slot): (ByteStream, SentSlot),
     size: u64,
 ) -> Result<String, DataError> {
-    let (body, slot) = digested(body);
     let payload = Payload::Stream { body, size: Some(size) };
     let stored = far.client.upload_part(far.bucket(), key, part, payload).await;
     let stored = stored.map_err(|error| far.fault_of_upload(key, &error))?;

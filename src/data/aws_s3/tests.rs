@@ -1,9 +1,57 @@
 //! Names. What needs a far side is tested against real ones, in `tests/locations`.
 
+use futures_util::{StreamExt as _, stream};
+
 use super::{
+    check::digested,
     names::{FarBlob, Handle, Way, new_write},
     *,
 };
+use crate::types::{BodyDigests, BodyError, Checksum, ChecksumAlgorithm, DigestSlot, body};
+
+fn slices() -> ByteStream {
+    stream::iter(["one", "", " and two"].map(|text| Ok(bytes::Bytes::from_static(text.as_bytes())))).boxed()
+}
+
+/// A body whose receiver says at its end that its MD5 is this.
+fn received(md5: [u8; 16]) -> (ByteStream, DigestSlot) {
+    let slot = DigestSlot::default();
+    let end = slot.clone();
+    let checksum = Checksum { algorithm: ChecksumAlgorithm::Md5, value: md5.to_vec() };
+    let verdict = stream::poll_fn(move |_| {
+        end.set(BodyDigests { size: 11, md5, checksum: checksum.clone() });
+        std::task::Poll::Ready(None)
+    });
+    (slices().chain(verdict).boxed(), slot)
+}
+
+#[tokio::test]
+async fn the_md5_of_what_is_sent_is_its_receivers_or_computed_here() {
+    let (stream, slot) = digested(slices(), None);
+    assert!(slot.get().is_none(), "nothing is known before the end");
+    body::collect(stream, 100).await.unwrap();
+    assert_eq!(slot.get().unwrap().etag(), "6d6ddee5c41e7e99c75d79495bfd344f");
+    let crc = slot.get().unwrap().crc.clone();
+
+    let (stream, receiver) = received([7; 16]);
+    let (stream, slot) = digested(stream, Some(receiver));
+    body::collect(stream, 100).await.unwrap();
+    assert_eq!(slot.get().unwrap().md5, [7; 16], "it is not computed once more");
+    assert_eq!(slot.get().unwrap().crc, crc);
+}
+
+#[tokio::test]
+async fn nothing_is_known_of_what_broke_off_or_of_what_its_receiver_says_nothing() {
+    let (stream, slot) = digested(slices(), Some(DigestSlot::default()));
+    body::collect(stream, 100).await.unwrap();
+    assert!(slot.get().is_none(), "its receiver has left nothing");
+    for receiver in [None, Some(received([7; 16]).1)] {
+        let broken = slices().chain(stream::iter([Err(BodyError::Disconnected)])).boxed();
+        let (stream, slot) = digested(broken, receiver);
+        assert_eq!(body::collect(stream, 100).await, Err(BodyError::Disconnected));
+        assert!(slot.get().is_none());
+    }
+}
 
 #[test]
 fn names_of_blobs_are_read_as_they_were_written() {

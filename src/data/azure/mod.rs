@@ -35,8 +35,8 @@ use self::{
     names::{Handle, MADE_UP, Published, WRITE, blob_name, block_id},
 };
 use super::{
-    BlobId, Capabilities, DataBackend, DataError, DiskUsage, NativeObject, NativeSource, NativeStore, PartToken,
-    PartsFault, PutHint, Staged, Written, announced::Announced,
+    BlobId, BodyHint, Capabilities, DataBackend, DataError, DiskUsage, NativeObject, NativeSource, NativeStore,
+    PartToken, PartsFault, PutHint, Staged, Written, announced::Announced,
 };
 use crate::{clock::Clock, outbound::HttpClient, types::ByteStream, xml};
 
@@ -471,9 +471,9 @@ impl NativeStore for AzureBackend {
         &'a self,
         object: &'a NativeObject,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<Staged, DataError>> {
-        async move { self.stage_body(Handle::new(self.name_of(object), object)?, body, size).await }.boxed()
+        async move { self.stage_body(Handle::new(self.name_of(object), object)?, body, hint.size).await }.boxed()
     }
 
     /// Not yet: the bytes go through us.
@@ -522,8 +522,9 @@ impl NativeStore for AzureBackend {
         upload: &'a str,
         number: u32,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>> {
+        let size = hint.size;
         async move {
             let handle = Handle::parse(upload)?;
             let random: String = names::random()?.chars().take(16).collect();

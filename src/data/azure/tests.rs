@@ -93,7 +93,7 @@ async fn what_others_do_to_a_blob_is_noticed() {
         tags: vec![("t".to_owned(), "v".to_owned())],
     };
     let body = || stream::iter([Ok(Bytes::from_static(b"bytes"))]).boxed();
-    let staged = backend.stage(&object, body(), None).await.unwrap();
+    let staged = backend.stage(&object, body(), None.into()).await.unwrap();
     let blob = backend.publish(&staged).await.unwrap().blob;
     let seen = backend.look("b/k").await.unwrap().unwrap();
     assert_eq!(text_of(&seen.headers, "content-type"), Some("text/plain"));
@@ -124,8 +124,8 @@ async fn blocks_that_another_write_took_away_are_missed_and_never_mixed() {
     let object = NativeObject { bucket: "b".to_owned(), key: "k".to_owned(), ..NativeObject::default() };
     let large = Bytes::from(vec![7; HELD + 10]);
     let body = |bytes: &Bytes| stream::iter([Ok(bytes.clone())]).boxed();
-    let staged = backend.stage(&object, body(&large), Some(large.len() as u64)).await.unwrap();
-    let small = backend.stage(&object, body(&Bytes::from_static(b"small")), Some(5)).await.unwrap();
+    let staged = backend.stage(&object, body(&large), Some(large.len() as u64).into()).await.unwrap();
+    let small = backend.stage(&object, body(&Bytes::from_static(b"small")), Some(5).into()).await.unwrap();
     let small = backend.publish(&small).await.unwrap().blob;
     // Azure drops the blocks; its emulator keeps them.
     match backend.publish(&staged).await {

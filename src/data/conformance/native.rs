@@ -58,7 +58,7 @@ fn object(key: &str) -> NativeObject {
 impl Suite<'_> {
     async fn stage(&self, object: &NativeObject, bytes: &Bytes, announced: bool) -> Staged {
         let size = announced.then_some(bytes.len() as u64);
-        let staged = self.native.stage(object, body(bytes, 3), size).await.expect("a stage works");
+        let staged = self.native.stage(object, body(bytes, 3), size.into()).await.expect("a stage works");
         assert_eq!(staged.size, bytes.len() as u64, "what is staged has the size of its body");
         assert!(staged.handle.len() <= 4096, "a handle has at most 4 KiB");
         staged
@@ -175,14 +175,14 @@ impl Suite<'_> {
         for size in [0, 100, MIB, 6 * MIB] {
             for announced in [None, Some(8 * MIB as u64), Some(size as u64)] {
                 let broken = body(&payload(size, 4), 3).chain(stream::iter([Err(BodyError::Disconnected)])).boxed();
-                let result = self.native.stage(&object("broken"), broken, announced).await;
+                let result = self.native.stage(&object("broken"), broken, announced.into()).await;
                 assert!(
                     matches!(result, Err(DataError::Body(BodyError::Disconnected))),
                     "{size} bytes announced as {announced:?}, then an end: {result:?}"
                 );
             }
             let short = body(&payload(size, 4), 3);
-            let result = self.native.stage(&object("broken"), short, Some(size as u64 + 1)).await;
+            let result = self.native.stage(&object("broken"), short, Some(size as u64 + 1).into()).await;
             assert!(matches!(result, Err(DataError::Body(_))), "one byte short of {}: {result:?}", size + 1);
         }
         self.is(&before, &old, "beside broken bodies").await;
@@ -194,7 +194,7 @@ impl Suite<'_> {
         let before = self.write("dropped", &old).await;
         let endless = body(&payload(2 * MIB, 6), 8).chain(stream::pending()).boxed();
         let object = object("dropped");
-        let mut stage = self.native.stage(&object, endless, Some(9 * MIB as u64));
+        let mut stage = self.native.stage(&object, endless, Some(9 * MIB as u64).into());
         let waited = tokio::time::timeout(std::time::Duration::from_millis(300), &mut stage).await;
         assert!(waited.is_err(), "an endless body never ends");
         assert!((&mut stage).now_or_never().is_none(), "an endless body never ends");
@@ -204,7 +204,7 @@ impl Suite<'_> {
     }
 
     async fn part(&self, upload: &str, number: u32, bytes: &Bytes) -> (u32, String) {
-        let part = self.native.put_part(upload, number, body(bytes, 5), Some(bytes.len() as u64)).await;
+        let part = self.native.put_part(upload, number, body(bytes, 5), Some(bytes.len() as u64).into()).await;
         let part = part.expect("a part is taken");
         assert_eq!(part.size, bytes.len() as u64, "a part has the size of its body");
         assert!(part.token.len() <= 255, "a token has at most 255 bytes");
@@ -220,7 +220,7 @@ impl Suite<'_> {
         let middle = self.part(&upload, 4, &second).await;
         let replaced = self.part(&upload, 2, &first).await;
         let broken = body(&payload(MIB, 4), 3).chain(stream::iter([Err(BodyError::Disconnected)])).boxed();
-        let result = self.native.put_part(&upload, 5, broken, Some(MIB as u64)).await;
+        let result = self.native.put_part(&upload, 5, broken, Some(MIB as u64).into()).await;
         assert!(matches!(result, Err(DataError::Body(BodyError::Disconnected))), "a broken part: {result:?}");
         let whole = Bytes::from([first, second, third].concat());
         let staged = self.native.staged_upload(&upload, vec![replaced, middle, last], whole.len() as u64);
@@ -337,7 +337,7 @@ impl Suite<'_> {
                 ],
                 ..object(key)
             };
-            let staged = self.native.stage(&object, body(&bytes, 3), Some(100)).await;
+            let staged = self.native.stage(&object, body(&bytes, 3), Some(100).into()).await;
             let written = match staged {
                 Ok(staged) => self.native.publish(&staged).await,
                 Err(error) => Err(error),

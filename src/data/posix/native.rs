@@ -5,7 +5,9 @@ use std::sync::Arc;
 use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{
-    super::{BlobId, DataError, NativeObject, NativeSource, NativeStore, PartToken, Staged, Written, file::pool},
+    super::{
+        BlobId, BodyHint, DataError, NativeObject, NativeSource, NativeStore, PartToken, Staged, Written, file::pool,
+    },
     Core, PosixBackend,
     identity::{Blob, Handle, Kind, WriteId},
     write::{Intake, Target},
@@ -32,13 +34,13 @@ impl NativeStore for PosixBackend {
         &'a self,
         object: &'a NativeObject,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<Staged, DataError>> {
         async move {
             self.core.refuse_if_broken()?;
             let native = self.native_name(&object.bucket, &object.key);
             let root = self.root().await?;
-            let (incoming, identity) = Intake::new(&self.core, root, Target::whole()?, size).run(body).await?;
+            let (incoming, identity) = Intake::new(&self.core, root, Target::whole()?, hint.size).run(body).await?;
             let handle = Handle { kind: Kind::Whole, write: incoming.write, inode: identity.inode, native };
             incoming.keep();
             Ok(Staged { handle: handle.to_string(), size: identity.size, held: None, parts: Arc::default() })
@@ -104,7 +106,7 @@ impl NativeStore for PosixBackend {
         upload: &'a str,
         number: u32,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>> {
         async move {
             self.core.refuse_if_broken()?;
@@ -112,7 +114,7 @@ impl NativeStore for PosixBackend {
             let target = Target::part(upload, number)?;
             let token = target.name.clone();
             let root = self.root().await?;
-            let (incoming, identity) = Intake::new(&self.core, root, target, size).run(body).await?;
+            let (incoming, identity) = Intake::new(&self.core, root, target, hint.size).run(body).await?;
             self.keep_part(*incoming, upload).await?;
             Ok(PartToken { token, size: identity.size })
         }

@@ -40,7 +40,7 @@ mod telling;
 mod tls;
 
 /// Longest wait for anything that is expected to happen.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A handler whose paths do what their names say.
 pub(super) struct Toy {

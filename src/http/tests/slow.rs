@@ -8,7 +8,8 @@ fn limits() -> Limits {
     Limits { header_timeout: long, keep_alive: long, write_timeout: long, linger_time: long, ..Limits::default() }
 }
 
-const SHORT: Duration = Duration::from_millis(200);
+/// Longer than a loaded machine takes between two steps of a test.
+const SHORT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_silent_connection_is_closed() {
@@ -26,11 +27,11 @@ async fn a_dripping_head_is_cut_however_regular_the_drops() {
     assert_eq!(client.get("/").await.status, 200);
     client.send("GET / HTTP/1.1\r\n").await;
     let mut drops = 0;
-    while client.try_send("x: y\r\n").await && drops < 1000 {
+    while client.try_send("x: y\r\n").await {
         tokio::time::sleep(Duration::from_millis(20)).await;
         drops += 1;
+        assert!(drops < 1000, "it may drip for ever");
     }
-    assert!(drops < 100, "{drops}");
     site.until_quiet().await;
     assert_eq!(site.refused("header_timeout"), 1);
 }
@@ -49,7 +50,7 @@ async fn waiting_for_the_handler_is_no_fault_of_the_client() {
     let site = Site::start(Limits { header_timeout: SHORT, keep_alive: SHORT, write_timeout: SHORT, ..limits() });
     let mut client = site.connect().await;
     client.send("GET /wait HTTP/1.1\r\nHost: t\r\n\r\nGET /ne").await;
-    tokio::time::sleep(SHORT * 4).await;
+    tokio::time::sleep(SHORT * 2).await;
     site.toy.gate.add_permits(1);
     assert_eq!(client.reply().await.body, "waited");
     client.send("xt HTTP/1.1\r\nHost: t\r\n\r\n").await;
@@ -73,7 +74,7 @@ async fn a_client_that_reads_slowly_is_not() {
     let mut client = site.connect().await;
     client.send("GET /endless HTTP/1.1\r\nHost: t\r\n\r\n").await;
     let mut piece = vec![0; 4 << 20];
-    for _ in 0..12 {
+    for _ in 0..8 {
         tokio::time::sleep(SHORT / 2).await;
         assert!(client.stream.read(&mut piece).await.unwrap() > 0);
     }

@@ -157,7 +157,7 @@ async fn http2_has_the_same_limits() {
 
 #[tokio::test]
 async fn a_stream_nobody_reads_and_an_idle_connection_are_cut() {
-    let short = Duration::from_millis(200);
+    let short = Duration::from_secs(1);
     let limits = Limits { write_timeout: short, ..Limits::default() };
     let mut secure = Secure::start(limits);
     let mut sender = secure.http2().await;

@@ -31,6 +31,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use self::connect::Connector;
 use super::{Generated, Kms, KmsError, SecretKey};
+use crate::outbound::chain;
 
 /// Largest answer read: those in use have a few hundred bytes.
 const LARGEST_ANSWER: usize = 64 << 10;
@@ -204,16 +205,6 @@ fn read(status: StatusCode, body: &[u8], key: &str) -> Result<Data, Failure> {
         }
         _ => Failure::Passing(format!("{status}: {told}")),
     })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 /// A key out of an answer.

@@ -4,7 +4,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use super::guard::Guarded;
 use crate::{
-    data::{BlobId, DataError, NativeObject, NativeSource, NativeStore, PartToken, Staged, Written},
+    data::{BlobId, BodyHint, DataError, NativeObject, NativeSource, NativeStore, PartToken, Staged, Written},
     types::ByteStream,
 };
 
@@ -22,11 +22,11 @@ impl NativeStore for Guarded {
         &'a self,
         object: &'a NativeObject,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<Staged, DataError>> {
         async move {
             let store = self.store()?;
-            self.send("stage", body, |body| store.stage(object, body, size)).await
+            self.send("stage", body, |body| store.stage(object, body, hint)).await
         }
         .boxed()
     }
@@ -61,11 +61,11 @@ impl NativeStore for Guarded {
         upload: &'a str,
         number: u32,
         body: ByteStream,
-        size: Option<u64>,
+        hint: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>> {
         async move {
             let store = self.store()?;
-            self.send("put_part", body, |body| store.put_part(upload, number, body, size)).await
+            self.send("put_part", body, |body| store.put_part(upload, number, body, hint)).await
         }
         .boxed()
     }

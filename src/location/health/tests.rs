@@ -19,8 +19,8 @@ use tokio::{
 use super::*;
 use crate::{
     data::{
-        BlobId, Capabilities, DiskUsage, MemoryBackend, NativeObject, NativeSource, NativeStore, PartToken, PutHint,
-        Staged, Written, conformance,
+        BlobId, BodyHint, Capabilities, DiskUsage, MemoryBackend, NativeObject, NativeSource, NativeStore, PartToken,
+        PutHint, Staged, Written, conformance,
         faulty::{Call, Fault, FaultyBackend},
     },
     location::{Location, LocationTable},
@@ -130,7 +130,7 @@ impl NativeStore for Moody {
         &'a self,
         _: &'a NativeObject,
         _: ByteStream,
-        _: Option<u64>,
+        _: BodyHint,
     ) -> BoxFuture<'a, Result<Staged, DataError>> {
         self.felt(staged())
     }
@@ -164,7 +164,7 @@ impl NativeStore for Moody {
         _: &'a str,
         _: u32,
         _: ByteStream,
-        _: Option<u64>,
+        _: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>> {
         self.felt(PartToken { token: "part".to_owned(), size: 1 })
     }
@@ -205,9 +205,20 @@ fn guard_with(backend: Arc<dyn DataBackend>, settings: HealthSettings) -> (Arc<d
 }
 
 fn moody() -> (Arc<Moody>, Arc<dyn DataBackend>, Arc<LocationHealth>) {
+    moody_with(settings())
+}
+
+fn moody_with(settings: HealthSettings) -> (Arc<Moody>, Arc<dyn DataBackend>, Arc<LocationHealth>) {
     let moody = Arc::new(Moody::default());
-    let (guarded, health) = guard_with(Arc::<Moody>::clone(&moody), settings());
+    let (guarded, health) = guard_with(Arc::<Moody>::clone(&moody), settings);
     (moody, guarded, health)
+}
+
+/// A location that is not tried again once it failed.
+fn never_again() -> HealthSettings {
+    let hour = Duration::from_hours(1);
+    let breaker = BreakerSettings { pause: hour, longest_pause: hour, ..settings().breaker };
+    HealthSettings { breaker, ..settings() }
 }
 
 fn once(bytes: &'static [u8]) -> ByteStream {
@@ -229,7 +240,7 @@ async fn the_wrapper_keeps_the_rules_of_the_seam() {
 
 #[tokio::test]
 async fn a_location_that_hangs_costs_its_callers_their_patience_and_then_nothing() {
-    let (moody, guarded, health) = moody();
+    let (moody, guarded, health) = moody_with(never_again());
     moody.set(HANGS);
     for _ in 0..3 {
         let began = Instant::now();
@@ -239,13 +250,10 @@ async fn a_location_that_hangs_costs_its_callers_their_patience_and_then_nothing
     assert_eq!(health.report().breaker, BreakerState::Open);
     assert!(!health.report().is_up && health.report().problem.contains("no answer"), "{:?}", health.report());
     let calls = moody.calls();
-    let began = Instant::now();
     for _ in 0..100 {
         assert!(is_unavailable(&guarded.delete(&BlobId::new("x")).await));
     }
-    assert!(began.elapsed() < Duration::from_secs(1));
-    // Pauses may end meanwhile: then somebody tries, one at a time.
-    assert!(moody.calls() - calls <= 10, "{}", moody.calls() - calls);
+    assert_eq!(moody.calls(), calls, "nobody waits for it any more");
 }
 
 #[tokio::test]
@@ -298,7 +306,7 @@ async fn bytes_that_stop_coming_end_in_an_error_in_time() {
     for _ in 0..3 {
         let mut bytes = guarded.get(&blob, 0..5).await.unwrap();
         assert_eq!(bytes.next().await.unwrap().unwrap(), "bytes");
-        let end = timeout(Duration::from_secs(1), bytes.next()).await.unwrap();
+        let end = timeout(Duration::from_secs(30), bytes.next()).await.unwrap();
         assert!(matches!(end, Some(Err(BodyError::Unreadable(_)))));
         assert!(bytes.next().await.is_none());
     }
@@ -307,7 +315,8 @@ async fn bytes_that_stop_coming_end_in_an_error_in_time() {
 
 #[tokio::test]
 async fn callers_who_go_away_leave_neither_a_call_nor_a_trial_behind() {
-    let (moody, guarded, health) = moody();
+    // Who waits so briefly goes away before the location is found silent, however slow the machine is.
+    let (moody, guarded, health) = moody_with(HealthSettings { answer: Duration::from_hours(1), ..settings() });
     moody.set(HANGS);
     for _ in 0..50 {
         assert!(timeout(Duration::from_millis(1), put(&guarded)).await.is_err(), "all calls may be made");
@@ -327,7 +336,8 @@ async fn callers_who_go_away_leave_neither_a_call_nor_a_trial_behind() {
 /// Issue: a sick external location costs only its own objects.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_location_that_hangs_takes_its_share_of_calls_and_leaves_others_alone() {
-    let (sick, guarded, _) = moody();
+    let patience = Duration::from_secs(5);
+    let (sick, guarded, _) = moody_with(HealthSettings { answer: patience, ..never_again() });
     let (_, other, _) = moody();
     sick.set(HANGS);
     let mut hanging = JoinSet::new();
@@ -339,24 +349,24 @@ async fn a_location_that_hangs_takes_its_share_of_calls_and_leaves_others_alone(
     for _ in 0..200 {
         put(&other).await.unwrap();
     }
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < patience, "{:?}", began.elapsed());
     while let Some(outcome) = hanging.join_next().await {
         assert!(is_unavailable(&outcome.unwrap()));
     }
-    assert!(sick.calls() <= 16, "{} calls, of which probes are some", sick.calls());
+    assert!(sick.calls() <= 16, "{} calls", sick.calls());
 }
 
 #[tokio::test]
 async fn every_call_of_a_native_store_is_guarded() {
-    let (moody, guarded, health) = moody();
+    let (moody, guarded, health) = moody_with(never_again());
     let store = guarded.native().unwrap();
     let (object, blob) = (NativeObject::default(), BlobId::new("b"));
     let source = || NativeSource { blob: &blob, range: 0..1, size: 1 };
-    store.stage(&object, once(b"x"), None).await.unwrap();
+    store.stage(&object, once(b"x"), None.into()).await.unwrap();
     moody.set(FAILS);
     let staged = staged();
     let outcomes = [
-        is_unavailable(&store.stage(&object, once(b"x"), None).await),
+        is_unavailable(&store.stage(&object, once(b"x"), None.into()).await),
         is_unavailable(&store.stage_copy(&object, source()).await),
         is_unavailable(&store.publish(&staged).await),
     ];
@@ -365,21 +375,31 @@ async fn every_call_of_a_native_store_is_guarded() {
     let calls = moody.calls();
     let refused = async {
         [
-            is_unavailable(&store.stage(&object, once(b"x"), None).await),
+            is_unavailable(&store.stage(&object, once(b"x"), None.into()).await),
             is_unavailable(&store.stage_copy(&object, source()).await),
             is_unavailable(&store.publish(&staged).await),
             is_unavailable(&store.find("handle").await),
             is_unavailable(&store.discard("handle").await),
             is_unavailable(&store.create_upload(&object).await),
-            is_unavailable(&store.put_part("upload", 1, once(b"x"), None).await),
+            is_unavailable(&store.put_part("upload", 1, once(b"x"), None.into()).await),
             is_unavailable(&store.copy_part("upload", 1, source()).await),
             is_unavailable(&store.set_tags(&blob, &[]).await),
             is_unavailable(&store.mark_deleted("bucket", "key").await),
         ]
     };
     assert_eq!(refused.await, [true; 10]);
-    assert!(moody.calls() <= calls + 1, "a pause may have ended meanwhile");
+    assert_eq!(moody.calls(), calls);
     assert_eq!(store.staged_upload("upload", vec![(1, "part".to_owned())], 1).parts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_start_does_not_wait_for_a_location() {
+    let (moody, guarded, health) = moody_with(HealthSettings { answer: Duration::from_hours(1), ..settings() });
+    moody.set(HANGS);
+    let location = Location { health: Some(health), ..Location::new("far", guarded) };
+    let look = async { first_look(&LocationTable::new([location]), Duration::from_millis(50)).await };
+    // A probe itself takes ten seconds at the most.
+    timeout(Duration::from_secs(9), look).await.unwrap();
 }
 
 #[tokio::test]
@@ -388,15 +408,12 @@ async fn probes_find_out_without_any_request() {
     let location = Location { health: Some(Arc::clone(&health)), ..Location::new("far", guarded) };
     let table = Arc::new(LocationTable::new([location]));
     moody.set(HANGS);
-    let began = Instant::now();
-    first_look(&table, Duration::from_millis(50)).await;
-    assert!(began.elapsed() < Duration::from_millis(95), "a start does not wait for a location");
     let tasks = Tasks::default();
     tasks.spawn("probes", watch(move || Arc::clone(&table), tasks.stop_signal()));
     let becomes = |is_up| {
         let health = Arc::clone(&health);
         async move {
-            for _ in 0..500 {
+            for _ in 0..3000 {
                 if health.report().is_up == is_up {
                     return;
                 }
@@ -411,7 +428,7 @@ async fn probes_find_out_without_any_request() {
     moody.set(FAILS);
     becomes(false).await;
     assert_eq!(health.report().problem, "500 from the far side");
-    assert!(tasks.stop(Duration::from_secs(1)).await);
+    assert!(tasks.stop(Duration::from_secs(30)).await);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use crate::{
         object_headers::{attributes, storage_class},
         operation::{Need, ObjectRef, Operation, Pattern, Scope, Target},
         ops::{get_object::missing, lifecycle::show_expiration, put_object::written},
+        read_through,
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -64,6 +65,8 @@ pub struct OpenSource {
     pub bucket: Arc<Bucket>,
     /// Its record.
     pub record: ObjectRecord,
+    /// Whether it is still on the old server of a migration: its bytes are there.
+    pub is_elsewhere: bool,
 }
 
 /// Whether annotations are copied.
@@ -158,6 +161,13 @@ impl CopySource {
         let bucket = cx.bucket(&self.object.bucket).await?;
         cx.check_expected_owner(&bucket, EXPECTED_SOURCE_OWNER)?;
         let found = cx.storage.version(&bucket, &self.object.key, self.object.version).await;
+        if matches!(found, Err(StorageError::NoSuchKey(None))) {
+            if let Some(record) = read_through::record(cx, &bucket, &self.object).await? {
+                self.judge(cx, &record)?;
+                return Ok(OpenSource { bucket, record, is_elsewhere: true });
+            }
+            cx.judge_missing(&bucket, &self.object, Action::GetObject)?;
+        }
         let record = found.map_err(|e| match e {
             StorageError::IsDeleteMarker(_) => S3Error::request(
                 "The source of a copy request may not specifically refer to a delete marker by version id.",
@@ -170,11 +180,14 @@ impl CopySource {
         }
         encryption::guarded_key(&cx.head, &cx.settings, KeyOf::CopySource)?;
         encryption::check_key_of_read(cx, &bucket, &record, self.customer.as_ref())?;
-        match self.condition.judge(&record, cx.now) {
-            Verdict::Go => {
-                cx.storage.check_readable(&record).map_err(archived)?;
-                Ok(OpenSource { bucket, record })
-            }
+        self.judge(cx, &record)?;
+        cx.storage.check_readable(&record).map_err(archived)?;
+        Ok(OpenSource { bucket, record, is_elsewhere: false })
+    }
+
+    fn judge(&self, cx: &Context, record: &ObjectRecord) -> S3Result<()> {
+        match self.condition.judge(record, cx.now) {
+            Verdict::Go => Ok(()),
             Verdict::NotModified => Err(failed("x-amz-copy-source-If-None-Match")),
             Verdict::Failed(_) => Err(failed("x-amz-copy-source-If-Match")),
         }
@@ -188,16 +201,21 @@ impl CopySource {
         bytes: Range<u64>,
         checksum: ChecksumAlgorithm,
     ) -> S3Result<IncomingBody> {
+        let length = bytes.end - bytes.start;
+        let taken = |stream| {
+            let plan = Plan { length: Some(length), store: checksum, ..Plan::default() };
+            let frames = futures_util::StreamExt::map(stream, |chunk: Result<_, _>| chunk.map(http_body::Frame::data));
+            cx.intake.accept(StreamBody::new(frames), plan)
+        };
+        if source.is_elsewhere {
+            let place = (&*source.bucket, &self.object);
+            return read_through::bytes(cx, place, &source.record, bytes).await.map(taken);
+        }
         let mut record = source.record.clone();
         for _ in 0..ATTEMPTS {
             let (key, customer) = (&self.object.key, self.customer.as_ref());
             match cx.storage.open_with(&source.bucket, key, &record, bytes.clone(), customer).await {
-                Ok(stream) => {
-                    let length = bytes.end - bytes.start;
-                    let plan = Plan { length: Some(length), store: checksum, ..Plan::default() };
-                    let frames = futures_util::StreamExt::map(stream, |chunk| chunk.map(http_body::Frame::data));
-                    return Ok(cx.intake.accept(StreamBody::new(frames), plan));
-                }
+                Ok(stream) => return Ok(taken(stream)),
                 Err(StorageError::Vanished) => {
                     let again = self.find(cx).await?.record;
                     if again.etag != record.etag || again.size != record.size {
@@ -283,7 +301,8 @@ impl Operation for CopyObject {
         }
         let mut attributes = self.attributes(&cx, &bucket, &source.record)?;
         let location = cx.location(&bucket, &attributes.metadata)?;
-        cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
+        let condition = read_through::write_condition(&cx, &bucket, &self.object, self.condition.clone()).await?;
+        cx.storage.check_condition(&bucket, &self.object.key, &condition).await?;
         let checksum = self.checksum.or_else(|| kept_algorithm(&source.record)).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         attributes.annotations = self.annotations(&mut cx, &source).await?;
         let new = NewObject {
@@ -291,7 +310,7 @@ impl Operation for CopyObject {
             key: self.object.key.clone(),
             location,
             attributes,
-            condition: self.condition,
+            condition,
             op: JournalOp::ObjectCopied,
         };
         let record = written_copy(&cx, (&self.source, &source), new, checksum).await?;
@@ -373,7 +392,9 @@ async fn written_copy(
     new: NewObject,
     checksum: ChecksumAlgorithm,
 ) -> S3Result<ObjectRecord> {
-    if let Some(record) = cx.storage.copy_at_store(&new, &source.record, checksum).await? {
+    if !source.is_elsewhere
+        && let Some(record) = cx.storage.copy_at_store(&new, &source.record, checksum).await?
+    {
         return Ok(record);
     }
     let body = from.body(cx, source, 0..source.record.size, checksum).await?;
@@ -389,7 +410,7 @@ fn kept_algorithm(source: &ObjectRecord) -> Option<ChecksumAlgorithm> {
 
 /// Adds the version that was copied.
 pub fn source_version(cx: &Context, source: &OpenSource, reply: Document) -> Document {
-    if !source.bucket.is_versioned() {
+    if !source.bucket.is_versioned() || source.is_elsewhere {
         return reply;
     }
     reply.with(HeaderName::from_static("x-amz-copy-source-version-id"), &cx.version_text(&source.record))

@@ -5,11 +5,13 @@ use http::{HeaderName, Method};
 use crate::{
     auth::Action,
     s3::{
+        conditional::{FORGET, found},
         context::Context,
         error::{S3Error, S3Result},
         head::{Head, parse_number},
         lock_headers::bypass,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        read_through,
         reply::Plain,
         request_body::RequestBody,
     },
@@ -43,6 +45,8 @@ impl Operation for DeleteObject {
             etag: head.header("if-match").map(expected_tag),
             size,
             modified,
+            found: found(head)?,
+            forget: head.header(FORGET).is_some(),
             ..DeleteCondition::default()
         };
         Ok(Self { object: head.object()?, condition })
@@ -58,6 +62,7 @@ impl Operation for DeleteObject {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let bypass = bypass(&mut cx, &bucket, &self.object).await;
         let condition = DeleteCondition { bypass, ..self.condition };
+        let condition = read_through::delete_condition(&cx, &bucket, &self.object, condition).await?;
         let ObjectRef { key, version, .. } = &self.object;
         let deleted = cx.storage.delete_object(&bucket, key, *version, &condition).await?;
         let mut reply = Plain::no_content();

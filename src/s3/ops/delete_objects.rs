@@ -15,6 +15,7 @@ use crate::{
         lock_headers::bypass,
         operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
         ops::delete_object::{action, expected_tag, looks, parse_time, read_action, version_text},
+        read_through,
         reply::Document,
         request_body::{Digest, RequestBody},
         server_log::{BatchDelete, BatchDeletes},
@@ -152,6 +153,7 @@ async fn delete(cx: &Context, bucket: &Arc<Bucket>, entry: &Entry) -> S3Result<D
     }
     let bypass = bypass(&mut cx, bucket, &object).await;
     let condition = DeleteCondition { bypass, ..entry.condition.clone() };
+    let condition = read_through::delete_condition(&cx, bucket, &object, condition).await?;
     Ok(cx.storage.delete_object(bucket, &object.key, object.version, &condition).await?)
 }
 

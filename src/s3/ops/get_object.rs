@@ -222,7 +222,7 @@ impl Read {
                 headers.extend(self.overrides.iter().cloned());
                 Ok(Some(ObjectReply { status, headers, body: Some(Bytes(reply.body)) }))
             }
-            None => cx.judge_missing(bucket, &self.object).map(|()| None),
+            None => cx.judge_missing(bucket, &self.object, Action::GetObject).map(|()| None),
         }
     }
 

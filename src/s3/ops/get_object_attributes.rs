@@ -10,7 +10,7 @@ use crate::{
         error::{S3Error, S3Result},
         head::{Head, parse_number},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::get_object::missing,
+        read_through,
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
@@ -93,7 +93,7 @@ impl Operation for GetObjectAttributes {
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
-        let record = cx.version(&bucket, &self.object).await.map_err(|e| missing(&cx, e))?;
+        let record = read_through::version(&mut cx, &bucket, (&self.object, Action::GetObject)).await?;
         let customer = guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
         check_key_of_read(&cx, &bucket, &record, customer.as_ref())?;
         let mut xml = XmlWriter::document("GetObjectAttributesResponse", 1024);

@@ -9,6 +9,7 @@ use crate::{
         error::{S3Error, S3Result},
         head::Head,
         operation::{Need, Operation, Pattern, Scope},
+        read_through,
         reply::Document,
         request_body::RequestBody,
         token,
@@ -175,7 +176,7 @@ impl Operation for ListObjects {
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.listing.name).await?;
-        let page = cx.storage.list_objects(&bucket, &self.query()).await?;
+        let page = read_through::listing::list(&cx, &bucket, &self.query()).await?;
         Ok(self.render(&cx, &bucket, &page))
     }
 }
@@ -275,7 +276,7 @@ impl Operation for ListObjectsV2 {
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.listing.name).await?;
-        let page = cx.storage.list_objects(&bucket, &self.query()?).await?;
+        let page = read_through::listing::list(&cx, &bucket, &self.query()?).await?;
         Ok(self.render(&cx, &bucket, &page))
     }
 }

@@ -30,6 +30,7 @@ pub mod rename_object;
 pub mod replication;
 pub mod request_payment;
 pub mod restore;
+mod rules;
 pub mod tagging;
 pub mod versioning;
 pub mod website;

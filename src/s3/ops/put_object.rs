@@ -12,12 +12,13 @@ use crate::{
         conditional::write_condition,
         context::Context,
         encryption::show_written,
-        error::{S3Error, S3Result},
+        error::S3Result,
         head::{Head, parse_number},
         lock_headers,
         object_headers::{attributes, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         ops::lifecycle::show_expiration,
+        read_through,
         reply::{Plain, set},
         request_body::RequestBody,
     },
@@ -71,15 +72,15 @@ impl Operation for PutObject {
             return self.append(&cx, offset, (bucket, location, attributes), body).await;
         }
         let body = body.object(&head, &cx.intake, None)?;
-        cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
-        check_not_deleted(&cx, &bucket, &self.object).await?;
+        let condition = read_through::write_condition(&cx, &bucket, &self.object, self.condition).await?;
+        cx.storage.check_condition(&bucket, &self.object.key, &condition).await?;
         let key = self.object.key;
         let put = Put {
             bucket: Arc::clone(&bucket),
             key: key.clone(),
             location,
             attributes,
-            condition: self.condition,
+            condition,
             body,
             op: JournalOp::ObjectPut,
         };
@@ -104,7 +105,10 @@ impl PutObject {
         }
         let current = match cx.storage.version(&bucket, &self.object.key, None).await {
             Ok(record) => Some(record),
-            Err(StorageError::NoSuchKey(_)) => None,
+            Err(StorageError::NoSuchKey(_)) => {
+                self.check_elsewhere(cx, &bucket, offset).await?;
+                None
+            }
             Err(e) => return Err(e.into()),
         };
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
@@ -131,15 +135,15 @@ impl PutObject {
     }
 }
 
-/// A migration must not bring back what was deleted here since: it says so with this header.
-///
-/// # Errors
-/// `PreconditionFailed`.
-pub async fn check_not_deleted(cx: &Context, bucket: &Bucket, object: &ObjectRef) -> S3Result<()> {
-    if cx.head.header("x-cloudserver-unless-deleted").is_some() && cx.storage.was_deleted(bucket, &object.key).await? {
-        return Err(S3Error::from(S3Code::PreconditionFailed).with("Condition", "x-cloudserver-unless-deleted"));
+impl PutObject {
+    /// What is still on the old server of a migration has no bytes here that more could be put behind.
+    async fn check_elsewhere(&self, cx: &Context, bucket: &Bucket, offset: u64) -> S3Result<()> {
+        match read_through::elsewhere(cx, bucket, &self.object).await? {
+            Some(found) if found.size != offset => Err(StorageError::WriteOffset { offset, size: found.size }.into()),
+            Some(found) if found.size > 0 => Err(S3Code::OperationAborted.into()),
+            _ => Ok(()),
+        }
     }
-    Ok(())
 }
 
 /// The headers of a write's answer.

@@ -11,6 +11,7 @@ use crate::{
         head::Head,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         ops::get_object::missing,
+        read_through,
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
         tags::{self, TagLimit},
@@ -92,7 +93,8 @@ impl Operation for GetObjectTagging {
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
-        let record = cx.version(&bucket, &self.object).await.map_err(|e| missing(&cx, e))?;
+        let asked = (&self.object, Action::GetObjectTagging);
+        let record = read_through::version(&mut cx, &bucket, asked).await?;
         let document = Document::new(tags::document(&record.tags));
         if bucket.is_versioned() {
             return Ok(document.with(HeaderName::from_static("x-amz-version-id"), &cx.version_text(&record)));

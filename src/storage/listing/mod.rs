@@ -33,6 +33,13 @@ pub struct ListQuery {
     pub limit: usize,
 }
 
+impl ListQuery {
+    /// The common prefix that a key is folded into, if it is.
+    pub fn common_prefix<'k>(&self, key: &'k str) -> Option<&'k str> {
+        fold::Fold::of(self).common_prefix(key)
+    }
+}
+
 /// Where a page starts.
 ///
 /// A key that the query folds into a common prefix stands for the whole of it: the page starts behind the prefix.

@@ -51,7 +51,7 @@ impl Storage {
         }
         check_versionable(&bucket, location)?;
         let head = self.head(&bucket, &key).await?;
-        append.condition.check(head.object())?;
+        append.condition.check(&head)?;
         let size = head.object().map_or(0, |old| old.size);
         if size != offset {
             return Err(StorageError::WriteOffset { offset, size });
@@ -98,7 +98,7 @@ impl Storage {
         let length = length.map(|length| length + old.size);
         let body = IncomingBody { stream: before.chain(stream).boxed(), length, digests };
         let object = native_object_of(&bucket, &key, old);
-        let mut stored = self.receive(location, body, None, Goal::Object(&object)).await?;
+        let mut stored = self.receive(location, body, None, Goal::Extended(&object)).await?;
         let mut record = self.appended(old, &stored.digests)?;
         // Rows of the old layout stay until the old version goes.
         record.upload_id = Bytes::copy_from_slice(self.inner.ids.upload_id().as_bytes());

@@ -12,7 +12,7 @@ use crate::{
         Storage, StorageError, StorageResult,
         buckets::Bucket,
         change::Change,
-        location_usage::release,
+        held::release,
         lock::{Bypass, Leave},
         records::{JournalOp, ObjectRecord, Pending},
         rename::{RenameToken, remember},

@@ -16,8 +16,9 @@ use crate::{
         annotations::CopiedAnnotations,
         buckets::Bucket,
         change::{Demand, upload_id},
+        held::{Held, hold},
         keys,
-        location_usage::{LocationConditions, reserve},
+        location_usage::LocationConditions,
         multipart::{Completion, ListedPart},
         objects::ATTEMPTS,
         records::{JournalOp, LayoutRow, ObjectRecord, Pending, Record, UploadRecord},
@@ -199,7 +200,7 @@ impl Storage {
             completion.end(&mut change, &job.key, record);
         }
         let growing = change.growing_locations();
-        let (held_bytes, held_versions) = change.growing_bucket();
+        let room = Held::of_change(&change);
         let note = Pending {
             location: job.staged.location().to_owned(),
             bucket: bucket.id.get(),
@@ -210,18 +211,15 @@ impl Storage {
             seen: seen(&head),
             op: (*op).into(),
             upload: job.completion.as_ref().map(|it| it.upload.clone()),
-            reserved: growing.iter().map(|(_, by)| by.unsigned_abs()).sum(),
-            held_bytes,
-            held_versions,
             ..job.moved.as_ref().map(Moved::note).unwrap_or_default()
         };
         let list = job.completion.as_ref().map(|it| it.completion.list());
-        let note = Pending { completed_list: list.unwrap_or(note.completed_list.clone()), ..note };
+        let note = room.noted(Pending { completed_list: list.unwrap_or(note.completed_list.clone()), ..note });
         let mut batch = Batch { conditions: change.finish().0.conditions, ..Batch::default() };
         batch.require(PENDING, row.clone(), Condition::Absent).put(PENDING, row.clone(), note.to_bytes());
         // Others must not take the room while the store publishes.
         self.bounded_growth(growing).require(&mut batch);
-        reserve(&mut batch, &note);
+        hold(&mut batch, &note);
         if let Some(copied) = &job.annotations {
             copied.name_in(&mut batch);
         }

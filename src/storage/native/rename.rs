@@ -56,7 +56,7 @@ impl Storage {
         let Some(old) = from.object().filter(|_| !bucket.is_versioned()) else { return Ok(None) };
         let Some(whole) = self.named_blob(old) else { return Ok(None) };
         let to = self.head(&bucket, &rename.destination).await?;
-        rename.condition.check(to.object())?;
+        rename.condition.check(&to)?;
         (rename.check)(old, to.object())?;
         let staged = self.stage_blob_copy((&bucket, &rename.destination), old, whole).await?;
         Ok(Some(StagedRename { staged, version: seen(&from), record: old.clone() }))
@@ -87,7 +87,7 @@ impl Storage {
             0 => futures_util::stream::empty().boxed(),
             _ => location.backend.get(&blob, 0..size).await.map_err(lost)?,
         };
-        let staged = store.stage(&object, body, Some(size)).await?;
+        let staged = store.stage(&object, body, Some(size).into()).await?;
         Ok(StagedBlob::new(self, &location.name, staged))
     }
 
@@ -112,7 +112,7 @@ impl Storage {
             }
             let (from, to) = (self.head(&bucket, source).await?, self.head(&bucket, destination).await?);
             let old = from.object().ok_or_else(|| from.no_such_key())?;
-            rename.condition.check(to.object())?;
+            rename.condition.check(&to)?;
             (rename.check)(old, to.object())?;
             let newest = to.object().map(ObjectRecord::version_id).max(Some(old.version_id()));
             job.change.record.set_version_id(self.inner.ids.version_id(newest));

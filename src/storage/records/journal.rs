@@ -152,11 +152,11 @@ pub struct Pending {
     pub moved_from: String,
     /// Bytes that are held at the location's counters until the publication has ended.
     #[prost(uint64, tag = "20")]
-    pub reserved: u64,
-    /// Bytes that the bucket's counters hold meanwhile.
+    pub held_at_location: u64,
+    /// Bytes that the bucket's counters hold until then.
     #[prost(uint64, tag = "21")]
     pub held_bytes: u64,
-    /// Versions that they hold.
+    /// Versions that they hold until then.
     #[prost(uint64, tag = "22")]
     pub held_versions: u64,
 }

@@ -1,8 +1,7 @@
 //! Callers that go away while their batch waits: it happens or not, and what it left is right either way.
 
-use std::{ops::Range, sync::Arc, task::Poll};
+use std::{sync::Arc, task::Poll};
 
-use bytes::Bytes;
 use futures_util::{future::BoxFuture, poll};
 use parking_lot::Mutex;
 
@@ -12,84 +11,59 @@ use super::{
 };
 use crate::{
     metadata::{
-        Batch, Direction, Jump, MemoryStore, MetadataError, MetadataStats, MetadataStore, MetadataView, Namespace,
-        Pairs,
+        Batch, MemoryStore, MetadataError, MetadataStore,
+        layered::{Call, Layer, Layered},
     },
     storage::{StorageError, WriteCondition, records::Versioning},
 };
 
-/// A store whose commits wait, once it is told so, and happen though nobody waits for them.
+/// Commits that wait, once they are told so, and happen though nobody waits for them.
 #[derive(Debug, Default)]
-struct Late {
-    inner: MemoryStore,
-    waiting: Mutex<Option<Vec<Batch>>>,
-}
+struct Waiting(Mutex<Option<Vec<Batch>>>);
+
+type Late = Layered<Waiting>;
 
 impl Late {
     fn hold(&self) {
-        *self.waiting.lock() = Some(Vec::new());
+        *self.layer().0.lock() = Some(Vec::new());
     }
 
     /// Commits what waits, or forgets it, and what comes later happens at once again.
     async fn release(&self, happens: bool) {
-        let waiting = self.waiting.lock().take().unwrap();
+        let waiting = self.layer().0.lock().take().unwrap();
         assert!(!waiting.is_empty());
         for batch in waiting.into_iter().filter(|_| happens) {
-            self.inner.commit(batch).await.unwrap();
+            self.inner().commit(batch).await.unwrap();
         }
     }
 }
 
-impl MetadataStore for Late {
-    fn get<'a>(&'a self, ns: Namespace, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>, MetadataError>> {
-        self.inner.get(ns, key)
-    }
-
-    fn scan(
-        &self,
-        ns: Namespace,
-        range: Range<Bytes>,
-        direction: Direction,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
-        self.inner.scan(ns, range, direction, limit)
-    }
-
-    fn scan_jumping(
-        &self,
-        ns: Namespace,
-        range: Range<Bytes>,
-        jump: Arc<dyn Jump>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Pairs, MetadataError>> {
-        self.inner.scan_jumping(ns, range, jump, limit)
-    }
-
-    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn MetadataView>, MetadataError>> {
-        self.inner.snapshot()
-    }
-
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), MetadataError>> {
-        match &mut *self.waiting.lock() {
+impl Waiting {
+    /// Puts a batch aside; gives it back where it is to happen at once.
+    fn keep(&self, batch: Batch) -> Option<Batch> {
+        match &mut *self.0.lock() {
             // A note of a blob under way is no news to anybody.
-            Some(waiting) if !batch.conditions.is_empty() => {
-                waiting.push(batch);
-                Box::pin(std::future::pending())
-            }
-            _ => self.inner.commit(batch),
+            Some(waiting) if !batch.conditions.is_empty() => waiting.push(batch),
+            _ => return Some(batch),
         }
+        None
+    }
+}
+
+impl Layer for Waiting {
+    async fn around<T: Send>(
+        &self,
+        _: Call,
+        work: BoxFuture<'_, Result<T, MetadataError>>,
+    ) -> Result<T, MetadataError> {
+        work.await
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<(), MetadataError>> {
-        self.inner.close()
-    }
-
-    fn is_writable(&self) -> bool {
-        true
-    }
-
-    fn stats(&self) -> MetadataStats {
-        self.inner.stats()
+    async fn commit(&self, inner: &dyn MetadataStore, batch: Batch) -> Result<(), MetadataError> {
+        match self.keep(batch) {
+            Some(batch) => inner.commit(batch).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -103,7 +77,7 @@ async fn dropped<T>(future: impl Future<Output = T>) {
 }
 
 fn world() -> (World, Arc<Late>) {
-    let late = Arc::new(Late::default());
+    let late = Arc::new(Late::over(Arc::new(MemoryStore::new()), Waiting::default()));
     (World::over(Arc::<Late>::clone(&late)), late)
 }
 

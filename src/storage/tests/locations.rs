@@ -128,7 +128,7 @@ async fn parts_count_where_their_upload_began_and_go_with_it_or_with_their_bucke
     assert_eq!((held(&world, "here").await, held(&world, "there").await), (100, 500));
     world.complete(&bucket, "completed", completed, &listing_of(&[&[b'x'; 30]])).await.unwrap();
     world.abort(&bucket, "aborted", aborted).await.unwrap();
-    let usage = LocationUsage { versions: 1, bytes: 30, upload_bytes: 40, reserved: 0 };
+    let usage = LocationUsage { versions: 1, bytes: 30, upload_bytes: 40, held_bytes: 0 };
     assert_eq!(world.storage.usage_of_location("here").await.unwrap(), usage);
     world.drain().await;
     audit(&world, &[&bucket], &[]).await;

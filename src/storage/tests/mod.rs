@@ -22,5 +22,6 @@ mod probe;
 mod readers;
 mod restore;
 mod search;
+mod tombstones;
 mod versioning;
 mod world;

@@ -118,6 +118,14 @@ impl World {
         Self::made_of((Arc::new(MemoryStore::new()), Store::default()), keys, kms, settings)
     }
 
+    /// An engine that waits no longer than this for a publication.
+    pub(super) fn impatient(backend: Store, publish_limit: Duration) -> Self {
+        let keys = Arc::<MemoryKms>::default();
+        let kms: Arc<dyn Kms> = Arc::<MemoryKms>::clone(&keys);
+        let settings = Settings { publish_limit, ..settings() };
+        Self::made_of((Arc::new(MemoryStore::new()), backend), keys, kms, settings)
+    }
+
     fn made_of(
         (metadata, backend): (Arc<dyn MetadataStore>, Store),
         keys: Arc<MemoryKms>,
@@ -269,7 +277,6 @@ fn settings() -> Settings {
         inline_threshold: INLINE as u64,
         min_part_size: MIN_PART as u64,
         journal_max_entries: 1000,
-        publish_limit: Duration::from_millis(150),
         ..Settings::default()
     }
 }

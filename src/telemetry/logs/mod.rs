@@ -11,7 +11,7 @@ use std::{
 
 use thiserror::Error;
 use tracing::{Subscriber, level_filters::LevelFilter};
-use tracing_subscriber::{Registry, filter::Targets, layer::SubscriberExt, reload};
+use tracing_subscriber::{Registry, filter::Targets, layer::SubscriberExt};
 
 use super::{AccessLog, LineSink};
 use crate::types::Timestamp;
@@ -99,7 +99,6 @@ pub enum LogError {
 #[derive(Clone, Debug)]
 pub struct Logs {
     sink: LineSink,
-    level: reload::Handle<Targets, Registry>,
     access: AccessLog,
 }
 
@@ -131,16 +130,9 @@ impl Logs {
         out: impl Write + Send + 'static,
     ) -> Result<(Self, impl Subscriber + Send + Sync + 'static), LogError> {
         let sink = LineSink::new(out)?;
-        let (filter, level) = reload::Layer::new(targets(settings.level));
         let lines = Lines::new(sink.clone(), now.clone(), settings.format == LogFormat::Pretty);
         let access = AccessLog::new(sink.clone(), now, settings.access_log);
-        Ok((Self { sink, level, access }, Registry::default().with(filter).with(lines)))
-    }
-
-    /// Changes the level of a running log.
-    pub fn set_level(&self, level: LevelFilter) {
-        // The handle only fails once the subscriber is gone, and the lines with it.
-        drop(self.level.reload(targets(level)));
+        Ok((Self { sink, access }, Registry::default().with(targets(settings.level)).with(lines)))
     }
 
     /// The access log that shares this log's output.
@@ -210,19 +202,19 @@ mod tests {
     }
 
     #[test]
-    fn the_level_can_change_and_libraries_stay_quiet() {
-        let settings = LogSettings { format: LogFormat::Json, ..LogSettings::default() };
-        let lines = lines(&settings, |logs| {
-            tracing::debug!("hidden");
-            logs.set_level(LevelFilter::TRACE);
-            tracing::debug!("shown");
-            tracing::trace!(target: "h2::codec", "authorization: secret");
-            tracing::warn!(target: "h2::codec", "shown, too");
-            logs.set_level(LevelFilter::OFF);
-            tracing::error!("hidden");
-        });
-        assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines.iter().all(|line| line.contains("shown")));
+    fn only_lines_of_the_level_are_written_and_libraries_stay_quiet() {
+        let at = |level| {
+            let settings = LogSettings { format: LogFormat::Json, level, ..LogSettings::default() };
+            lines(&settings, |_| {
+                tracing::debug!("ours");
+                tracing::trace!(target: "h2::codec", "authorization: secret");
+                tracing::warn!(target: "h2::codec", "shown, too");
+            })
+        };
+        assert_eq!(at(LevelFilter::OFF).len(), 0);
+        assert_eq!(at(LevelFilter::INFO).len(), 1);
+        let all = at(LevelFilter::TRACE);
+        assert!(all.len() == 2 && all.iter().all(|line| !line.contains("secret")), "{all:?}");
     }
 
     #[test]

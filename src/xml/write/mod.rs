@@ -75,14 +75,6 @@ impl XmlWriter {
         self
     }
 
-    /// An element with text in the spelling of `encoding-type=url`, see [`url_encode`].
-    pub fn url_encoded(&mut self, name: &'static str, text: &str) -> &mut Self {
-        self.start(name);
-        url_encode_into(&mut self.buffer, text);
-        self.end(name);
-        self
-    }
-
     /// An element with text, if there is any.
     pub fn optional(&mut self, name: &'static str, text: Option<&str>) -> &mut Self {
         if let Some(text) = text {
@@ -188,20 +180,18 @@ fn escape_into(buffer: &mut String, text: &str) {
 /// Unreserved characters and `/` stay. A space becomes `%20`, which every decoder understands, while `+` is a space
 /// to some and a plus to others.
 pub fn url_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len() + text.len() / 8);
-    url_encode_into(&mut encoded, text);
-    encoded
-}
-
-fn url_encode_into(buffer: &mut String, text: &str) {
     const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let digit = |value: u8| DIGITS.get(usize::from(value & 15)).copied().unwrap_or('0');
+    let mut encoded = String::with_capacity(text.len() + text.len() / 8);
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => buffer.push(char::from(byte)),
-            _ => buffer.extend(['%', digit(byte >> 4), digit(byte)]),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.extend(['%', digit(byte >> 4), digit(byte)]),
         }
     }
+    encoded
 }
 
 #[cfg(test)]

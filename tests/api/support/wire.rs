@@ -11,7 +11,7 @@ use tokio::{
 use super::xml;
 
 /// Longest wait for anything that is expected to happen.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// A request as it goes over the wire.
 #[derive(Clone, Debug)]

@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use cloudserver::{
-    config::{Config, DataKind, Launch, MetadataKind, ModuleAddress, Options, Role},
+    config::{Config, Launch, Options},
     metadata::{Direction, Namespace, Table},
-    server::{ModuleServer, Server},
+    server::Server,
     storage::{
         Storage,
         keys::end_of_all,
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 use super::{
     client::{Call, Client},
-    elsewhere::{Elsewhere, over_far},
+    elsewhere::Behind,
     sign::{Key, Scheme, escape_key},
     wire::{Connection, Reply, SOON},
 };
@@ -33,11 +33,7 @@ use super::{
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
-    /// The modules behind it, with `TEST_MODULES`, and the front's folder.
-    _behind: Option<(Vec<ModuleServer>, TempDir)>,
-    /// The server that has the objects, with `TEST_LOCATION`, and the near one's folder.
-    far: Option<(Server, TempDir)>,
-    elsewhere: Option<Elsewhere>,
+    behind: Behind,
 }
 
 /// Canonical ids of the shipped accounts.
@@ -69,29 +65,6 @@ pub(crate) fn config() -> Config {
     config
 }
 
-/// Moves what a server in memory keeps into a data module and a metadata module of its own: `TEST_MODULES=1` runs the
-/// whole set over the two protocols.
-fn over_modules(config: &mut Config) -> (Vec<ModuleServer>, TempDir) {
-    let folder = TempDir::new().unwrap();
-    let module = |role| {
-        let mut config = config.clone();
-        config.modules.role = role;
-        config.modules.data_listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        config.modules.metadata_listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        ModuleServer::start(&config, None).unwrap()
-    };
-    let modules = vec![module(Role::Data), module(Role::Metadata)];
-    let [data, metadata] = [0, 1].map(|index| {
-        let address: SocketAddr = modules[index].addresses()[0];
-        Some(ModuleAddress { host: address.ip().to_string(), port: address.port() })
-    });
-    config.modules.data_client = data;
-    config.modules.metadata_client = metadata;
-    (config.data, config.metadata) = (DataKind::File, MetadataKind::RocksDb);
-    folder.path().clone_into(&mut config.metadata_path);
-    (modules, folder)
-}
-
 impl World {
     /// A server as it is shipped, but in memory.
     pub(crate) async fn new() -> Self {
@@ -107,19 +80,12 @@ impl World {
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
-        let wanted = std::env::var_os("TEST_MODULES").is_some();
-        let behind = (wanted && config.data == DataKind::Memory).then(|| over_modules(&mut config));
-        let elsewhere = Elsewhere::wanted().filter(|_| config.data == DataKind::Memory);
-        let far = match &elsewhere {
-            Some(Elsewhere::Far { versions }) => Some(Box::pin(over_far(&mut config, *versions)).await),
-            _ => None,
-        };
+        let behind = Behind::start(&mut config).await;
         let server = Box::pin(Server::start(config, None)).await.unwrap();
-        if let Some(elsewhere) = &elsewhere {
-            elsewhere.move_locations(&server);
-        }
+        #[cfg(feature = "conformance")]
+        behind.move_locations(&server);
         let address = server.s3_addresses()[0];
-        Self { server, address, _behind: behind, far, elsewhere }
+        Self { server, address, behind }
     }
 
     pub(crate) fn client(&self, id: &str, secret: &str) -> Client {
@@ -166,7 +132,7 @@ impl World {
 
     /// Whether every object is one blob under a name of its own, whatever its size, and parts are no blobs.
     pub(crate) fn is_elsewhere(&self) -> bool {
-        self.elsewhere.is_some()
+        self.behind.is_named()
     }
 
     pub(crate) fn storage(&self) -> &Storage {
@@ -205,8 +171,8 @@ impl World {
 
     /// Names of all blobs.
     pub(crate) async fn blobs(&self) -> BTreeSet<String> {
-        if let Some((far, _)) = &self.far {
-            return blobs_of(far).await;
+        if let Behind::Far { server, .. } = &self.behind {
+            return blobs_of(server).await;
         }
         let table = self.storage().locations();
         let backend = &table.get("us-east-1").unwrap().backend;

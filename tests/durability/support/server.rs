@@ -4,8 +4,10 @@ use std::{
     fs::{self, File},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -21,7 +23,9 @@ use super::{
 pub(crate) const ACCESS: &str = "durabilityKey1";
 pub(crate) const SECRET: &str = "durabilitySecret1";
 /// Longer than any start, stop or clean-up takes on a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+/// Ports of servers.
+const PORTS: Range<u32> = 11_000..32_000;
 
 /// Folders and configuration that outlive a server.
 #[derive(Debug)]
@@ -145,8 +149,19 @@ pub(crate) fn binary() -> PathBuf {
 }
 
 /// A port that nobody listened on a moment ago: servers here are told their ports, as operators tell them.
+///
+/// It is none of those that the system gives to connections: a client of another test would have it before the server.
 pub(crate) fn free_port() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that run beside each other begin at different places.
+    let begin = std::process::id().wrapping_mul(41);
+    loop {
+        let step = TAKEN.fetch_add(1, Ordering::SeqCst);
+        let port = u16::try_from(PORTS.start + begin.wrapping_add(step) % (PORTS.end - PORTS.start)).unwrap();
+        if let Ok(free) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return free.local_addr().unwrap();
+        }
+    }
 }
 
 impl Server {
@@ -255,6 +270,18 @@ impl Drop for Server {
         // It may have ended.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+/// Waits until a server that was told to stop says that it does.
+pub(crate) async fn until_stopping(server: &Server) {
+    loop {
+        // The probe's own listener stays until the requests are done.
+        match server.admin("/ready").await {
+            Ok((200, _)) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Ok((status, _)) => break assert_eq!(status, 503),
+            Err(error) => panic!("no answer from /ready during the stop: {error}"),
+        }
     }
 }
 

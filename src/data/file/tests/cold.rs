@@ -44,7 +44,7 @@ async fn bytes_that_are_only_on_the_device_are_read_whole_and_in_order() {
     assert_eq!(first, bytes[..first.len()]);
     drop(stream);
     let buffers = std::sync::Arc::clone(&backend.core.reads.buffers);
-    for _ in 0..200 {
+    for _ in 0..3000 {
         if buffers.lent() == first.len().next_power_of_two() {
             break;
         }

@@ -58,7 +58,7 @@ impl World {
     }
 
     async fn stage(&self, key: &str, bytes: &[u8]) -> Staged {
-        self.backend.stage(&object(key), body(bytes), Some(bytes.len() as u64)).await.unwrap()
+        self.backend.stage(&object(key), body(bytes), Some(bytes.len() as u64).into()).await.unwrap()
     }
 
     async fn publish(&self, key: &str, bytes: &[u8]) -> BlobId {

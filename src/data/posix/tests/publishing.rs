@@ -43,10 +43,10 @@ async fn what_is_discarded_was_never_there() {
     }
     assert!(matches!(world.backend.publish(&staged).await, Err(DataError::NotFound(_))));
     let broken = body(b"half").chain(stream::iter([Err(BodyError::Disconnected)])).boxed();
-    let result = world.backend.stage(&object("k"), broken, None).await;
+    let result = world.backend.stage(&object("k"), broken, None.into()).await;
     assert!(matches!(result, Err(DataError::Body(BodyError::Disconnected))));
-    assert!(matches!(world.backend.stage(&object("k"), body(b"12"), Some(3)).await, Err(DataError::Body(_))));
-    drop(world.backend.stage(&object("k"), stream::pending().boxed(), None));
+    assert!(matches!(world.backend.stage(&object("k"), body(b"12"), Some(3).into()).await, Err(DataError::Body(_))));
+    drop(world.backend.stage(&object("k"), stream::pending().boxed(), None.into()));
     assert_eq!((world.tree().len(), world.ours().len()), (0, 0));
 }
 

@@ -9,7 +9,7 @@ async fn parts_are_put_together_in_their_order_by_their_tokens() {
         let upload = world.backend.create_upload(&object("big/one")).await.unwrap();
         let bytes = pattern(5_000_000);
         let part = |number: u32, range: Range<usize>| {
-            world.backend.put_part(&upload, number, body(&bytes[range.clone()]), Some(range.len() as u64))
+            world.backend.put_part(&upload, number, body(&bytes[range.clone()]), Some(range.len() as u64).into())
         };
         let third = part(3, 4_000_000..5_000_000).await.unwrap();
         let wrong = part(1, 0..10).await.unwrap();
@@ -36,7 +36,7 @@ async fn parts_are_put_together_in_their_order_by_their_tokens() {
 async fn an_upload_that_is_discarded_takes_its_parts_along() {
     let world = World::new();
     let upload = world.backend.create_upload(&object("k")).await.unwrap();
-    let part = world.backend.put_part(&upload, 1, body(b"part"), None).await.unwrap();
+    let part = world.backend.put_part(&upload, 1, body(b"part"), None.into()).await.unwrap();
     for (number, token) in [(2, part.token.as_str()), (1, "1-x"), (1, "../../b/k"), (1, "whole")] {
         let staged = world.backend.staged_upload(&upload, vec![(number, token.to_owned())], 4);
         let refused = world.backend.publish(&staged).await;
@@ -46,7 +46,7 @@ async fn an_upload_that_is_discarded_takes_its_parts_along() {
         world.backend.discard(&upload).await.unwrap();
     }
     assert!(world.ours().is_empty());
-    let late = world.backend.put_part(&upload, 2, body(b"late"), None).await;
+    let late = world.backend.put_part(&upload, 2, body(b"late"), None.into()).await;
     assert!(matches!(late, Err(DataError::NotFound(_))), "{late:?}");
     let staged = world.backend.staged_upload(&upload, vec![(1, part.token)], 4);
     assert!(matches!(world.backend.publish(&staged).await, Err(DataError::NotFound(_))));

@@ -41,9 +41,9 @@ fn a_client_that_drips_times_out_though_never_silent() {
 
 #[test]
 fn a_client_fast_enough_is_not_stopped_by_the_rate() {
-    let steps = (0..30).flat_map(|_| [Step::Sleep(Duration::from_millis(10)), send(5000)]);
-    let body = pace(5000, 10_000, 50).accept(Script::new(steps), Plan::default());
-    assert_eq!(RUNTIME.block_on(drain(body)).bytes.len(), 150_000);
+    let steps = (0..30).flat_map(|_| [Step::Sleep(Duration::from_millis(10)), send(50_000)]);
+    let body = pace(60_000, 10_000, 50).accept(Script::new(steps), Plan::default());
+    assert_eq!(RUNTIME.block_on(drain(body)).bytes.len(), 1_500_000);
 }
 
 #[test]

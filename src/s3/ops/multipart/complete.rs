@@ -15,6 +15,7 @@ use crate::{
         head::{Head, parse_number},
         operation::{Need, Operation, Pattern, Scope},
         ops::lifecycle::show_expiration,
+        read_through,
         reply::{Document, Plain},
         request_body::{RequestBody, malformed_checksum},
         xml::{read, read::Element, write::XmlWriter},
@@ -83,6 +84,7 @@ impl Operation for CompleteMultipartUpload {
         let document = body.document_about_checksums(&cx.head, &cx.intake, DOCUMENT).await?;
         let parts = parse_parts(&document, cx.head.dialect)?;
         self.check_key(&cx, &bucket).await?;
+        let condition = read_through::write_condition(&cx, &bucket, &self.upload.object, self.condition).await?;
         let request = CompleteRequest {
             parts,
             object_size: self.object_size,
@@ -90,7 +92,7 @@ impl Operation for CompleteMultipartUpload {
             checksum_type: self.checksum_type,
             // Ceph knows the checksums of the parts and does not ask for them again.
             part_checksums: cx.head.dialect.pick(PartChecksums::Demanded, PartChecksums::Optional),
-            condition: self.condition,
+            condition,
         };
         let completed = cx.storage.complete_upload(&bucket, &self.upload.object.key, self.upload.id, &request).await;
         let record = completed.map_err(|e| self.upload.explain(e))?;

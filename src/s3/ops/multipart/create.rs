@@ -5,6 +5,7 @@ use http::{HeaderName, Method};
 use crate::{
     s3::{
         authorize::write_needs,
+        conditional::found,
         context::Context,
         encryption::show_written,
         error::{S3Error, S3Result},
@@ -12,12 +13,12 @@ use crate::{
         lock_headers,
         object_headers::attributes,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::{lifecycle::show_abort, put_object::check_not_deleted},
+        ops::lifecycle::show_abort,
         reply::Document,
         request_body::RequestBody,
         xml::write::XmlWriter,
     },
-    storage::NewUpload,
+    storage::{NewUpload, WriteCondition},
     types::{ChecksumAlgorithm, ChecksumType},
 };
 
@@ -48,7 +49,10 @@ impl Operation for CreateMultipartUpload {
 
     async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
-        check_not_deleted(&cx, &bucket, &self.object).await?;
+        // Early: it is the completion that depends on it.
+        if let Some(found) = found(&cx.head)? {
+            cx.storage.check_condition(&bucket, &self.object.key, &WriteCondition::IfFound(found)).await?;
+        }
         let attributes = attributes(&cx.head, &cx, &bucket)?;
         let upload = NewUpload {
             bucket: std::sync::Arc::clone(&bucket),

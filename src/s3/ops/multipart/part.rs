@@ -150,7 +150,13 @@ impl Operation for UploadPartCopy {
         let customer = guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
         let place = (*id, self.number);
         let from = (&source.record, range.clone());
-        let stored = match cx.storage.copy_part_at_store(&bucket, &object.key, place, from, algorithm).await {
+        let at_store = async {
+            match source.is_elsewhere {
+                true => Ok(None),
+                false => cx.storage.copy_part_at_store(&bucket, &object.key, place, from, algorithm).await,
+            }
+        };
+        let stored = match at_store.await {
             Ok(None) => {
                 let body = self.source.body(&cx, &source, range, algorithm).await?;
                 cx.storage.put_part_with(&bucket, &object.key, place, body, customer.as_ref()).await

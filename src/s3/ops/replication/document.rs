@@ -13,22 +13,13 @@ use crate::{
     s3::{
         codes::S3Code,
         error::{S3Error, S3Result},
-        tags,
+        ops::rules::{MAX_ID, MAX_RULES, Scope, malformed, name_of, parse_status, status, write_scope},
         xml::{Element, XmlError, XmlWriter},
     },
-    storage::records::{LifecycleScope, Pair, ReplicationDestination, ReplicationRecord, ReplicationRule},
-    types::{
-        BucketName,
-        digest::{Digest, Sha256},
-    },
+    storage::records::{LifecycleScope, ReplicationDestination, ReplicationRecord, ReplicationRule},
+    types::BucketName,
 };
 
-/// Most rules.
-const MAX_RULES: usize = 1000;
-/// Most characters of a rule's name.
-const MAX_ID: usize = 255;
-/// Most bytes of a prefix: those of a key.
-const MAX_PREFIX: usize = 1024;
 /// The only threshold that S3 has, in minutes.
 const MINUTES: u32 = 15;
 /// Storage classes of S3 that copies may have.
@@ -72,10 +63,6 @@ fn argument(message: &'static str, name: &str, value: &str) -> S3Error {
     S3Error::argument(message, name, value)
 }
 
-fn malformed(name: &'static str) -> S3Error {
-    XmlError::Invalid(name).into()
-}
-
 /// One or two names of roles. The account may be anything that the original takes for one.
 fn check_role(text: &str) -> S3Result<()> {
     let is_role = |arn: &str| {
@@ -100,9 +87,7 @@ fn name(rules: &mut [ReplicationRule]) -> S3Result<()> {
     for rule in rules.iter_mut().filter(|rule| rule.id.is_empty()) {
         let mut content = rule.encode_to_vec();
         loop {
-            let digest: [u8; 32] = Sha256::digest(&content).into();
-            let (short, _) = digest.split_at(24);
-            rule.id = hex::encode(short);
+            rule.id = name_of(&content);
             if known.insert(rule.id.clone()) {
                 break;
             }
@@ -138,19 +123,11 @@ fn check_together(rules: &[ReplicationRule]) -> S3Result<()> {
     }
 }
 
-fn switch(element: &Element<'_>) -> S3Result<bool> {
-    match element.required_text("Status")?.trim() {
-        "Enabled" => Ok(true),
-        "Disabled" => Ok(false),
-        _ => Err(malformed("Status")),
-    }
-}
-
 /// The status of an element that has nothing else.
 fn only_switch(parent: &Element<'_>, name: &'static str) -> S3Result<Option<bool>> {
     let Some(element) = parent.child(name)? else { return Ok(None) };
     element.only(&["Status"])?;
-    switch(element).map(Some)
+    parse_status(element).map(Some)
 }
 
 fn parse_rule(element: &Element<'_>, is_site: &dyn Fn(&str) -> bool) -> S3Result<ReplicationRule> {
@@ -169,7 +146,7 @@ fn parse_rule(element: &Element<'_>, is_site: &dyn Fn(&str) -> bool) -> S3Result
     if id.chars().count() > MAX_ID {
         return Err(argument("Rule Id must be at most 255 characters", "ID", &id));
     }
-    let mut rule = ReplicationRule { id, enabled: switch(element)?, ..ReplicationRule::default() };
+    let mut rule = ReplicationRule { id, enabled: parse_status(element)?, ..ReplicationRule::default() };
     rule.priority = match element.optional::<i32>("Priority")? {
         None => None,
         Some(number) => {
@@ -177,7 +154,8 @@ fn parse_rule(element: &Element<'_>, is_site: &dyn Fn(&str) -> bool) -> S3Result
             Some(checked.ok_or_else(|| argument("Priority must not be negative", "Priority", &number.to_string()))?)
         }
     };
-    parse_scope(element, &mut rule)?;
+    let (Scope { place, prefix, tags }, _) = Scope::parse(element, &[])?;
+    (rule.scope, rule.prefix, rule.tags) = (place.into(), prefix, tags);
     rule.delete_markers = only_switch(element, "DeleteMarkerReplication")?;
     rule.existing_objects = only_switch(element, "ExistingObjectReplication")?;
     if let Some(criteria) = element.child("SourceSelectionCriteria")? {
@@ -188,53 +166,6 @@ fn parse_rule(element: &Element<'_>, is_site: &dyn Fn(&str) -> bool) -> S3Result
     rule.destination = Some(parse_destination(element.required("Destination")?, is_site)?);
     check_rule(&rule)?;
     Ok(rule)
-}
-
-/// Reads what the rule is for: an old-style prefix or a filter, never both, never neither.
-fn parse_scope(element: &Element<'_>, rule: &mut ReplicationRule) -> S3Result<()> {
-    let (conditions, least) = match (element.optional_text("Prefix")?, element.child("Filter")?) {
-        (Some(prefix), None) => {
-            rule.prefix = Some(checked_prefix(prefix)?);
-            return Ok(());
-        }
-        (None, Some(filter)) => match filter.child("And")? {
-            None => {
-                rule.scope = LifecycleScope::Filter.into();
-                if filter.children().len() > 1 {
-                    return Err(malformed("Filter"));
-                }
-                (filter, 0)
-            }
-            Some(and) => {
-                rule.scope = LifecycleScope::And.into();
-                filter.only(&["And"])?;
-                (and, 2)
-            }
-        },
-        (Some(_), Some(_)) => return Err(malformed("Filter")),
-        (None, None) => return Err(XmlError::Missing("Filter").into()),
-    };
-    conditions.only(&["Prefix", "Tag"])?;
-    if conditions.children().len() < least {
-        return Err(malformed("And"));
-    }
-    rule.prefix = conditions.optional_text("Prefix")?.map(checked_prefix).transpose()?;
-    for tag in conditions.children_named("Tag") {
-        tag.only(&["Key", "Value"])?;
-        let pair = Pair { name: tag.required_text("Key")?.to_owned(), value: tag.required_text("Value")?.to_owned() };
-        if rule.tags.iter().any(|known| known.name == pair.name) {
-            return Err(S3Error::request("Duplicate Tag Keys are not allowed."));
-        }
-        rule.tags.push(pair);
-    }
-    tags::check(&rule.tags, tags::TagLimit::FILTER, "Filter")
-}
-
-fn checked_prefix(text: &str) -> S3Result<String> {
-    if text.len() > MAX_PREFIX {
-        return Err(S3Error::request("The maximum size of a prefix is 1024."));
-    }
-    Ok(text.to_owned())
 }
 
 fn parse_destination(element: &Element<'_>, is_site: &dyn Fn(&str) -> bool) -> S3Result<ReplicationDestination> {
@@ -312,7 +243,7 @@ pub(super) fn has_preferred_read(record: &ReplicationRecord) -> bool {
 fn parse_time(element: &Element<'_>, destination: &mut ReplicationDestination) -> S3Result<()> {
     if let Some(metrics) = element.child("Metrics")? {
         metrics.only(&["Status", "EventThreshold"])?;
-        destination.metrics = Some(switch(metrics)?);
+        destination.metrics = Some(parse_status(metrics)?);
         if let Some(threshold) = metrics.child("EventThreshold")? {
             check_minutes(threshold)?;
             destination.metrics_threshold = true;
@@ -320,7 +251,7 @@ fn parse_time(element: &Element<'_>, destination: &mut ReplicationDestination) -
     }
     let Some(time) = element.child("ReplicationTime")? else { return Ok(()) };
     time.only(&["Status", "Time"])?;
-    let enabled = switch(time)?;
+    let enabled = parse_status(time)?;
     check_minutes(time.required("Time")?)?;
     if enabled && destination.metrics != Some(true) {
         return Err(S3Error::request("ReplicationTime requires Metrics to be enabled."));
@@ -389,7 +320,7 @@ pub(in crate::s3) fn write(record: &ReplicationRecord) -> Bytes {
         if let Some(priority) = rule.priority {
             xml.value("Priority", priority);
         }
-        write_scope(&mut xml, rule);
+        write_scope(&mut xml, rule.scope(), (rule.prefix.as_deref(), &rule.tags), |_| {});
         xml.text("Status", status(rule.enabled));
         if rule.kms_objects.is_some() || rule.replica_modifications.is_some() {
             xml.open("SourceSelectionCriteria");
@@ -407,33 +338,10 @@ pub(in crate::s3) fn write(record: &ReplicationRecord) -> Bytes {
     xml.finish()
 }
 
-fn status(enabled: bool) -> &'static str {
-    if enabled { "Enabled" } else { "Disabled" }
-}
-
 fn write_switch(xml: &mut XmlWriter, name: &'static str, value: Option<bool>) {
     if let Some(enabled) = value {
         xml.open(name).text("Status", status(enabled)).close();
     }
-}
-
-fn write_scope(xml: &mut XmlWriter, rule: &ReplicationRule) {
-    if rule.scope() == LifecycleScope::Prefix {
-        xml.optional("Prefix", rule.prefix.as_deref());
-        return;
-    }
-    xml.open("Filter");
-    if rule.scope() == LifecycleScope::And {
-        xml.open("And");
-    }
-    xml.optional("Prefix", rule.prefix.as_deref());
-    for tag in &rule.tags {
-        xml.open("Tag").text("Key", &tag.name).text("Value", &tag.value).close();
-    }
-    if rule.scope() == LifecycleScope::And {
-        xml.close();
-    }
-    xml.close();
 }
 
 fn write_destination(xml: &mut XmlWriter, destination: &ReplicationDestination) {

@@ -10,25 +10,16 @@ use crate::{
     s3::{
         codes::S3Code,
         error::{S3Error, S3Result},
-        tags,
+        ops::rules::{MAX_ID, MAX_RULES, Scope, malformed, name_of, parse_status, status, write_scope},
         xml::{Element, XmlError, XmlWriter},
     },
     storage::records::{
-        ExpirationRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord, NoncurrentTransitionRecord, Pair,
+        ExpirationRecord, LifecycleRule, LifecycleScope, NoncurrentExpirationRecord, NoncurrentTransitionRecord,
         TransitionRecord,
     },
-    types::{
-        Timestamp,
-        digest::{Digest, Sha256},
-    },
+    types::Timestamp,
 };
 
-/// Most rules.
-const MAX_RULES: usize = 1000;
-/// Most characters of a rule's name.
-const MAX_ID: usize = 255;
-/// Most bytes of a prefix: those of a key.
-const MAX_PREFIX: usize = 1024;
 /// Most noncurrent versions that a rule may keep.
 const MAX_NEWER_VERSIONS: u32 = 100;
 /// Storage classes of S3 that objects may move to; the names of locations are classes, too, as in the original.
@@ -41,6 +32,8 @@ const SETTLED_DAYS: u32 = 30;
 const WATERFALL: [&str; 6] =
     ["STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"];
 const DAY_MS: u64 = 86_400_000;
+/// Conditions of a filter beside prefix and tags.
+const SIZES: [&str; 2] = ["ObjectSizeGreaterThan", "ObjectSizeLessThan"];
 
 /// Reads a configuration. `is_location` says whether a location of that name is configured.
 ///
@@ -62,33 +55,19 @@ pub(in crate::s3) fn parse(root: &Element<'_>, is_location: &dyn Fn(&str) -> boo
         return Err(argument("Rule ID must be unique. Found same ID for more than one rule"));
     }
     for rule in rules.iter_mut().filter(|rule| rule.id.is_empty()) {
-        let mut id = name_of(rule, 0);
-        for attempt in 1_u32.. {
-            if known.insert(id.clone()) {
+        let content = rule.encode_to_vec();
+        for attempt in 0_u32.. {
+            rule.id = name_of(&[&content, &attempt.to_be_bytes()[..]].concat());
+            if known.insert(rule.id.clone()) {
                 break;
             }
-            id = name_of(rule, attempt);
         }
-        rule.id = id;
     }
     Ok(rules)
 }
 
-/// A name for a rule that has none: made of its content, so that the same document always gives the same names.
-fn name_of(rule: &LifecycleRule, attempt: u32) -> String {
-    let mut content = rule.encode_to_vec();
-    content.extend_from_slice(&attempt.to_be_bytes());
-    let digest: [u8; 32] = Sha256::digest(&content).into();
-    let (short, _) = digest.split_at(24);
-    hex::encode(short)
-}
-
 fn argument(message: &'static str) -> S3Error {
     S3Error::new(S3Code::InvalidArgument, message)
-}
-
-fn malformed(name: &'static str) -> S3Error {
-    XmlError::Invalid(name).into()
 }
 
 fn parse_rule(element: &Element<'_>, is_location: &dyn Fn(&str) -> bool) -> S3Result<LifecycleRule> {
@@ -107,13 +86,10 @@ fn parse_rule(element: &Element<'_>, is_location: &dyn Fn(&str) -> bool) -> S3Re
     if id.chars().count() > MAX_ID {
         return Err(argument("ID length should not exceed allowed limit of 255"));
     }
-    let enabled = match element.required_text("Status")?.trim() {
-        "Enabled" => true,
-        "Disabled" => false,
-        _ => return Err(malformed("Status")),
-    };
-    let mut rule = LifecycleRule { id, enabled, ..LifecycleRule::default() };
-    parse_scope(element, &mut rule)?;
+    let mut rule = LifecycleRule { id, enabled: parse_status(element)?, ..LifecycleRule::default() };
+    let (Scope { place, prefix, tags }, conditions) = Scope::parse(element, &SIZES)?;
+    (rule.scope, rule.prefix, rule.tags) = (place.into(), prefix, tags);
+    conditions.map(|conditions| parse_sizes(conditions, &mut rule)).transpose()?;
     rule.expiration = element.child("Expiration")?.map(expiration).transpose()?;
     rule.noncurrent_expiration =
         element.child("NoncurrentVersionExpiration")?.map(noncurrent_expiration).transpose()?;
@@ -135,50 +111,11 @@ fn parse_rule(element: &Element<'_>, is_location: &dyn Fn(&str) -> bool) -> S3Re
     Ok(rule)
 }
 
-/// Reads what the rule is for: an old-style prefix or a filter, never both, never neither.
-fn parse_scope(element: &Element<'_>, rule: &mut LifecycleRule) -> S3Result<()> {
-    match (element.optional_text("Prefix")?, element.child("Filter")?) {
-        (Some(prefix), None) => {
-            rule.prefix = Some(checked_prefix(prefix)?);
-            Ok(())
-        }
-        (None, Some(filter)) => match filter.child("And")? {
-            None => {
-                rule.scope = LifecycleScope::Filter.into();
-                filter.only(&["Prefix", "Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan"])?;
-                if filter.children().len() > 1 {
-                    return Err(malformed("Filter"));
-                }
-                parse_conditions(filter, rule)
-            }
-            Some(and) => {
-                rule.scope = LifecycleScope::And.into();
-                filter.only(&["And"])?;
-                and.only(&["Prefix", "Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan"])?;
-                if and.children().len() < 2 {
-                    return Err(malformed("And"));
-                }
-                parse_conditions(and, rule)
-            }
-        },
-        (Some(_), Some(_)) => Err(malformed("Filter")),
-        (None, None) => Err(XmlError::Missing("Filter").into()),
-    }
-}
-
-fn parse_conditions(from: &Element<'_>, rule: &mut LifecycleRule) -> S3Result<()> {
-    rule.prefix = from.optional_text("Prefix")?.map(checked_prefix).transpose()?;
-    for tag in from.children_named("Tag") {
-        tag.only(&["Key", "Value"])?;
-        let pair = Pair { name: tag.required_text("Key")?.to_owned(), value: tag.required_text("Value")?.to_owned() };
-        if rule.tags.iter().any(|known| known.name == pair.name) {
-            return Err(S3Error::request("Duplicate Tag Keys are not allowed."));
-        }
-        rule.tags.push(pair);
-    }
-    tags::check(&rule.tags, tags::TagLimit::FILTER, "Filter")?;
-    rule.size_greater_than = size(from, "ObjectSizeGreaterThan")?;
-    rule.size_less_than = size(from, "ObjectSizeLessThan")?;
+/// Reads the sizes of the objects that a rule is for.
+fn parse_sizes(from: &Element<'_>, rule: &mut LifecycleRule) -> S3Result<()> {
+    let [greater, less] = SIZES;
+    rule.size_greater_than = from.optional::<u64>(greater)?;
+    rule.size_less_than = from.optional::<u64>(less)?;
     if rule.size_less_than == Some(0) {
         return Err(S3Error::request("'ObjectSizeLessThan' should be greater than 0."));
     }
@@ -189,17 +126,6 @@ fn parse_conditions(from: &Element<'_>, rule: &mut LifecycleRule) -> S3Result<()
         }
         _ => Ok(()),
     }
-}
-
-fn checked_prefix(text: &str) -> S3Result<String> {
-    if text.len() > MAX_PREFIX {
-        return Err(S3Error::request("The maximum size of a prefix is 1024."));
-    }
-    Ok(text.to_owned())
-}
-
-fn size(from: &Element<'_>, name: &'static str) -> S3Result<Option<u64>> {
-    Ok(from.optional::<u64>(name)?)
 }
 
 /// A number of the model's type: 32 bits, perhaps negative; only shape is checked here.
@@ -404,8 +330,12 @@ pub(in crate::s3) fn write(rules: &[LifecycleRule]) -> Bytes {
     let mut xml = XmlWriter::document("LifecycleConfiguration", 256 + 320 * rules.len());
     for rule in rules {
         xml.open("Rule").text("ID", &rule.id);
-        write_scope(&mut xml, rule);
-        xml.text("Status", if rule.enabled { "Enabled" } else { "Disabled" });
+        write_scope(&mut xml, rule.scope(), (rule.prefix.as_deref(), &rule.tags), |xml| {
+            let [greater, less] = SIZES;
+            number(xml, greater, rule.size_greater_than);
+            number(xml, less, rule.size_less_than);
+        });
+        xml.text("Status", status(rule.enabled));
         for transition in &rule.transitions {
             xml.open("Transition");
             write_when(&mut xml, transition.days, transition.date_ms);
@@ -433,27 +363,6 @@ pub(in crate::s3) fn write(rules: &[LifecycleRule]) -> Bytes {
         xml.close();
     }
     xml.finish()
-}
-
-fn write_scope(xml: &mut XmlWriter, rule: &LifecycleRule) {
-    if rule.scope() == LifecycleScope::Prefix {
-        xml.optional("Prefix", rule.prefix.as_deref());
-        return;
-    }
-    xml.open("Filter");
-    if rule.scope() == LifecycleScope::And {
-        xml.open("And");
-    }
-    xml.optional("Prefix", rule.prefix.as_deref());
-    for tag in &rule.tags {
-        xml.open("Tag").text("Key", &tag.name).text("Value", &tag.value).close();
-    }
-    number(xml, "ObjectSizeGreaterThan", rule.size_greater_than);
-    number(xml, "ObjectSizeLessThan", rule.size_less_than);
-    if rule.scope() == LifecycleScope::And {
-        xml.close();
-    }
-    xml.close();
 }
 
 fn write_when(xml: &mut XmlWriter, days: Option<u32>, date_ms: Option<u64>) {
