@@ -41,7 +41,8 @@ fn free_address() -> SocketAddr {
 
 /// A folder with `files` in it, which a server's own user may use.
 fn folder() -> TempDir {
-    let folder = tempfile::Builder::new().permissions(open_to_all()).tempdir().unwrap();
+    let folder = TempDir::new().unwrap();
+    fs::set_permissions(folder.path(), open_to_all()).unwrap();
     fs::create_dir(folder.path().join("files")).unwrap();
     fs::set_permissions(folder.path().join("files"), open_to_all()).unwrap();
     folder

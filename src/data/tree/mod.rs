@@ -24,6 +24,7 @@ mod tests;
 mod undo;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     ops::Range,
     sync::{
@@ -34,6 +35,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -153,6 +155,8 @@ struct Inner {
     tasks: Tasks,
     /// Our folders are there.
     ready: AtomicBool,
+    /// Folders of blobs that are there, by the digits they are named after.
+    shards: Mutex<BTreeSet<String>>,
 }
 
 fn incoming(name: BlobName) -> String {
@@ -175,16 +179,13 @@ fn corrupt(blob: &BlobId, detail: impl Into<String>) -> DataError {
 impl TreeBackend {
     /// Blobs in a tree; nothing is asked of it yet.
     pub(super) fn over(tree: impl FileTree + 'static) -> Self {
-        let (retry, tasks, ready) = (Retry::default(), Tasks::default(), AtomicBool::new(false));
-        Self(Arc::new(Inner { tree: Arc::new(tree), retry, tasks, ready }))
+        Self(Arc::new(Inner::over(Arc::new(tree), Retry::default())))
     }
 
     /// The same, asking again as `retry` says.
     #[must_use]
     pub fn with_retry(self, retry: Retry) -> Self {
-        let Inner { tree, tasks, .. } = &*self.0;
-        let (tree, tasks) = (Arc::clone(tree), tasks.clone());
-        Self(Arc::new(Inner { tree, retry, tasks, ready: AtomicBool::new(false) }))
+        Self(Arc::new(Inner::over(Arc::clone(&self.0.tree), retry)))
     }
 
     async fn store(&self, body: ByteStream, hint: PutHint) -> Result<Written, DataError> {
@@ -253,6 +254,10 @@ impl TreeBackend {
 }
 
 impl Inner {
+    fn over(tree: Arc<dyn FileTree>, retry: Retry) -> Self {
+        Self { tree, retry, tasks: Tasks::default(), ready: AtomicBool::new(false), shards: Mutex::default() }
+    }
+
     /// Asks again what may pass.
     async fn again<'a, T>(&self, mut call: impl FnMut() -> BoxFuture<'a, TreeResult<T>>) -> TreeResult<T> {
         let end = Instant::now() + self.retry.deadline;
@@ -324,7 +329,12 @@ impl Inner {
 
     /// Gives a written file of `length` bytes its name.
     async fn name(&self, name: BlobName, length: u64) -> TreeResult<()> {
-        let (from, to) = (incoming(name), path_of(name));
+        let (from, to, folder) = (incoming(name), path_of(name), shard(name));
+        // Looked after first: some servers (Apache) do not say that it is the folder that is missing.
+        if !self.shards.lock().contains(&folder) {
+            self.again(|| self.tree.make_folder(&folder)).await?;
+            self.shards.lock().insert(folder.clone());
+        }
         let end = Instant::now() + self.retry.deadline;
         // A request whose answer is lost may have done it.
         let mut unsure = false;
@@ -340,19 +350,14 @@ impl Inner {
                 return Ok(());
             }
             match failure {
-                TreeError::Missing if !over => self.again(|| Self::folder_of(&*self.tree, name)).await?,
-                TreeError::Away(_) if !over => {
+                TreeError::Missing | TreeError::Away(_) if !over => {
                     tokio::time::sleep(self.retry.pause(attempt)).await;
+                    self.again(|| self.tree.make_folder(&folder)).await?;
                 }
                 failure => return Err(failure),
             }
         }
         Err(TreeError::Missing)
-    }
-
-    fn folder_of(tree: &dyn FileTree, name: BlobName) -> BoxFuture<'_, TreeResult<()>> {
-        let folder = shard(name);
-        async move { tree.make_folder(&folder).await }.boxed()
     }
 
     /// Whether the file has its new name, and no longer the old one.
