@@ -45,13 +45,12 @@ pub(super) fn open(config: &Config, location: &Location) -> Result<Option<Arc<dy
 fn sftp(details: Details<'_>) -> Result<crate::data::SftpOptions, StartError> {
     use crate::data::{HostKey, SftpLogin, SftpOptions};
 
-    let login = match details.secret("password")? {
-        Some(password) => SftpLogin::Password(password),
-        None => {
-            let passphrase = details.secret("passphrase")?;
-            let key = SftpLogin::key_of(&details.path("privateKeyFile"), passphrase.as_ref());
-            key.map_err(|problem| details.refuse(problem))?
-        }
+    let login = if let Some(password) = details.secret("password")? {
+        SftpLogin::Password(password)
+    } else {
+        let passphrase = details.secret("passphrase")?;
+        let key = SftpLogin::key_of(&details.path("privateKeyFile"), passphrase.as_ref());
+        key.map_err(|problem| details.refuse(problem))?
     };
     let key = details.text("hostKey");
     let host_key =

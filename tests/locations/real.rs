@@ -99,7 +99,8 @@ fn wsgidav() -> Running {
         folder.path().join("files").display(),
     );
     fs::write(folder.path().join("dav.yaml"), text).unwrap();
-    let clients = PathBuf::from(std::env::var_os("CLIENTS").expect("CLIENTS names the folder of `make clients`"));
+    let clients = std::env::var_os("CLIENTS").unwrap_or_else(|| panic!("CLIENTS names the folder of `make clients`"));
+    let clients = PathBuf::from(clients);
     let mut command = Command::new(clients.join("venv/bin/wsgidav"));
     command.arg("--config").arg(folder.path().join("dav.yaml"));
     start(command, folder, address)
@@ -168,16 +169,28 @@ async fn real_wsgidav_is_a_data_backend() {
 
 #[cfg(feature = "sftp")]
 mod sftp {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::{
+        fs,
+        net::SocketAddr,
+        path::Path,
+        process::Command,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicUsize, Ordering},
+        },
+        time::{Duration, Instant},
+    };
 
     use cloudserver::{
-        data::{HostKey, SftpLogin, SftpOptions, sftp},
+        data::{DataBackend, DataError, HostKey, PutHint, SftpLogin, SftpOptions, sftp},
         s3client::Retry,
         tasks::Tasks,
+        types::body,
     };
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::*;
+    use super::{Running, files_in, folder, free_address, shown, start};
+    use crate::far::{payload, read};
 
     fn keygen(file: &Path, passphrase: &str) {
         let done = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", passphrase, "-f"]).arg(file).status();

@@ -112,45 +112,6 @@ fn broken_details_stop_the_start() {
             json!({"path": "/srv", "directoryMode": "0688"}),
             "directoryMode must be permissions in octal digits",
         ),
-        ("webdav", json!({}), "url is mandatory"),
-        ("webdav", json!({"url": "dav.test/x"}), "url must be an address that begins with http:// or https://"),
-        (
-            "webdav",
-            json!({"url": "https://u:p@dav.test/"}),
-            "url must be an address that begins with http:// or https://",
-        ),
-        (
-            "webdav",
-            json!({"url": "https://dav.test/?a"}),
-            "url must be an address that begins with http:// or https://",
-        ),
-        ("webdav", json!({"url": "https:///x"}), "url must be an address that begins with http:// or https://"),
-        ("webdav", json!({"url": "https://d", "username": "u"}), "username and password must come together"),
-        (
-            "webdav",
-            json!({"url": "https://d", "username": "u", "password": "p", "token": "t"}),
-            "username and password must come together, and not beside a token",
-        ),
-        ("webdav", json!({"url": "https://d", "username": "u:v", "password": "p"}), "username must have no colon"),
-        ("webdav", json!({"url": "https://d", "token": "a\nb"}), "token must have no control characters"),
-        (
-            "webdav",
-            json!({"url": "https://d", "token": "t", "tokenFile": "f"}),
-            "token and tokenFile exclude each other",
-        ),
-        ("webhdfs", json!({"endpoint": "http://n:9870"}), "path is mandatory"),
-        ("webhdfs", json!({"endpoint": "n:9870", "path": "/a"}), "endpoint must be an address that begins with"),
-        (
-            "webhdfs",
-            json!({"endpoint": "http://n", "path": "/"}),
-            "path \"/\" must be the absolute path of a directory",
-        ),
-        ("webhdfs", json!({"endpoint": "http://n", "path": "/a/../b"}), "path \"/a/../b\" must be the absolute path"),
-        (
-            "webhdfs",
-            json!({"endpoint": "http://n", "path": "/a", "username": "u", "token": "t"}),
-            "username and token exclude each other",
-        ),
         ("scality", json!({"connector": {}}), "connector must have sproxyd or hdclient"),
         ("scality", json!({"connector": {"hdclient": {"bootstrap": "h"}}}), "connector bootstrap must be a list"),
         (
@@ -329,12 +290,69 @@ fn a_build_without_sftp_refuses_it_and_says_what_to_do() {
 
 #[test]
 fn two_locations_never_share_a_folder_elsewhere() {
-    let at = |url: &str| entry("webdav", &json!({"url": url}));
-    let apart = Install::new().location("one", &at("https://d/a")).location("two", &at("https://d/b"));
-    assert!(apart.load().locations.contains("two"));
-    let same = Install::new().location("one", &at("https://d/a")).location("two", &at("https://d/a/"));
+    let install = |second: &str| {
+        let mut two = entry("webdav", &json!({"url": second}));
+        two["objectId"] = json!("y");
+        Install::new().location("one", &entry("webdav", &json!({"url": "https://d/a"}))).location("two", &two)
+    };
+    assert!(install("https://d/b").load().locations.contains("two"));
+    let same = install("https://d/a/");
     same.assert_error(
         "bad location constraint: \"two\" is in the same folder as location \"one\"",
         "locationConfig.json",
     );
+}
+
+#[test]
+fn broken_details_of_stores_of_files_stop_the_start() {
+    let cases = [
+        ("webdav", json!({}), "url is mandatory"),
+        ("webdav", json!({"url": "dav.test/x"}), "url must be an address that begins with http:// or https://"),
+        (
+            "webdav",
+            json!({"url": "https://u:p@dav.test/"}),
+            "url must be an address that begins with http:// or https://",
+        ),
+        (
+            "webdav",
+            json!({"url": "https://dav.test/?a"}),
+            "url must be an address that begins with http:// or https://",
+        ),
+        ("webdav", json!({"url": "https:///x"}), "url must be an address that begins with http:// or https://"),
+        ("webdav", json!({"url": "https://d", "username": "u"}), "username and password must come together"),
+        (
+            "webdav",
+            json!({"url": "https://d", "username": "u", "password": "p", "token": "t"}),
+            "username and password must come together, and not beside a token",
+        ),
+        ("webdav", json!({"url": "https://d", "username": "u:v", "password": "p"}), "username must have no colon"),
+        ("webdav", json!({"url": "https://d", "token": "a\nb"}), "token must have no control characters"),
+        (
+            "webdav",
+            json!({"url": "https://d", "token": "t", "tokenFile": "f"}),
+            "token and tokenFile exclude each other",
+        ),
+        ("webhdfs", json!({"endpoint": "http://n:9870"}), "path is mandatory"),
+        ("webhdfs", json!({"endpoint": "n:9870", "path": "/a"}), "endpoint must be an address that begins with"),
+        (
+            "webhdfs",
+            json!({"endpoint": "http://n", "path": "/"}),
+            "path \"/\" must be the absolute path of a directory",
+        ),
+        ("webhdfs", json!({"endpoint": "http://n", "path": "/a/../b"}), "path \"/a/../b\" must be the absolute path"),
+        (
+            "webhdfs",
+            json!({"endpoint": "http://n", "path": "/a", "username": "u", "token": "t"}),
+            "username and token exclude each other",
+        ),
+    ];
+    for (kind, details, problem) in cases {
+        let install = Install::new().location("new", &entry(kind, &details));
+        install.assert_error(&format!("bad location constraint: \"new\" {problem}"), "locationConfig.json");
+    }
+    let install = Install::new().location("far", &entry("webdav", &json!({"url": "https://d", "username": "u"})));
+    let details =
+        install.env(&[("far_WEBDAV_PASSWORD", "sesame")]).load().locations.get("far").unwrap().details.clone();
+    assert_eq!(details.text("password"), Some("sesame"));
+    assert!(!format!("{details:?}").contains("sesame"));
 }

@@ -107,7 +107,8 @@ impl FileTree for Arc<MemoryTree> {
             if range.start >= length {
                 return Err(TreeError::Beyond);
             }
-            let mut bytes = whole.slice(range.start as usize..range.end.min(length) as usize).to_vec();
+            let at = |place: u64| usize::try_from(place).unwrap();
+            let mut bytes = whole.slice(at(range.start)..at(range.end.min(length))).to_vec();
             let middle = bytes.len() / 2;
             if self.fault(Fault::FlipRead) {
                 bytes[middle] ^= 1;
