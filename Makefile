@@ -12,7 +12,8 @@ CARGO_TARGET_DIR ?= $(CLOUDSERVER_CACHE)/target
 export CLOUDSERVER_CACHE CARGO_TARGET_DIR
 
 # Evaluated inside a recipe, after `setup` has made the library.
-CARGO = ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(.ci/rocksdb)}" ROCKSDB_STATIC=1 cargo
+ROCKSDB = ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(.ci/rocksdb)}" ROCKSDB_STATIC=1
+CARGO = $(ROCKSDB) cargo
 # cargo-nextest where it is installed; the test runner of cargo anywhere else.
 NEXTEST := $(shell command -v cargo-nextest >/dev/null && echo nextest run || echo test)
 # The long tests one after the other, with the figures they print.
@@ -22,6 +23,8 @@ STEP = @.ci/step
 JOBS ?= $(shell nproc)
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
+# Where the objects of `make elsewhere` are (tests/api/support/elsewhere.rs lists what there is).
+STORES ?= modules memory-native memory-in-place aws_s3
 PYTEST = "$$(tests/compat/install)/venv/bin/python" -m pytest -c tests/compat/pytest.ini
 
 .PHONY: help run setup rocksdb build release test check unit elsewhere memory clients compat fuzz s3-tests mint soak bench
@@ -60,9 +63,8 @@ check: ## Checks formatting and lints; warnings are errors.
 unit: ## Runs the Rust tests with the default features and named crash points.
 	$(CARGO) $(NEXTEST) --locked --features failpoints,conformance
 
-elsewhere: ## Runs the S3 tests once more: over modules behind sockets, and over a store that keeps objects under their names.
-	TEST_STORES=modules $(CARGO) $(NEXTEST) --locked --features failpoints,conformance --test api
-	TEST_STORES=memory-native $(CARGO) $(NEXTEST) --locked --features failpoints,conformance --test api
+elsewhere: ## Runs the S3 tests once more with each of STORES: modules behind sockets, stores that keep objects under their names.
+	$(ROCKSDB) tests/api/elsewhere.py $(STORES)
 
 memory: ## Runs the Rust tests without RocksDB and TLS: everything in memory, no C++.
 	cargo $(NEXTEST) --locked --no-default-features
@@ -72,6 +74,7 @@ clients: ## Installs the client programs that `make compat` drives.
 	@tests/compat/install >/dev/null
 
 compat: clients build ## Runs the client tests against the development binary (CLOUDSERVER_BIN names another).
+	$(CARGO) test --locked --features failpoints,conformance --no-run --lib --test locations
 	CLIENTS="$$(tests/compat/install)" $(CARGO) test --locked --features failpoints,conformance --test locations -- --ignored real_
 	$(PYTEST) -q -n $(JOBS) --dist worksteal tests/compat
 

@@ -61,6 +61,8 @@ fn writes(runtime: &tokio::runtime::Runtime) {
         print_row("store, one put", writers, &put);
         let object = runtime.block_on(commits(writers, one_object));
         print_row("store, a small object", writers, &object);
+        let counted = runtime.block_on(commits(writers, counted_object));
+        print_row("the same, counted at its location", writers, &counted);
     }
     println!();
 }
@@ -141,6 +143,13 @@ fn one_object(key: Bytes, value: &Bytes) -> Batch {
     batch.put(BODIES, key.clone(), value.slice(400..)).put(CURRENT, key, record.clone());
     batch.add(Namespace::of(Table::Usage, BUCKET), "usage", vec![1, 4200]);
     batch.append(Namespace::global(Table::Journal), record);
+    batch
+}
+
+/// The same, and what its location holds: a counter of its own, which all buckets there share.
+fn counted_object(key: Bytes, value: &Bytes) -> Batch {
+    let mut batch = one_object(key, value);
+    batch.add(Namespace::global(Table::System), "location/us-east-1", vec![1, 4200, 0]);
     batch
 }
 

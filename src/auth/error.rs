@@ -123,6 +123,10 @@ pub enum AuthError {
          UNSIGNED-PAYLOAD or STREAMING-UNSIGNED-PAYLOAD-TRAILER."
     )]
     SignedPayloadWithoutKey,
+    /// 400 `InvalidRequest`: a V2 request with a parameter that its signature does not cover and that would change what
+    /// it does.
+    #[error("Signature version 2 does not cover the query parameter {0}. Please use AWS4-HMAC-SHA256.")]
+    NotCoveredByV2(String),
     /// 501 `NotImplemented`: the asymmetric signatures of version 4A.
     #[error("Signature version 4A is not implemented. Please use AWS4-HMAC-SHA256.")]
     SigV4aNotOffered,

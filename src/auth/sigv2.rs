@@ -18,7 +18,7 @@ use super::{
     payload,
     query::{AuthFields, InvalidEscape, Part, decode, decode_text, is_amz, raw_pairs},
 };
-use crate::types::Timestamp;
+use crate::types::{Timestamp, sub_resource::SUB_RESOURCES};
 
 /// Decides about a request whose `Authorization` header is `AWS {text}`.
 pub(super) fn authenticate_header(gate: &Gate<'_>, text: &str) -> Result<Authenticated, AuthError> {
@@ -92,11 +92,14 @@ fn verify(gate: &Gate<'_>, claim: &Claim<'_>) -> Result<Authenticated, AuthError
     let matches = is_signature_of(&text) || is_signature_of(&string_to_sign(gate, claim, &slashed(gate.head))?);
     match credential {
         None => Err(AuthError::InvalidAccessKeyId(claim.access_key.to_owned())),
-        Some(credential) if matches => Ok(Authenticated {
-            principal: Principal::verified(claim.access_key, &credential),
-            scheme: if claim.in_query { Scheme::QueryV2 } else { Scheme::HeaderV2 },
-            payload,
-        }),
+        Some(credential) if matches => {
+            refuse_uncovered(gate.head.query, claim.in_query)?;
+            Ok(Authenticated {
+                principal: Principal::verified(claim.access_key, &credential),
+                scheme: if claim.in_query { Scheme::QueryV2 } else { Scheme::HeaderV2 },
+                payload,
+            })
+        }
         Some(_) => Err(AuthError::SignatureMismatch(Box::new(Mismatch {
             access_key: claim.access_key.to_owned(),
             string_to_sign: String::from_utf8_lossy(&text).into_owned(),
@@ -104,6 +107,26 @@ fn verify(gate: &Gate<'_>, claim: &Claim<'_>) -> Result<Authenticated, AuthError
             canonical_request: None,
         }))),
     }
+}
+
+/// Whoever saw a signed request must not make another one of it: refuses parameters that the operation would act on and
+/// that were not signed. Those are sub-resources younger than this version, and beside a signed header everything that
+/// stands for a header of its own.
+fn refuse_uncovered(query: &str, in_query: bool) -> Result<(), AuthError> {
+    for (name, _) in raw_pairs(query) {
+        let name = decode_text(name, Part::Query)?;
+        let names_other = SUB_RESOURCES.contains(&&*name) && !is_signed_parameter(name.as_bytes());
+        if names_other || (!in_query && is_amz(&name)) {
+            return Err(AuthError::NotCoveredByV2(name.into_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// What is signed is lines of text: a value with a line break, or a name with more than a name has, could stand for
+/// other lines.
+fn refuse_breaks(value: &[u8]) -> Result<(), AuthError> {
+    if value.iter().any(u8::is_ascii_control) { Err(AuthError::InvalidUri(InvalidEscape)) } else { Ok(()) }
 }
 
 /// The path as botocore and its kin sign it: a bucket alone has a slash behind it, whether or not it is sent.
@@ -145,7 +168,9 @@ fn string_to_sign(gate: &Gate<'_>, claim: &Claim<'_>, path: &str) -> Result<Vec<
     for name in ["content-md5", "content-type"] {
         let value = joined(head.headers, name);
         if value.is_empty() && claim.in_query {
-            out.extend_from_slice(parameter(head.query, name)?.as_bytes());
+            let value = parameter(head.query, name)?;
+            refuse_breaks(value.as_bytes())?;
+            out.extend_from_slice(value.as_bytes());
         } else {
             out.extend_from_slice(&value);
         }
@@ -195,7 +220,11 @@ fn push_amz_headers(out: &mut Vec<u8>, gate: &Gate<'_>, claim: &Claim<'_>) -> Re
                 continue;
             }
             let name = name.to_ascii_lowercase();
+            if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+                return Err(AuthError::InvalidUri(InvalidEscape));
+            }
             let value = decode(value, Part::Query)?.trim_ascii().to_vec();
+            refuse_breaks(&value)?;
             match lines.iter().find(|(known, _)| *known == name) {
                 None => lines.push((Cow::Owned(name), value)),
                 Some((_, known)) if *known == value => {}
@@ -213,7 +242,8 @@ fn push_amz_headers(out: &mut Vec<u8>, gate: &Gate<'_>, claim: &Claim<'_>) -> Re
     Ok(())
 }
 
-/// The parameters that V2 signs, sorted: sub-resources, versions, parts and overrides of response headers.
+/// The parameters that V2 signs, sorted: sub-resources, versions, parts and overrides of response headers. These are what
+/// clients sign; no more can be added. Sub-resources that are missing here are refused, see [`refuse_uncovered`].
 const SIGNED_PARAMETERS: [&str; 35] = [
     "accelerate",
     "acl",
@@ -263,6 +293,7 @@ fn push_sub_resources(out: &mut Vec<u8>, query: &str) -> Result<(), AuthError> {
         let name = decode(name, Part::Query)?;
         if is_signed_parameter(&name) {
             let value = decode(value, Part::Query)?;
+            refuse_breaks(&value)?;
             refuse_ambiguous(&value)?;
             pairs.push((name, value));
         }

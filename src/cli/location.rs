@@ -114,7 +114,7 @@ async fn move_it(
             job.number("expected"),
             job.number("done"),
             size(job.number("bytes")),
-            if job.number("phase") >= 2 { "comparing" } else { "moving" },
+            if job.number("phase") >= 3 { "comparing" } else { "moving" },
         );
         // Nobody is told of a broken screen: there is nobody to tell.
         writeln!(errors, "{line}").ok();

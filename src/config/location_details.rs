@@ -252,6 +252,12 @@ impl Checked<'_> {
 
     fn posix(&self) -> Result<(), ConfigError> {
         self.flags(&["bucketMatch"])?;
+        if self.has("scanBy") && !is_list_of_texts(self.details.get("scanBy")) {
+            return Err(self.refuse(
+                "scanBy must be a list of accounts",
+                "write the names of those who may scan the folder, such as [\"Bart\"], or remove the key for nobody",
+            ));
+        }
         let path = self.mandatory("path")?;
         if !Path::new(path).is_absolute() || path.contains('\0') {
             return Err(self.refuse(

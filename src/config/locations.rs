@@ -158,6 +158,12 @@ impl Details {
     pub fn flag(&self, key: &str) -> Option<bool> {
         self.get(key).and_then(Value::as_bool)
     }
+
+    /// A list of texts; empty where there is none.
+    pub fn texts(&self, key: &str) -> Vec<String> {
+        let list = self.get(key).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    }
 }
 
 impl fmt::Debug for Details {

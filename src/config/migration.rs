@@ -29,7 +29,10 @@ pub struct OldServer {
     pub region: String,
     /// `pathStyle`: buckets are named in the path, not in the host. Default true.
     pub path_style: bool,
-    /// `buckets`: which buckets are read there. Default all.
+    /// `owner`: the account whose buckets are read there, by its name, email address or canonical id. What is on the old
+    /// server is its own: nobody else gets it by making a bucket of the right name.
+    pub owner: String,
+    /// `buckets`: which of its buckets are read there. Default all.
     pub buckets: Option<Vec<String>>,
     /// `listings`: whether listings show what is there. Default true.
     pub lists: bool,
@@ -53,6 +56,10 @@ const ENDPOINT: Rule = rule(
 const TEXT: Rule = rule("the setting must be a string", "write it in quotes");
 const SWITCH: Rule = rule("the setting must be a boolean", "write true or false");
 const BUCKETS: Rule = rule("migration.buckets must be a list of names", "write [\"photos\"], or remove it for all");
+const OWNER: Rule = rule(
+    "migration needs the account that the old server's objects belong to here",
+    "write \"owner\": the name, email address or canonical id of the account that cloudserver migrate copies as",
+);
 const KEYS: Rule = rule(
     "migration needs credentials for its endpoint",
     "write accessKey and secretKey, or credentialsFile and credentialsProfile",
@@ -65,6 +72,7 @@ impl Migration {
         let credentials = OldCredentials::read(&mut fields)?;
         let region = fields.take("region", TEXT)?.unwrap_or_else(|| "us-east-1".to_owned());
         let path_style = fields.take("pathStyle", SWITCH)?.unwrap_or(true);
+        let owner = fields.take::<String>("owner", OWNER)?;
         let buckets = fields.take("buckets", BUCKETS)?;
         let lists = fields.take("listings", SWITCH)?.unwrap_or(true);
         let source = match endpoint {
@@ -72,7 +80,8 @@ impl Migration {
             Some(endpoint) => {
                 let (https, authority) = place(&endpoint).ok_or_else(|| fields.refuse("endpoint", ENDPOINT))?;
                 let credentials = credentials.ok_or_else(|| fields.refuse("accessKey", KEYS))?;
-                Some(OldServer { https, authority, region, path_style, buckets, lists, credentials })
+                let owner = owner.ok_or_else(|| fields.refuse("owner", OWNER))?;
+                Some(OldServer { https, authority, region, path_style, owner, buckets, lists, credentials })
             }
         };
         fields.finish(warnings);

@@ -30,10 +30,26 @@ pub enum Found {
     },
 }
 
+/// What is known of the store behind a location before it is opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing was ever there: it may be made now.
+    #[default]
+    Anything,
+    /// Something is there, so it was made; nobody wrote down which it is.
+    Something,
+    /// It has this identity.
+    Identity(String),
+}
+
 /// A store whose objects others bring, change and remove.
 pub trait Browse: fmt::Debug + Send + Sync {
-    /// The identity of the store, made with it: an empty mount point has another.
+    /// The identity of the store as it is now, made with it: an empty mount point has another.
     fn identity(&self) -> BoxFuture<'_, Result<String, DataError>>;
+
+    /// Says what the store must be: one that is not is [`DataError::Unavailable`], to reads and writes, until it is back.
+    /// What a store has turned out to be is expected from then on.
+    fn expect(&self, expected: Expected);
 
     /// Everything that is where objects of a bucket are, in no order. Ends after an error.
     fn walk(&self, bucket: &str) -> BoxStream<'static, Result<Found, DataError>>;

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Range,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -104,6 +105,9 @@ struct State {
     orders: VecDeque<(Step, NativeFault)>,
     seen: Vec<Step>,
     away: bool,
+    lateness: Duration,
+    /// What publishing was last asked for.
+    asked: Option<Staged>,
 }
 
 /// The store.
@@ -209,6 +213,20 @@ impl MemoryNative {
         self.state.lock().away = away;
     }
 
+    /// How long what hung may still happen.
+    pub fn set_lateness(&self, lateness: Duration) {
+        self.state.lock().lateness = lateness;
+    }
+
+    /// Publishes what was asked for last, and hung: a store elsewhere goes on when its caller is gone.
+    ///
+    /// # Errors
+    /// As [`NativeStore::publish`].
+    pub fn arrive(&self) -> Result<Written, DataError> {
+        let asked = self.state.lock().asked.clone();
+        self.publish_now(&asked.ok_or_else(|| DataError::NotFound(BlobId::new("staged")))?)
+    }
+
     /// How often a step was asked for.
     pub fn count(&self, step: Step) -> usize {
         self.state.lock().seen.iter().filter(|seen| **seen == step).count()
@@ -235,6 +253,18 @@ impl MemoryNative {
     /// Versions and markers under a name.
     pub fn versions(&self, name: &str) -> usize {
         self.state.lock().objects.get(name).map_or(0, Vec::len)
+    }
+
+    /// Somebody else spoils the newest version under a name.
+    pub fn spoil(&self, name: &str) {
+        let newest = |state: &mut State| {
+            let newest = state.objects.get_mut(name)?.last_mut()?;
+            let mut bytes = newest.bytes.to_vec();
+            *bytes.first_mut()? = b'?';
+            newest.bytes = bytes.into();
+            Some(())
+        };
+        newest(&mut self.state.lock());
     }
 
     /// Somebody else removes everything under a name.
@@ -373,11 +403,16 @@ impl NativeStore for MemoryNative {
     }
 
     fn publish<'a>(&'a self, staged: &'a Staged) -> BoxFuture<'a, Result<Written, DataError>> {
+        self.state.lock().asked = Some(staged.clone());
         self.step(Step::Publish, async move { self.publish_now(staged) }).boxed()
     }
 
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
         self.step(Step::Find, async move { Ok(self.state.lock().published(handle)) }).boxed()
+    }
+
+    fn lateness(&self, _: &str) -> Duration {
+        self.state.lock().lateness
     }
 
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
@@ -433,7 +468,12 @@ impl NativeStore for MemoryNative {
         self.step(Step::SetTags, work).boxed()
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         let work = async move {
             if self.mode == Mode::InPlace {
                 return Ok(None);
@@ -508,6 +548,7 @@ impl DataBackend for MemoryNative {
             verified_reads: false,
             listing: true,
             versioned_buckets: self.mode == Mode::Versioned,
+            one_bucket: false,
         }
     }
 

@@ -32,8 +32,8 @@ use futures_util::future::{self, BoxFuture};
 use thiserror::Error;
 
 pub use aws_s3::{AwsS3Backend, AwsS3Options};
-pub use azure::{AzureBackend, AzureOptions, Login};
-pub use browse::{Browse, Found};
+pub use azure::{AzureBackend, AzureOptions, ENTRA, Login};
+pub use browse::{Browse, Expected, Found};
 #[cfg(any(test, feature = "conformance"))]
 pub use faulty::FaultyBackend;
 pub use fenced::FencedBackend;
@@ -119,6 +119,9 @@ pub enum DataError {
     /// Any other fault of the device.
     #[error("data fault: {0}")]
     Io(#[from] std::io::Error),
+    /// A store that keeps objects under their own names takes none as long as this one; nothing was written.
+    #[error("the store has no name for the object: {0}")]
+    NameTooLong(String),
     /// A store that keeps objects under their own names does not put these parts together; nothing was published.
     #[error("the store refuses the parts of the upload: {0:?}")]
     Parts(PartsFault),
@@ -160,6 +163,8 @@ pub struct Capabilities {
     /// Keeps older versions of an object: buckets with versions can be stored here. Only stores that keep each object
     /// under its own name, without versions, cannot.
     pub versioned_buckets: bool,
+    /// Names objects by their keys alone, and keeps one of each name: of two buckets one would overwrite the other's.
+    pub one_bucket: bool,
 }
 
 /// A place for immutable blobs, named by the backend.

@@ -5,10 +5,10 @@
 //! engine chooses under the key's lock, after its last look at the conditions. Between publishing and the metadata
 //! commit a crash may come; [`NativeStore::find`] tells afterwards whether the moment was reached.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture};
 
 use super::{BlobId, DataError, Written};
 use crate::types::{ByteStream, DigestSlot};
@@ -124,6 +124,10 @@ pub trait NativeStore: fmt::Debug + Send + Sync {
     /// The blob that was published with this handle, if it was and is still there.
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>>;
 
+    /// How long the store may go on with a publication after its caller has gone or lost patience: what
+    /// [`NativeStore::find`] does not find by then is never published. Zero where it is not found at once either.
+    fn lateness(&self, handle: &str) -> Duration;
+
     /// Gives up what was staged and not published. Idempotent.
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>>;
 
@@ -139,6 +143,12 @@ pub trait NativeStore: fmt::Debug + Send + Sync {
         body: ByteStream,
         hint: BodyHint,
     ) -> BoxFuture<'a, Result<PartToken, DataError>>;
+
+    /// The store's word for the part that it has under this number now, where a later part takes the place of an earlier
+    /// one there; `None` where it has none, or keeps each part until it is told which is meant.
+    fn part_there<'a>(&'a self, _upload: &'a str, _number: u32) -> BoxFuture<'a, Result<Option<String>, DataError>> {
+        Box::pin(future::ready(Ok(None)))
+    }
 
     /// As [`NativeStore::put_part`], with bytes that are at the store already; `None` where it cannot.
     fn copy_part<'a>(
@@ -158,5 +168,13 @@ pub trait NativeStore: fmt::Debug + Send + Sync {
 
     /// Hides the object behind a delete marker of the store's own, where it keeps versions; elsewhere nothing happens.
     /// Answers with the marker's name, which [`super::DataBackend::delete`] takes.
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>>;
+    ///
+    /// `standing` is the version that the marker hides, where it is in this store: one in which others put objects, too,
+    /// hides nothing else.
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        standing: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>>;
 }

@@ -8,12 +8,14 @@ mod moves;
 mod scans;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unlucky;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use thiserror::Error;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 pub use moves::Moves;
 pub use scans::Scans;
@@ -112,17 +114,20 @@ pub struct Jobs {
     kinds: Arc<[Arc<dyn JobKind>]>,
     /// Something was asked for, or cancelled.
     changed: Arc<Notify>,
+    /// Held from the look at what is under way until the new job is: of two who ask at a time one begins.
+    beginning: Arc<Mutex<()>>,
 }
 
 impl Jobs {
     /// Jobs of these kinds; nothing is worked on before [`Jobs::start`].
     pub fn new(storage: Storage, kinds: impl IntoIterator<Item = Arc<dyn JobKind>>) -> Self {
-        Self { storage, kinds: kinds.into_iter().collect(), changed: Arc::default() }
+        Self { storage, kinds: kinds.into_iter().collect(), changed: Arc::default(), beginning: Arc::default() }
     }
 
     /// Starts the task that works them off.
     pub fn start(&self, tasks: &Tasks) {
-        tasks.spawn("jobs", self.clone().run(tasks.stop_signal()));
+        let jobs = self.clone();
+        tasks.keep("jobs", move |stop| jobs.clone().run(stop));
     }
 
     /// Begins a job over a bucket.
@@ -136,6 +141,7 @@ impl Jobs {
         request: JobRequest,
     ) -> Result<JobRecord, JobError> {
         let kind = self.kind(kind).ok_or(JobError::UnknownKind)?;
+        let _one_at_a_time = self.beginning.lock().await;
         let running = self.storage.jobs(kind.name()).await?;
         let mut same =
             running.iter().filter(|job| job.state() == JobState::Running && job.bucket_id == bucket.id.get());

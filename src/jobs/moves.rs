@@ -3,7 +3,8 @@
 //! | phase | what |
 //! |---|---|
 //! | 0, 1 | move the newest versions, then the older ones |
-//! | 2, 3 | look whether any is left |
+//! | 2 | a store that is left keeps no delete markers of its own |
+//! | 3, 4 | look whether any is left |
 //!
 //! A dry run has the last two only. Where versions are left that were there before, or that could not be moved, it is
 //! begun anew, some times.
@@ -24,9 +25,9 @@ use crate::{
 /// Rounds of moving and looking.
 const ROUNDS: u32 = 3;
 /// The first phase that only looks.
-const LOOKING: u32 = 2;
+const LOOKING: u32 = 3;
 /// The last phase.
-const LAST: u32 = 3;
+const LAST: u32 = 4;
 /// Open uploads named.
 const UPLOADS: usize = 20;
 
@@ -47,6 +48,9 @@ impl JobKind for Moves {
     ) -> BoxFuture<'a, Result<JobRecord, JobError>> {
         Box::pin(async move {
             check(storage, &job)?;
+            if let Some(to) = storage.locations().get(&job.to) {
+                storage.claim(bucket, to).await?;
+            }
             let usage = storage.usage(bucket).await?;
             if job.and_new_writes && !job.dry_run {
                 let to = job.to.clone();
@@ -94,7 +98,15 @@ async fn step(storage: &Storage, bucket: &Arc<Bucket>, mut job: JobRecord) -> St
     let is_looking = job.phase >= LOOKING;
     let relocation =
         Relocation { prefix: job.prefix.clone(), from: job.from.clone(), to: job.to.clone(), dry_run: is_looking };
-    let sweep = if job.phase.is_multiple_of(LOOKING) { Sweep::Current } else { Sweep::Versions };
+    let sweep = match job.phase {
+        0 | LOOKING => Sweep::Current,
+        2 => Sweep::Markers,
+        _ => Sweep::Versions,
+    };
+    if sweep == Sweep::Markers && !storage.has_far_markers(bucket, &job.from) {
+        turn_over(storage, bucket, &mut job).await?;
+        return Ok(job);
+    }
     let since = Timestamp::from_millis(job.created_ms);
     let page = storage.sweep(bucket, &relocation, (sweep, job.position.clone()), since).await?;
     if is_looking {

@@ -60,6 +60,7 @@ impl JobKind for Scans {
     ) -> BoxFuture<'a, Result<JobRecord, JobError>> {
         Box::pin(async move {
             let location = check(storage, &job)?;
+            storage.claim(bucket, &location).await?;
             let store = location.backend.browse().ok_or(StorageError::Broken("the location was checked"))?;
             let identity = store.identity().await.map_err(StorageError::from)?;
             if !storage.is_same_store(&job.from, &identity).await? {
@@ -116,6 +117,11 @@ impl Scans {
                 return Ok(job);
             }
         };
+        // What was read of another folder says nothing of this one: the job waits until the right one is back.
+        if let Err(error) = storage.check_same_store(&location).await {
+            self.walks.lock().await.remove(&job.id);
+            return Err(error);
+        }
         if job.phase == 0 {
             return self.walk(storage, (bucket, &location), job).await;
         }
@@ -143,7 +149,8 @@ impl Scans {
             let running = storage.jobs("scan").await?;
             walks.retain(|id, _| running.iter().any(|job| job.id == *id && job.state() == JobState::Running));
             let store = location.backend.browse().ok_or(StorageError::Broken("the location was checked"))?;
-            let walk = Walk { found: store.walk(bucket.name.as_str()), batch: Vec::new() };
+            // Fused: the last step may be done twice, and then asks once more.
+            let walk = Walk { found: store.walk(bucket.name.as_str()).fuse().boxed(), batch: Vec::new() };
             walks.insert(job.id.clone(), walk);
             let JobRecord { id, kind, account, bucket, bucket_id, prefix, from, dry_run, expected, created_ms, .. } =
                 job;

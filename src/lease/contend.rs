@@ -49,7 +49,7 @@ pub struct Contender {
     me: ProcessId,
     watch: Watch,
     /// On a file system that no other machine has mounted.
-    local: bool,
+    pub(super) local: bool,
     lock: Option<File>,
 }
 
@@ -87,8 +87,10 @@ impl Contender {
     fn try_step(&mut self, on_lost: impl FnOnce(Lost) + Send + 'static) -> io::Result<Step> {
         let board = FileBoard::open(&self.options.folder.join(FOLDER), !self.local)?;
         let locked = self.is_locked()?;
-        let sight = self.sight(board.newest()?, locked);
-        match self.watch.judge(self.clock.now(), &sight) {
+        let begin = self.clock.now();
+        let newest = board.newest()?;
+        let sight = self.sight(newest, locked, self.clock.now().saturating_sub(begin));
+        match self.watch.judge(begin, &sight) {
             Verdict::Wait(silent) => Ok(Step::Waiting(self.explain(&sight, silent))),
             Verdict::End => {
                 let who = sight.newest.and_then(|claim| claim.record).map(|record| record.process);
@@ -98,10 +100,15 @@ impl Contender {
         }
     }
 
-    fn sight(&self, newest: Option<Claim>, locked: bool) -> Sight {
+    fn sight(&self, newest: Option<Claim>, locked: bool, took: Duration) -> Sight {
         let owner = newest.as_ref().and_then(|claim| claim.record.as_ref()).map(|record| &record.process);
+        let life = |owner: &ProcessId| {
+            // A claim of our own that we do not hold: taking the folders failed, or took too long.
+            if *owner == self.me { Life::Gone } else { self.me.life_of(owner) }
+        };
         Sight {
-            life: owner.map_or(Life::Unknown, |owner| self.me.life_of(owner)),
+            life: owner.map_or(Life::Unknown, life),
+            took,
             conclusive: self.local && owner.is_some_and(|owner| self.me.shares_kernel_with(owner)),
             newest,
             locked,

@@ -96,7 +96,7 @@ fn claim(epoch: u64, record: Record) -> Claim {
 }
 
 fn sight(newest: Option<Claim>) -> Sight {
-    Sight { newest, locked: false, life: Life::Unknown, conclusive: false }
+    Sight { newest, locked: false, life: Life::Unknown, conclusive: false, took: Duration::ZERO }
 }
 
 fn seconds(count: u64) -> Duration {
@@ -141,6 +141,21 @@ fn silence_counts_from_what_the_waiter_saw_and_by_the_longer_of_two_times() {
     assert_eq!(watch.judge(seconds(2000), &sight(Some(torn.clone()))), Verdict::Wait(seconds(0)));
     assert_eq!(watch.judge(seconds(2059), &sight(Some(torn.clone()))), Verdict::Wait(seconds(59)));
     assert_eq!(watch.judge(seconds(2060), &sight(Some(torn))), Verdict::Take(9));
+}
+
+#[test]
+fn a_look_that_takes_long_is_nobody_elses_silence() {
+    let mut watch = Watch::new(seconds(5));
+    let look = |seconds_taken, beat| Sight {
+        took: seconds(seconds_taken),
+        ..sight(Some(claim(7, Record { beat, ..record("a", 5) })))
+    };
+    // Its end is what counts where something new was seen, its beginning where nothing was.
+    assert_eq!(watch.judge(seconds(0), &look(20, 1)), Verdict::Wait(seconds(0)));
+    assert_eq!(watch.judge(seconds(21), &look(30, 1)), Verdict::Wait(seconds(1)));
+    assert_eq!(watch.judge(seconds(52), &look(9, 2)), Verdict::Wait(seconds(0)));
+    assert_eq!(watch.judge(seconds(65), &look(0, 2)), Verdict::Wait(seconds(4)));
+    assert_eq!(watch.judge(seconds(66), &look(0, 2)), Verdict::Take(8));
 }
 
 #[test]
@@ -209,6 +224,19 @@ fn folders_go_from_hand_to_hand() {
     let store = std::fs::File::create(folder.path().join("LOCK")).unwrap();
     store.lock().unwrap();
     assert!(matches!(contender().step(|_| ()).unwrap(), Step::Waiting(_)));
+}
+
+#[test]
+fn a_claim_of_our_own_that_came_to_nothing_is_neither_waited_for_nor_killed_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualUptime::default());
+    let mut contender = Contender::new(options(folder.path()), Arc::<ManualUptime>::clone(&clock)).unwrap();
+    // As on a file server: there a lock that is free proves nothing.
+    contender.local = false;
+    let own = Record { process: ProcessId::own(), ..record("the first try", 6) };
+    assert!(FileBoard::open(&folder.path().join(".lease"), true).unwrap().claim(1, &own).unwrap());
+    let Step::Owned(lease) = contender.step(|_| ()).unwrap() else { panic!("it waits for itself") };
+    assert_eq!(lease.epoch(), 2);
 }
 
 #[test]

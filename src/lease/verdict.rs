@@ -18,6 +18,8 @@ pub(super) struct Sight {
     pub(super) life: Life,
     /// Whether a lock that is free proves that process dead: one kernel, and a file system of its own.
     pub(super) conclusive: bool,
+    /// How long the look took: what was seen is no older than that, and no younger than its beginning.
+    pub(super) took: Duration,
 }
 
 /// What to do.
@@ -45,7 +47,7 @@ impl Watch {
         Self { patience, seen: None, since: Duration::ZERO }
     }
 
-    /// Judges what is seen at `now` by the waiter's own clock.
+    /// Judges what is seen by a look that begins at `now` by the waiter's own clock.
     pub(super) fn judge(&mut self, now: Duration, sight: &Sight) -> Verdict {
         let Some(claim) = &sight.newest else {
             return if sight.locked { Verdict::Wait(Duration::ZERO) } else { Verdict::Take(1) };
@@ -54,7 +56,8 @@ impl Watch {
             self.seen.as_ref().is_some_and(|(epoch, content)| *epoch == claim.epoch && *content == claim.content);
         if !seen {
             self.seen = Some((claim.epoch, claim.content.clone()));
-            self.since = now;
+            // It may have been renewed until the end of the look; another look shows silence up to its beginning only.
+            self.since = now + sight.took;
         }
         let silent = now.saturating_sub(self.since);
         let asked = claim.record.as_ref().map_or(UNREADABLE, |record| Duration::from_secs(record.seconds));

@@ -27,6 +27,8 @@ pub struct Location {
     pub is_transient: bool,
     /// Most bytes it may hold (`sizeLimitGB`).
     pub size_limit: Option<u64>,
+    /// Accounts that may take up what others put there (`details.scanBy`): names, email addresses or canonical ids.
+    pub scan_by: Arc<[String]>,
     /// How a store elsewhere is doing; `None` for those of this machine.
     pub health: Option<Arc<health::LocationHealth>>,
 }
@@ -48,6 +50,7 @@ impl Location {
             is_cold: false,
             is_transient: false,
             size_limit: None,
+            scan_by: Arc::default(),
             health: None,
         }
     }

@@ -10,6 +10,8 @@ mod fenced;
 mod jump;
 pub(crate) mod layered;
 pub mod memory;
+#[cfg(test)]
+pub(crate) mod refusing;
 pub mod remote;
 #[cfg(feature = "rocksdb")]
 pub mod rocksdb;
@@ -261,10 +263,10 @@ pub enum MetadataError {
     /// A write-ahead log sync failed earlier: the store takes no more writes until restart.
     #[error("the store is read-only after a failed sync")]
     ReadOnly,
-    /// The device is full.
+    /// The device is too full for such a batch; nothing was changed.
     #[error("no space left for metadata")]
     NoSpace,
-    /// Too many commits wait; the client should come back later.
+    /// Too many commits wait; the client should come back later. Nothing was changed.
     #[error("the commit queue is full")]
     Busy,
     /// Stored bytes are not what was written.
@@ -276,6 +278,13 @@ pub enum MetadataError {
     /// Any other fault of the device or library.
     #[error("metadata fault: {0}")]
     Io(String),
+}
+
+impl MetadataError {
+    /// Whether the batch was certainly not committed, and never will be: after any other error nobody knows.
+    pub const fn was_refused(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::Busy | Self::NoSpace)
+    }
 }
 
 /// Figures of a store for health and metrics.

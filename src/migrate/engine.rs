@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -30,6 +31,8 @@ use crate::{s3client::S3ClientError, tasks::Tasks};
 const CHECKPOINT: u64 = 256;
 /// Keys read ahead.
 const AHEAD: usize = 64;
+/// Keys in a row that are given up after many tries before the run is: nothing goes through then.
+const IN_A_ROW: u32 = 32;
 /// Keys done behind one that is still under way, at most: they are held until it is done.
 const WAITING: usize = 1 << 15;
 
@@ -277,15 +280,25 @@ async fn retry(
     failed: BTreeMap<String, Problem>,
 ) -> Result<(), MigrateError> {
     let options = &shared.options;
-    for key in failed.into_keys().filter(|key| !key.is_empty()) {
-        let found = listing::of_key(&options.from, &place.from, &key, place.is_versioned).await;
-        let group = found.map_err(MigrateError::Source)?;
+    let keys = stream::iter(failed.into_keys().filter(|key| !key.is_empty()));
+    let tried = keys.map(|key| async move {
+        let group = listing::of_key(&options.from, &place.from, &key, place.is_versioned).await?;
+        let is_gone = group.versions.is_empty() || ledger.is_over();
+        let outcome = if is_gone { Outcome::default() } else { key::copy(shared, place, &group, true).await };
+        Ok((key, group, outcome))
+    });
+    let mut tried = tried.buffer_unordered(options.workers.max(1));
+    while let Some(next) = tried.next().await {
+        let (key, group, outcome) = next.map_err(MigrateError::Source)?;
+        if ledger.is_over() {
+            // What is not tried stays noted.
+            return Ok(());
+        }
         if group.versions.is_empty() {
             // It is gone at the source: nothing is missing any more.
             shared.journal.failed(&place.from, &Problem { key, ..Problem::default() })?;
             continue;
         }
-        let outcome = key::copy(shared, place, &group, true).await;
         if outcome.problems.is_empty() && outcome.fatal.is_none() {
             shared.journal.failed(&place.from, &Problem { key, ..Problem::default() })?;
         }
@@ -313,6 +326,8 @@ struct Inner {
     /// The last key of those done without a gap.
     last: Option<String>,
     since_checkpoint: u64,
+    /// Keys given up since one was copied.
+    in_a_row: u32,
     fatal: Option<MigrateError>,
 }
 
@@ -321,7 +336,8 @@ impl Ledger {
         if state.touched == state.after {
             state.touched = None;
         }
-        let inner = Inner { state, report, open: BTreeMap::new(), last: None, since_checkpoint: 0, fatal: None };
+        let inner =
+            Inner { state, report, open: BTreeMap::new(), last: None, since_checkpoint: 0, in_a_row: 0, fatal: None };
         let (inner, over) = (Mutex::new(inner), AtomicBool::new(false));
         Self { bucket: bucket.to_owned(), inner, over, room: Semaphore::new(WAITING) }
     }
@@ -394,7 +410,8 @@ impl Ledger {
 
     /// Writes down what came of a key.
     fn settle(&self, shared: &Shared, group: &Group, outcome: Outcome) {
-        let Outcome { sums, problems, notes, fatal } = outcome;
+        self.count(&outcome);
+        let Outcome { sums, problems, notes, fatal, .. } = outcome;
         shared.progress.done(group.versions.len());
         let mut inner = self.inner.lock();
         inner.report.sums.add(&sums);
@@ -412,6 +429,21 @@ impl Ledger {
         drop(inner);
         if fatal.is_some() {
             self.stop(Outcome { fatal, ..Outcome::default() });
+        }
+    }
+
+    /// Ends the run where nothing goes through any more: each further key would take its time for nothing.
+    fn count(&self, outcome: &Outcome) {
+        let mut inner = self.inner.lock();
+        if outcome.gave_up {
+            inner.in_a_row += 1;
+        } else if outcome.sums.versions + outcome.sums.markers > 0 {
+            inner.in_a_row = 0;
+        }
+        if inner.in_a_row >= IN_A_ROW && inner.fatal.is_none() {
+            let why = outcome.problems.last().map(|problem| problem.problem.clone()).unwrap_or_default();
+            inner.fatal = Some(MigrateError::Stuck { keys: inner.in_a_row, why });
+            self.end_early();
         }
     }
 
@@ -456,6 +488,7 @@ fn hash(group: &Group) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::migrate::report::Sums;
 
     #[test]
     fn what_an_earlier_run_may_have_touched_is_looked_up_until_its_last_key_is_passed() {
@@ -468,6 +501,21 @@ mod tests {
         assert_eq!(plan("m"), Some(true));
         assert!(!ledger.is_behind_touched());
         assert_eq!(plan("n"), Some(false));
+    }
+
+    #[test]
+    fn a_run_through_which_nothing_goes_ends() {
+        let ledger = Ledger::new("bucket", BucketState::default(), BucketReport::default());
+        let problem = Problem { problem: "full".to_owned(), ..Problem::default() };
+        let gave_up = Outcome { gave_up: true, problems: vec![problem], ..Outcome::default() };
+        let copied = Outcome { sums: Sums { versions: 1, ..Sums::default() }, ..Outcome::default() };
+        for outcome in std::iter::repeat_n(&gave_up, 31).chain([&copied]).chain(std::iter::repeat_n(&gave_up, 31)) {
+            ledger.count(outcome);
+        }
+        assert!(!ledger.is_over(), "something went through");
+        ledger.count(&gave_up);
+        assert!(ledger.is_over());
+        assert!(matches!(ledger.end(), Err(MigrateError::Stuck { keys: IN_A_ROW, why }) if why == "full"));
     }
 
     #[tokio::test]

@@ -34,6 +34,8 @@ pub(super) struct Outcome {
     pub(super) problems: Vec<Problem>,
     /// What is not as it was.
     pub(super) notes: Vec<Problem>,
+    /// Whether it was given up after many tries, and might be copied another time.
+    pub(super) gave_up: bool,
     /// A store is away for good: the run ends.
     pub(super) fatal: Option<CopyError>,
 }
@@ -72,6 +74,7 @@ pub(super) async fn copy(shared: &Shared, place: &Place, group: &Group, lookup: 
         }
         if attempt >= ATTEMPTS && are_up(shared, place).await {
             outcome.problems.push(problem(group, format!("{error} (tried {attempt} times)")));
+            outcome.gave_up = true;
             break;
         }
         if began.elapsed() > PATIENCE {

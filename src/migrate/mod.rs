@@ -102,6 +102,16 @@ pub enum MigrateError {
     /// A bucket at the target is somebody else's.
     #[error("bucket {0} is taken at the target by another account: choose another name with --bucket {0}=NAME")]
     Taken(String),
+    /// Nothing goes through: a full disk, or a store that answers everything with an error.
+    #[error(
+        "{keys} keys in a row could not be copied though both stores are up, the last one because it {why}. Mend that, then run the same command again"
+    )]
+    Stuck {
+        /// How many.
+        keys: u32,
+        /// What was said of the last one.
+        why: String,
+    },
     /// There is nothing to do.
     #[error("the source has no bucket named {0}: `--bucket` names one that is there")]
     NoBucket(String),

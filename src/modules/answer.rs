@@ -86,8 +86,8 @@ impl From<DataError> for Fault {
             DataError::Io(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 Self::new(StatusCode::CONFLICT, "EntityAlreadyExists", "this name is in use")
             }
-            // A module puts no parts together, so the last cannot come.
-            DataError::Io(_) | DataError::Parts(_) => {
+            // A module knows neither names of objects nor parts, so the last two cannot come.
+            DataError::Io(_) | DataError::NameTooLong(_) | DataError::Parts(_) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
             }
             DataError::Body(error) => error.into(),

@@ -29,6 +29,7 @@ pub(super) fn s3_error(e: AuthError, dialect: Dialect) -> S3Error {
         AuthError::SigV2NotOffered
         | AuthError::MissingContentSha256
         | AuthError::SignedPayloadWithoutKey
+        | AuthError::NotCoveredByV2(_)
         | AuthError::AnonymousOverride => error(S3Code::InvalidRequest),
         AuthError::MissingDate
         | AuthError::MissingV2Parameters

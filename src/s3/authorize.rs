@@ -10,7 +10,7 @@ use super::{
     error::{S3Error, S3Result},
     facts::{Asked, RequestFacts},
     head::Head,
-    operation::{Need, ObjectRef, Target},
+    operation::{Deed, Need, ObjectRef, Target},
 };
 use crate::{
     auth::{self, Action, BucketFacts, Decision, ObjectFacts, PolicyFacts, Resource},
@@ -41,11 +41,10 @@ pub(super) fn write_needs(object: &ObjectRef, head: &Head) -> Vec<Need> {
 }
 
 /// What comparing the tag of what is there needs: the permission to read it (S3 user guide, "Conditional requests"). Who
-/// may only write learns no tag by trying.
+/// may only write learns no tag by trying, be it by hits or by misses.
 pub(super) fn match_need(object: &ObjectRef, head: &Head) -> Option<Need> {
-    head.headers.contains_key("if-match").then_some(())?;
-    let asks_tag = head.header("if-match").is_none_or(|text| text.trim() != "*");
-    asks_tag.then(|| object.need(Action::GetObject))
+    let asks_tag = |name| head.raw_header(name).is_some_and(|text| text.trim() != "*");
+    (asks_tag("if-match") || asks_tag("if-none-match")).then(|| object.need(Action::GetObject))
 }
 
 impl Context {
@@ -167,22 +166,26 @@ impl Context {
         self.judge(bucket, Asked { prefix, ..Asked::of_bucket(Action::ListBucket) }, None)
     }
 
-    /// What a request sets by its body is not known before the body is: `run` asks again, see [`Context::retag`].
+    /// What a request sets by its body, or by its source, is not known before that is read: `run` asks again, see
+    /// [`Context::retag`].
     fn waits_for_tags(&self, bucket: &Bucket, action: Action) -> bool {
-        matches!(action, Action::PutObjectTagging | Action::PutObjectVersionTagging)
-            && self.head.has_query("tagging")
-            && self.request_tags.is_none()
-            && bucket.policy.as_ref().is_some_and(|policy| policy.asks_request_tags())
+        let waits = match self.deed {
+            Deed::SetsTags => matches!(action, Action::PutObjectTagging | Action::PutObjectVersionTagging),
+            Deed::Copies => self.copies_tags() && matches!(action, Action::PutObject | Action::PutObjectTagging),
+            Deed::Plain | Deed::SetsLock | Deed::Prepares => false,
+        };
+        waits && self.request_tags.is_none() && bucket.policy.as_ref().is_some_and(|policy| policy.asks_request_tags())
+    }
+
+    /// Whether the tags of a copy are those of its source: what the head says of tags means nothing then.
+    pub(super) fn copies_tags(&self) -> bool {
+        self.deed == Deed::Copies && self.head.header("x-amz-tagging-directive") != Some("REPLACE")
     }
 
     /// As for tags: see [`Context::relock`].
     fn waits_for_lock(&self, bucket: &Bucket, action: Action) -> bool {
-        let sub_resource = match action {
-            Action::PutObjectRetention => "retention",
-            Action::PutObjectLegalHold => "legal-hold",
-            _ => return false,
-        };
-        self.head.has_query(sub_resource)
+        self.deed == Deed::SetsLock
+            && matches!(action, Action::PutObjectRetention | Action::PutObjectLegalHold)
             && self.request_lock.is_none()
             && bucket.policy.as_ref().is_some_and(|policy| policy.asks_locks())
     }
@@ -199,8 +202,7 @@ impl Context {
         Ok(())
     }
 
-    /// Judges the request once more, now that the tags are known that its body sets. A client may take long to send
-    /// a body, and its right may be taken from it meanwhile.
+    /// Judges the request once more, now that the tags are known that it sets. A client may take long to send a body, and its right may be taken from it meanwhile.
     ///
     /// # Errors
     /// As [`Context::authorize`].
@@ -213,6 +215,9 @@ impl Context {
     }
 
     fn authorize_written(&self, bucket: &Bucket, object: &ObjectRef, action: Action) -> S3Result<()> {
+        if self.waits_for_tags(bucket, action) {
+            return Ok(());
+        }
         let asked = Asked::of_object(action, object);
         allow(self.ask(bucket, asked, |facts| auth::authorize_written(&self.principal, action, facts)))
     }

@@ -157,25 +157,30 @@ pub fn found(head: &Head) -> S3Result<Option<Found>> {
     Ok(head.header(UNLESS_DELETED).map(|_| Found::Never))
 }
 
-/// The condition of a write. `If-None-Match` with tags is our extension, as RFC 9110 §13.1.2 has it: S3 offers `*` only.
+/// The condition of a write. Of `If-None-Match` S3 offers `*` only; Ceph takes tags, too, as RFC 9110 §13.1.2 has it.
+/// All lines of a header count, in whatever bytes they are: a condition that cannot be read must not pass for none.
 ///
 /// # Errors
-/// `NotImplemented` for both headers together.
+/// `NotImplemented` for both headers together, and for an `If-None-Match` that the dialect does not have.
 pub fn write_condition(head: &Head) -> S3Result<WriteCondition> {
-    // It says all that the others could.
+    let refused = |header: &'static str| {
+        Err(S3Error::from(S3Code::NotImplemented)
+            .with("Header", header)
+            .with("additionalMessage", "We don't accept the provided value of this header"))
+    };
+    // It says all that the others could, which go along for other servers. No policy takes those for kept then.
     if let Some(found) = found(head)? {
         return Ok(WriteCondition::IfFound(found));
     }
-    match (head.header("if-match"), head.header("if-none-match")) {
+    match (head.raw_header("if-match"), head.raw_header("if-none-match")) {
         (None, None) => Ok(WriteCondition::Always),
-        (Some(_), Some(_)) => Err(S3Error::from(S3Code::NotImplemented)
-            .with("Header", "If-Match, If-None-Match")
-            .with("additionalMessage", "We don't accept the provided value of this header")),
-        (None, Some(text)) => Ok(match Tags::parse(text) {
-            Tags::Any => WriteCondition::IfAbsent,
-            Tags::Of(tags) => WriteCondition::IfNoneMatch(tags),
-        }),
-        (Some(text), None) => Ok(match Tags::parse(text) {
+        (Some(_), Some(_)) => refused("If-Match, If-None-Match"),
+        (None, Some(text)) => match Tags::parse(&text) {
+            Tags::Any => Ok(WriteCondition::IfAbsent),
+            Tags::Of(tags) if head.dialect.is_ceph() && !text.is_empty() => Ok(WriteCondition::IfNoneMatch(tags)),
+            Tags::Of(_) => refused("If-None-Match"),
+        },
+        (Some(text), None) => Ok(match Tags::parse(&text) {
             Tags::Any => WriteCondition::IfPresent,
             Tags::Of(tags) => WriteCondition::IfMatch(tags),
         }),
@@ -187,6 +192,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method};
 
     use super::*;
+    use crate::types::Dialect;
 
     fn head(headers: &[(&'static str, &str)]) -> Head {
         let mut map = HeaderMap::new();
@@ -229,8 +235,25 @@ mod tests {
         assert_eq!(write_condition(&head(&[])).unwrap(), WriteCondition::Always);
         assert_eq!(write_condition(&head(&[("if-none-match", "*")])).unwrap(), WriteCondition::IfAbsent);
         assert_eq!(write_condition(&head(&[("if-match", "*")])).unwrap(), WriteCondition::IfPresent);
+        for text in ["\"x\", W/\"y\"", "x", "", " ", "*, \"x\"", "\"*\""] {
+            let error = write_condition(&head(&[("if-none-match", text)])).unwrap_err();
+            assert_eq!(error.code, S3Code::NotImplemented, "{text:?}");
+        }
+        let ceph = |text| {
+            let mut head = head(&[("if-none-match", text)]);
+            head.dialect = Dialect::Ceph;
+            head
+        };
         let tags = WriteCondition::IfNoneMatch(vec![ETag::new("x"), ETag::new("y")]);
-        assert_eq!(write_condition(&head(&[("if-none-match", "\"x\", W/\"y\"")])).unwrap(), tags);
+        assert_eq!(write_condition(&ceph("\"x\", W/\"y\"")).unwrap(), tags);
+        assert_eq!(write_condition(&ceph(" ")).unwrap_err().code, S3Code::NotImplemented);
+        // What is no text, and what stands in a second line, is no way around a condition.
+        let mut odd = head(&[]);
+        odd.headers.append("if-none-match", HeaderValue::from_bytes(b"*\xff").unwrap());
+        assert_eq!(write_condition(&odd).unwrap_err().code, S3Code::NotImplemented);
+        let mut two = head(&[("if-none-match", "*")]);
+        two.headers.append("if-none-match", HeaderValue::from_static("\"x\""));
+        assert_eq!(write_condition(&two).unwrap_err().code, S3Code::NotImplemented);
         let both = head(&[("if-match", "*"), ("if-none-match", "\"x\"")]);
         assert_eq!(write_condition(&both).unwrap_err().code, S3Code::NotImplemented);
     }

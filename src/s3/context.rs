@@ -10,7 +10,7 @@ use super::{
     codes::S3Code,
     error::{S3Error, S3Result},
     head::Head,
-    operation::ObjectRef,
+    operation::{Deed, ObjectRef},
     read_through::ReadThrough,
     tags::TagLimit,
 };
@@ -140,6 +140,8 @@ pub struct Context {
     pub now: Timestamp,
     /// The request's head.
     pub head: Arc<Head>,
+    /// What a policy must know of the operation.
+    pub(super) deed: Deed,
     pub(super) authorized: Option<Arc<(ObjectRef, ObjectRecord)>>,
     /// What was judged by the object that was there, or was not.
     pub(super) judged: Vec<(ObjectRef, Action)>,
@@ -172,6 +174,7 @@ impl Context {
             transport,
             now,
             head,
+            deed: Deed::default(),
             authorized: None,
             judged: Vec::new(),
             elsewhere: Vec::new(),

@@ -199,6 +199,7 @@ impl From<DataError> for S3Error {
                 S3Code::InternalError
             }
             DataError::Unavailable(_) | DataError::NoSpace => S3Code::ServiceUnavailable,
+            DataError::NameTooLong(_) => S3Code::KeyTooLongError,
             DataError::Parts(_) => S3Code::InvalidPart,
         };
         Self::from(code).because(e)
@@ -276,6 +277,13 @@ fn location_full(name: &str) -> S3Error {
 }
 
 /// The original's words.
+/// Of a location whose objects are named by their keys alone.
+fn location_taken(name: &str) -> S3Error {
+    let text =
+        format!("The location \"{name}\" names objects by their keys alone (bucketMatch): it serves another bucket.");
+    S3Error::new(S3Code::InvalidArgument, text)
+}
+
 fn not_versionable() -> S3Error {
     S3Error::new(
         S3Code::NotImplemented,
@@ -302,12 +310,8 @@ impl From<StorageError> for S3Error {
             StorageError::NoSuchVersion => S3Code::NoSuchVersion.into(),
             StorageError::IsDeleteMarker(_) => S3Code::MethodNotAllowed.into(),
             StorageError::Lock(e) => e.into(),
-            StorageError::Contention | StorageError::PreconditionFailed(FailedCondition::Overtaken) => {
-                S3Code::ConditionalRequestConflict.into()
-            }
-            StorageError::PreconditionFailed(condition) => {
-                Self::from(S3Code::PreconditionFailed).with("Condition", condition_name(condition))
-            }
+            StorageError::PreconditionFailed(condition) => failed(condition),
+            StorageError::Contention => S3Code::ConditionalRequestConflict.into(),
             StorageError::NoSuchUpload => S3Code::NoSuchUpload.into(),
             StorageError::InvalidPart { number, etag } => {
                 Self::from(S3Code::InvalidPart).with("PartNumber", number.to_string()).with("ETag", etag.as_str())
@@ -359,6 +363,7 @@ impl From<StorageError> for S3Error {
             // Configuring it again helps: clients may come back.
             StorageError::UnknownLocation(_) => Self::from(S3Code::ServiceUnavailable).because(e),
             StorageError::NotVersionable => not_versionable(),
+            StorageError::LocationTaken(name) => location_taken(&name),
             StorageError::LocationLost(_) => Self::from(S3Code::LocationNotFound).because(e),
             StorageError::Vanished | StorageError::Broken(_) | StorageError::Record(_) => {
                 Self::from(S3Code::InternalError).because(e)
@@ -397,6 +402,14 @@ impl From<CompletionFault> for S3Error {
         };
         let text = fault.to_string();
         Self::new(code, text)
+    }
+}
+
+/// A condition that did not hold. What another server's object allowed may have more luck at the next try.
+fn failed(condition: FailedCondition) -> S3Error {
+    match condition {
+        FailedCondition::Overtaken => S3Code::ConditionalRequestConflict.into(),
+        other => S3Error::from(S3Code::PreconditionFailed).with("Condition", condition_name(other)),
     }
 }
 

@@ -5,11 +5,20 @@
 
 use std::time::Duration;
 
-use super::{context::Context, grants, operation::ObjectRef, ops::copy_object::CopySource, tags};
+use http::Method;
+
+use super::{
+    conditional::found,
+    context::Context,
+    grants,
+    operation::{Deed, ObjectRef},
+    ops::copy_object::CopySource,
+    tags,
+};
 use crate::{
     auth::{Action, ConditionKey, Facts, Scheme},
     storage::{
-        Bucket,
+        Bucket, Found,
         lock::Lock,
         records::{ObjectRecord, Pair},
     },
@@ -127,10 +136,7 @@ impl RequestFacts<'_> {
                 Some(u128::from(left).div_ceil(DAY.as_millis()).to_string())
             }
             ConditionKey::ObjectCreationOperation if self.asked.action == Action::PutObject => {
-                // All but the beginning of an upload and its parts; each is known by what its row of the table asks for.
-                let begins = head.method == http::Method::POST && head.has_query("uploads");
-                let is_part = head.has_query("partNumber") && head.has_query("uploadId");
-                Some((!begins && !is_part).to_string())
+                Some((self.cx.deed != Deed::Prepares).to_string())
             }
             ConditionKey::Header(name @ "x-amz-content-sha256") => {
                 // A presigned URL without it leaves the payload unsigned.
@@ -150,9 +156,21 @@ impl RequestFacts<'_> {
                     _ => None,
                 }
             }
+            ConditionKey::Header(name @ ("if-match" | "if-none-match")) => {
+                head.raw_header(name).filter(|text| self.keeps(name, text))
+            }
             ConditionKey::Header(name) => head.header(name).map(str::to_owned),
             _ => None,
         }
+    }
+
+    /// Whether a write keeps the condition as the policies mean it that ask for one. An `If-None-Match` must say that
+    /// nothing is overwritten, which tags do not; and a migration's own condition goes before both.
+    fn keeps(&self, name: &str, text: &str) -> bool {
+        let head = &self.cx.head;
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        let other = matches!(found(head), Ok(Some(Found::Newest(_))) | Err(_));
+        reads || (!other && (name == "if-match" || text == "*"))
     }
 
     /// What is stored.
@@ -191,14 +209,14 @@ impl RequestFacts<'_> {
 
     /// The lock that the request's body sets, for operations whose body does that: empty before it was read.
     fn lock_in_body(&self) -> Option<Lock> {
-        let head = &self.cx.head;
-        let is_there = head.has_query("retention") || head.has_query("legal-hold");
+        let is_there = self.cx.deed == Deed::SetsLock;
         is_there.then(|| self.cx.request_lock.unwrap_or_default())
     }
 
     /// `bucket/key`, however the header spells it.
     fn copy_source(&self) -> Option<String> {
-        self.cx.head.header("x-amz-copy-source")?;
+        // Elsewhere nobody reads it.
+        self.cx.head.header("x-amz-copy-source").filter(|_| self.cx.head.method == Method::PUT)?;
         let source = CopySource::read(&self.cx.head).ok()?;
         Some(format!("{}/{}", source.object.bucket, source.object.key))
     }
@@ -221,6 +239,7 @@ impl RequestFacts<'_> {
         match &self.cx.request_tags {
             _ if !sets_tags => Vec::new(),
             Some(tags) => tags.to_vec(),
+            None if self.cx.copies_tags() => Vec::new(),
             None => {
                 let text = self.cx.head.header("x-amz-tagging").unwrap_or_default();
                 tags::parse_header(text, self.cx.object_tags()).unwrap_or_default()

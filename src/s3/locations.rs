@@ -80,6 +80,12 @@ async fn begin(jobs: &Jobs, kind: &str, cx: &Context, body: RequestBody) -> S3Re
         return Err(S3Code::AccessDenied.into());
     }
     let request: JobRequest = serde_json::from_slice(&bytes).map_err(|e| S3Error::request(format!("{e}.")))?;
+    if kind == "scan" && !may_scan(cx, &request.from) {
+        let (account, location) = (&cx.principal.display_name, &request.from);
+        let text =
+            format!("Account {account} may not scan location {location}: name it in the location's details.scanBy.");
+        return Err(S3Error::new(S3Code::AccessDenied, text));
+    }
     let job = jobs.submit((kind, &cx.principal.account), &bucket, request).await.map_err(refusal)?;
     Ok(text(StatusCode::ACCEPTED, &document(&job)))
 }
@@ -103,6 +109,22 @@ fn refusal(error: JobError) -> S3Error {
 /// no action of S3 that would grant it.
 fn owns(cx: &Context, owner: &AccountId) -> bool {
     (cx.principal.account == *owner && cx.principal.user.is_none()) || cx.principal.is_service()
+}
+
+/// What others put into a folder is nobody's by a bucket's name alone: the operator says who may take it up. Where
+/// there is nothing to scan the job says so.
+fn may_scan(cx: &Context, location: &str) -> bool {
+    let table = cx.storage.locations();
+    let Some(location) = table.get(location).filter(|location| location.backend.browse().is_some()) else {
+        return true;
+    };
+    let account = &cx.principal.account;
+    let is_meant = |named: &String| {
+        named == account.as_str()
+            || cx.directory.display_name(account).is_some_and(|name| *name == **named)
+            || cx.directory.by_email(named).is_some_and(|known| known == *account)
+    };
+    cx.principal.is_service() || location.scan_by.iter().any(is_meant)
 }
 
 fn may_see(cx: &Context, job: &JobRecord) -> bool {

@@ -314,6 +314,30 @@ fn quoted_printable(text: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// Refuses headers by which other writes say what the object is to be, and these families of them, for a write that
+/// would pass over them. Ignored, they would still meet a policy that asks for tags, a list or encryption of whatever is
+/// written.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub fn refuse_words(head: &Head, families: &[&str], why: &'static str) -> S3Result<()> {
+    const NAMES: [&str; 5] = [
+        "x-amz-acl",
+        "x-amz-tagging",
+        "x-amz-storage-class",
+        "x-amz-website-redirect-location",
+        "x-amz-metadata-directive",
+    ];
+    let headers = head.headers.keys().map(|name| name.as_str().to_owned());
+    let mut names = headers.chain(head.queries().map(|(name, _)| name.to_ascii_lowercase()));
+    let is_word =
+        |name: &String| NAMES.contains(&name.as_str()) || families.iter().any(|family| name.starts_with(family));
+    match names.find(is_word) {
+        None => Ok(()),
+        Some(name) => Err(S3Error::argument(why, "header", &name)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -132,6 +132,23 @@ impl Need {
     }
 }
 
+/// What a bucket's policy must know of an operation besides its actions. It is the operation's own, so that nothing that
+/// a client adds to its query makes a request look like another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deed {
+    /// The head says everything that it sets.
+    #[default]
+    Plain,
+    /// The body says which tags an object gets.
+    SetsTags,
+    /// The body says which lock an object gets.
+    SetsLock,
+    /// An upload is begun or added to: no object comes to be yet.
+    Prepares,
+    /// The source says which tags an object gets, unless the head does.
+    Copies,
+}
+
 /// What an operation answers.
 pub trait Reply: Send {
     /// The answer as HTTP. Common headers are added later.
@@ -148,6 +165,8 @@ pub trait Operation: Sized + Send + 'static {
     const PATTERN: Pattern;
     /// Whether its body is an object's bytes. Others take documents, and no aws-chunked form.
     const STREAMS: bool = false;
+    /// What a policy must know of it.
+    const DEED: Deed = Deed::Plain;
     /// What it answers.
     type Reply: Reply;
 
@@ -215,6 +234,7 @@ fn call<O: Operation>(
     Box::pin(async move {
         let operation = O::parse(&head)?;
         let mut cx = cx;
+        cx.deed = O::DEED;
         for need in operation.needs() {
             cx.authorize(&need).await?;
         }

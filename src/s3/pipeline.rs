@@ -1,6 +1,6 @@
 //! One request, from its head to its answer: resolve, authenticate, parse, authorise, run, render.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -306,8 +306,8 @@ impl S3Service {
         known.map_err(|e| auth_error::s3_error(e, head.dialect))
     }
 
-    async fn report(&self, parts: &RequestParts, connection: Connection) -> Option<Response<ResponseBody>> {
-        let is_allowed = self.inner.probe.as_ref()?.allows(connection.peer.ip());
+    async fn report(&self, parts: &RequestParts, client: IpAddr) -> Option<Response<ResponseBody>> {
+        let is_allowed = self.inner.probe.as_ref()?.allows(client);
         let directory = Arc::clone(&self.inner.snapshot.load().directory);
         let store = (&self.inner.storage, directory.as_ref());
         let mut response = self.inner.report.answer(store, (&parts.method, &parts.headers), is_allowed).await;
@@ -327,13 +327,15 @@ impl S3Service {
         if !path.starts_with("/_/") || self.names_bucket(parts) {
             return None;
         }
+        // A proxy on this machine speaks for others: whom it speaks for is asked.
+        let client = client(&parts.headers, connection, &self.inner.snapshot.load().settings);
         let depth = match path {
             "/_/healthcheck" => Depth::Live,
             "/_/healthcheck/deep" => Depth::Ready,
-            report::PATH => return self.report(parts, connection).await,
+            report::PATH => return self.report(parts, client).await,
             _ => return None,
         };
-        let answer = self.inner.probe.as_ref()?.answer(depth, &parts.method, connection.peer.ip()).await;
+        let answer = self.inner.probe.as_ref()?.answer(depth, &parts.method, client).await;
         let mut response = Response::new(reply::full(answer.body));
         *response.status_mut() = answer.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -409,10 +411,15 @@ fn base_url(parts: &RequestParts, connection: Connection) -> String {
 /// The header by which a caller agrees to pay.
 const REQUEST_PAYER: &str = "x-amz-request-payer";
 
+/// The client's address: the socket's peer, or whom a trusted proxy speaks for.
+fn client(headers: &HeaderMap, connection: Connection, settings: &Settings) -> IpAddr {
+    let peer = connection.peer.ip();
+    settings.trusted_proxies.as_ref().map_or(peer, |proxies| proxies.client(peer, headers))
+}
+
 /// How a request came.
 fn transport(headers: &HeaderMap, connection: Connection, scheme: Scheme, settings: &Settings) -> Transport {
-    let peer = connection.peer.ip();
-    let source_ip = settings.trusted_proxies.as_ref().map_or(peer, |proxies| proxies.client(peer, headers));
+    let source_ip = client(headers, connection, settings);
     Transport { source_ip, secure: connection.secure, tls_version: connection.tls_version, scheme, form: false }
 }
 

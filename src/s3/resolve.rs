@@ -13,57 +13,7 @@ use super::{
     operation::{Pattern, Route, Scope},
     table::OPERATIONS,
 };
-
-/// Sub-resources of S3 (2026 model), whether or not this server has them: asking for one that is missing answers
-/// 501 rather than a listing. Parameters that S3 does not know are ignored.
-const SUB_RESOURCES: &[&str] = &[
-    "abac",
-    "accelerate",
-    "acl",
-    "analytics",
-    "annotation",
-    "annotations",
-    "attributes",
-    "cors",
-    "delete",
-    "encryption",
-    "eventHold",
-    "intelligent-tiering",
-    "inventory",
-    "legal-hold",
-    "lifecycle",
-    "location",
-    "logging",
-    "metadataAnnotationTable",
-    "metadataConfiguration",
-    "metadataInventoryTable",
-    "metadataJournalTable",
-    "metadataTable",
-    "metrics",
-    "notification",
-    "object-lock",
-    "ownershipControls",
-    "partNumber",
-    "policy",
-    "policyStatus",
-    "publicAccessBlock",
-    "quota",
-    "renameObject",
-    "replication",
-    "requestPayment",
-    "restore",
-    "retention",
-    "search",
-    "select",
-    "session",
-    "tagging",
-    "torrent",
-    "uploadId",
-    "uploads",
-    "versioning",
-    "versions",
-    "website",
-];
+use crate::types::sub_resource::SUB_RESOURCES;
 
 /// The header that makes a PUT a copy.
 const COPY_SOURCE: &str = "x-amz-copy-source";
@@ -184,20 +134,22 @@ fn virtual_bucket<'a>(host: &'a str, endpoints: &'a BTreeMap<String, String>) ->
 /// The row of the table that a request means.
 ///
 /// # Errors
-/// `NotImplemented` for a sub-resource or combination this server does not have, `MethodNotAllowed` for a method that
-/// fits nothing, `InvalidArgument` for a copy source on what is no copy.
+/// `NotImplemented` for a sub-resource this server does not have, `MethodNotAllowed` for a method that fits nothing,
+/// `InvalidArgument` for sub-resources that no operation has together, and for a copy source on what is no copy.
 pub fn route(head: &Head, scope: Scope) -> S3Result<&'static Route> {
     if let Some(refusal) = absent::refusal(head, scope) {
         return Err(refusal);
     }
     let matching = OPERATIONS.iter().filter(|route| route.pattern.matches(head, scope));
     let best = matching.max_by_key(|route| route.pattern.weight());
-    let named = SUB_RESOURCES.iter().find(|name| head.has_query(name) && concerns(name, scope));
-    let route = match (best, named) {
-        (Some(route), None) => route,
-        (Some(route), Some(name)) if covers(&route.pattern, head) || incidental(name, scope) => route,
-        (_, Some(name)) => return Err(missing(head, scope, name)),
-        (None, None) => return Err(not_allowed(head, scope)),
+    let route = match (best, named(head, scope).as_slice()) {
+        (Some(route), []) => route,
+        (None, []) => return Err(not_allowed(head, scope)),
+        (Some(route), names) if names.iter().all(|name| belongs(&route.pattern, name)) => route,
+        (Some(route), names) if names.iter().any(|name| route.pattern.query.contains(name)) => {
+            return Err(conflicting(names));
+        }
+        (_, [name, ..]) => return Err(missing(head, scope, name)),
     };
     match head.header(COPY_SOURCE) {
         Some(source) if route.pattern.method == Method::PUT && route.pattern.header != COPY_SOURCE => {
@@ -208,28 +160,36 @@ pub fn route(head: &Head, scope: Scope) -> S3Result<&'static Route> {
     }
 }
 
-/// Whether the pattern asks for a sub-resource that the request names.
-fn covers(pattern: &Pattern, head: &Head) -> bool {
-    pattern.query.iter().any(|wanted| SUB_RESOURCES.contains(wanted) && head.has_query(wanted))
+/// The sub-resources that a request names. All of them count: one that the operation does not have would else change
+/// what is asked about the request, and not what is done. The service has none.
+fn named(head: &Head, scope: Scope) -> Vec<&'static str> {
+    SUB_RESOURCES.iter().copied().filter(|name| scope != Scope::Service && head.has_query(name)).collect()
 }
 
-/// Parameters that are sub-resources elsewhere and plain parameters here.
-fn incidental(name: &str, scope: Scope) -> bool {
-    matches!((name, scope), ("partNumber", Scope::Object) | (_, Scope::Service))
-}
-
-fn concerns(name: &str, scope: Scope) -> bool {
-    match scope {
-        Scope::Service => false,
-        Scope::Bucket => !matches!(name, "partNumber" | "uploadId"),
-        Scope::Object => !matches!(name, "location" | "delete" | "versions" | "versioning" | "policy" | "search"),
+/// Whether a sub-resource is the operation's own, or a plain parameter of it: reads of objects take a part's number,
+/// and a search says by itself that it finds no versions.
+fn belongs(pattern: &Pattern, name: &str) -> bool {
+    let reads = matches!(pattern.method, Method::GET | Method::HEAD) && pattern.scope == Scope::Object;
+    match name {
+        "partNumber" if reads && pattern.query.is_empty() => true,
+        "versions" if pattern.query.contains(&"search") => true,
+        _ => pattern.query.contains(&name),
     }
+}
+
+fn conflicting(names: &[&'static str]) -> S3Error {
+    let message = format!("Conflicting query string parameters: {}", names.join(", "));
+    S3Error::argument(message, "ResourceType", names.first().copied().unwrap_or_default())
 }
 
 fn missing(head: &Head, scope: Scope, name: &str) -> S3Error {
     let allowed = allowed(scope, |pattern| pattern.query.contains(&name));
     if allowed.is_empty() {
         return S3Error::from(S3Code::NotImplemented).with("Header", name);
+    }
+    // The method would do: what lacks is another parameter.
+    if allowed.split(", ").any(|method| method == head.method.as_str()) {
+        return S3Error::argument("This operation needs further query string parameters.", "ResourceType", name);
     }
     method_not_allowed(head, scope, &allowed)
 }
@@ -309,6 +269,82 @@ mod tests {
         let both = ["localhost".to_owned(), "example.com".to_owned()];
         assert!(website("localhost", "/", (&both, &endpoints())).is_none());
         assert!(website("b.s3.example.com", "/", (&both, &endpoints())).is_none());
+    }
+
+    fn routed(method: Method, scope: Scope, query: &str) -> Result<&'static str, S3Code> {
+        let head = Head::new(method, HeaderMap::new(), query).unwrap();
+        route(&head, scope).map(|route| route.name).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn every_name_that_tells_operations_apart_is_a_known_sub_resource() {
+        // They tell no two operations apart that may do different things.
+        const PLAIN: [&str; 2] = ["annotationName", "id"];
+        for route in OPERATIONS {
+            for name in route.pattern.query.iter().filter(|name| !name.contains('=') && !PLAIN.contains(name)) {
+                assert!(SUB_RESOURCES.contains(name), "{name} of {}", route.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_sub_resource_that_an_operation_does_not_have_is_never_passed_over() {
+        for route in OPERATIONS.iter().filter(|route| route.pattern.scope != Scope::Service) {
+            let pattern = &route.pattern;
+            for name in SUB_RESOURCES.iter().filter(|name| !belongs(pattern, name)) {
+                let query = [pattern.query, &[*name]].concat().join("&");
+                // Without its header a copy is a write, and the like.
+                match routed(pattern.method.clone(), pattern.scope, &query) {
+                    Ok(other) => {
+                        let other = OPERATIONS.iter().find(|known| known.name == other).unwrap();
+                        assert!(other.pattern.query.contains(name), "{} {query} is {}", route.name, other.name);
+                        assert!(
+                            pattern.query.iter().all(|own| own.contains('=') || belongs(&other.pattern, own)),
+                            "{} {query} is {}",
+                            route.name,
+                            other.name
+                        );
+                    }
+                    Err(code) => assert!(
+                        matches!(code, S3Code::InvalidArgument | S3Code::MethodNotAllowed | S3Code::NotImplemented),
+                        "{} {query}: {code:?}",
+                        route.name
+                    ),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_clients_say_besides_conflicts_with_nothing() {
+        for (method, scope, query, name) in [
+            (Method::GET, Scope::Object, "partNumber=1&versionId=x&response-expires=a&x-id=GetObject", "GetObject"),
+            (Method::HEAD, Scope::Object, "partNumber=1", "HeadObject"),
+            (Method::PUT, Scope::Object, "partNumber=1&uploadId=x&x-id=UploadPart", "UploadPart"),
+            (Method::GET, Scope::Object, "uploadId=x&max-parts=2&part-number-marker=1", "ListParts"),
+            (Method::POST, Scope::Object, "uploads&x-id=CreateMultipartUpload", "CreateMultipartUpload"),
+            (Method::GET, Scope::Bucket, "list-type=2&prefix=acl&delimiter=/", "ListObjectsV2"),
+            (Method::GET, Scope::Bucket, "versions&prefix=a&key-marker=b&version-id-marker=c", "ListObjectVersions"),
+            (Method::GET, Scope::Object, "annotation&annotationName=n&versionId=x", "GetObjectAnnotation"),
+            (Method::GET, Scope::Bucket, "inventory&id=x", "GetBucketInventoryConfiguration"),
+            (Method::GET, Scope::Service, "location", "ListBuckets"),
+        ] {
+            assert_eq!(routed(method, scope, query), Ok(name), "{query}");
+        }
+        for (method, scope, query) in [
+            (Method::POST, Scope::Object, "partNumber=1&uploadId=x"),
+            (Method::POST, Scope::Object, "retention=&uploads="),
+            (Method::POST, Scope::Object, "legal-hold&retention&uploads"),
+            (Method::PUT, Scope::Object, "partNumber=1"),
+            (Method::PUT, Scope::Object, "acl&tagging"),
+            (Method::PUT, Scope::Object, "uploadId=x"),
+            (Method::DELETE, Scope::Object, "uploadId=x&tagging"),
+        ] {
+            assert_eq!(routed(method, scope, query), Err(S3Code::InvalidArgument), "{query}");
+        }
+        // The bucket is not meant where an upload is.
+        assert_eq!(routed(Method::DELETE, Scope::Bucket, "uploadId=x"), Err(S3Code::NotImplemented));
+        assert_eq!(routed(Method::PUT, Scope::Object, "policy"), Err(S3Code::NotImplemented));
     }
 
     #[test]

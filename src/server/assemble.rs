@@ -104,13 +104,18 @@ impl Server {
             ..Settings::default()
         };
         let table = backends.table(&config, &config.locations)?;
-        first_look(&table, FIRST_LOOK).await;
         let storage = Storage::new(metadata, table, clock, ids, (kms, settings));
+        // Before anything is changed: a rename that is rolled forward is a delete, too.
+        storage.remember_deletes(tombstones(&config));
+        // Before anything is asked of them: what a crash left is not looked for in an empty mount point.
+        storage.expect_stores(&storage.locations()).await?;
+        first_look(&storage.locations(), FIRST_LOOK).await;
         let removed = storage.recover().await?;
         if removed > 0 {
             tracing::info!(removed, "removed what unfinished writes had left behind");
         }
         settle(&storage, &storage.locations()).await?;
+        storage.remember_stores().await;
         tell_of_orphans(&storage, &storage.locations()).await?;
         let front = Front { metrics, ..Front::new(&config)? };
         Self::serve(config, backends, storage, front, access_log)
@@ -151,8 +156,7 @@ impl Server {
             report: ReportRoute { token: config.report_token.clone() },
             jobs: Some(jobs),
         };
-        let old = read_through(&config)?;
-        storage.remember_deletes(tombstones(&config));
+        let old = read_through(&config, &config.accounts)?;
         let s3 = S3Service::new(parts, snapshot(&config, &set, old.as_ref()));
         front.metrics.watch_disk(config.data_path.clone());
         let (admin_listeners, admin) = bind(&config.admin_listen, config.listen_origin)?;
@@ -326,8 +330,10 @@ pub(super) fn bind(
 
 fn start_background(storage: &Storage, front: &Front) {
     let worker = storage.clone();
-    let stop = front.tasks.stop_signal();
-    front.tasks.spawn("garbage", async move { worker.run_garbage(stop).await });
+    front.tasks.keep("garbage", move |stop| {
+        let worker = worker.clone();
+        async move { worker.run_garbage(stop).await }
+    });
     let (watched, stop) = (storage.clone(), front.tasks.stop_signal());
     front.tasks.spawn("locations", watch(move || watched.locations(), stop));
     let (worker, metrics) = (storage.clone(), Arc::clone(&front.metrics));
@@ -346,6 +352,7 @@ async fn fill_gauges(storage: &Storage, metrics: &Metrics) {
     let stats = storage.metadata().stats();
     metrics.commits.inc_by(stats.commits.saturating_sub(metrics.commits.get()));
     metrics.wal_syncs.inc_by(stats.syncs.saturating_sub(metrics.wal_syncs.get()));
+    storage.remember_stores().await;
     show_locations(storage, &metrics.locations).await;
     if let Ok(report) = storage.report(0).await {
         metrics.buckets.set(report.total.buckets);

@@ -8,7 +8,7 @@ use super::{StartError, far_s3, outbound, trees};
 use crate::{
     clock::SystemClock,
     config::{Config, Durability, Location, LocationKind, permissions},
-    data::{AzureBackend, AzureOptions, DataBackend, FileDurability, Login, PosixBackend, PosixOptions},
+    data::{AzureBackend, AzureOptions, DataBackend, ENTRA, FileDurability, Login, PosixBackend, PosixOptions},
     outbound::HttpClient,
 };
 
@@ -36,9 +36,12 @@ fn azure(config: &Config, location: &Location) -> Result<Arc<dyn DataBackend>, S
     let secret = |key| SecretString::from(text(key));
     let login = match details.text("authMethod") {
         Some("shared-access-signature") => Login::SharedAccess(secret("sasToken")),
-        Some("client-secret") => {
-            Login::ClientSecret { tenant: text("tenantId"), client: text("clientId"), secret: secret("clientKey") }
-        }
+        Some("client-secret") => Login::ClientSecret {
+            authority: authority(config),
+            tenant: text("tenantId"),
+            client: text("clientId"),
+            secret: secret("clientKey"),
+        },
         _ => Login::SharedKey { account: text("azureStorageAccountName"), key: secret("azureStorageAccessKey") },
     };
     let endpoint = text("azureStorageEndpoint");
@@ -55,6 +58,13 @@ fn azure(config: &Config, location: &Location) -> Result<Arc<dyn DataBackend>, S
     };
     let http = HttpClient::new(outbound::client_options(config, location.kind)?);
     Ok(Arc::new(AzureBackend::new(http, options, Arc::new(SystemClock))))
+}
+
+/// Where tokens come from: `AZURE_AUTHORITY_HOST`, as Azure's own tools have it.
+fn authority(config: &Config) -> String {
+    let named = config.launch.environment.get("AZURE_AUTHORITY_HOST").filter(|host| !host.is_empty());
+    let host = named.unwrap_or(ENTRA).trim_end_matches('/');
+    if host.contains("://") { host.to_owned() } else { format!("https://{host}") }
 }
 
 fn posix(location: &Location) -> Arc<dyn DataBackend> {

@@ -3,12 +3,13 @@
 use crate::{
     config::{Location, Locations},
     location::LocationTable,
-    storage::{LocationUsage, Orphaned, Storage, StorageResult},
+    storage::{LocationUsage, Orphaned, Storage, StorageResult, Unconfirmed},
     telemetry::metrics::LocationMetrics,
 };
 
-/// Puts the limits of these locations in force.
+/// Puts the limits of these locations in force, and says what is known of their stores.
 pub(super) async fn settle(storage: &Storage, table: &LocationTable) -> StorageResult<()> {
+    storage.expect_stores(table).await?;
     storage.limit_locations(table).await
 }
 
@@ -74,6 +75,16 @@ pub(super) async fn show_locations(storage: &Storage, metrics: &LocationMetrics)
     for (name, held) in usage {
         metrics.show_held(&name, (held.versions, held.stored_bytes()), None);
     }
+    let (now, mut waiting) = (storage.clock().now(), storage.unconfirmed());
+    for location in table.iter() {
+        let nothing = Unconfirmed { notes: 0, since: now };
+        waiting.entry(location.name.to_string()).or_insert(nothing);
+    }
+    metrics.show_unconfirmed(
+        waiting
+            .into_iter()
+            .map(|(name, Unconfirmed { notes, since })| (name, notes, now.as_secs().saturating_sub(since.as_secs()))),
+    );
 }
 
 #[cfg(test)]

@@ -30,6 +30,11 @@ const DATA_DIRECTORY: &[u8] = b"data directory";
 const METADATA_WAIT: Duration = Duration::from_mins(1);
 /// How long a start waits for the data module: what is in metadata can be served without it.
 const DATA_WAIT: Duration = Duration::from_secs(10);
+/// The data module's name in metrics and logs, beside those of locations.
+const DATA_MODULE: &str = "data module";
+/// For how long a data module that failed is not asked, at first and at most.
+const MODULE_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_MODULE_PAUSE: Duration = Duration::from_secs(5);
 const SYSTEM: Namespace = Namespace::global(Table::System);
 
 /// The backends behind the locations. Kept apart from the table, so that a reload makes a new table over them.
@@ -38,17 +43,27 @@ pub(super) struct Backends {
     memory: Arc<MemoryBackend>,
     file: Option<FileBackends>,
     /// In place of the files.
-    remote: Option<Arc<RemoteBackend>>,
+    remote: Option<Module>,
     kind: DataKind,
     /// Those of stores elsewhere, with what they were opened by: a reload that changes nothing keeps connections.
     external: Arc<Mutex<BTreeMap<String, External>>>,
     metrics: LocationMetrics,
+    lease: Option<Arc<Lease>>,
 }
 
 #[derive(Clone, Debug)]
 struct External {
     location: Arc<config::Location>,
     guarded: Guarded,
+}
+
+/// A data module.
+#[derive(Clone, Debug)]
+struct Module {
+    remote: Arc<RemoteBackend>,
+    /// The same behind a circuit breaker. What it is asked for `/ready` it is asked at once, as a disk of this machine
+    /// would be: without it nothing that is not in metadata can be served.
+    guarded: Arc<dyn DataBackend>,
 }
 
 /// A backend, and how it is doing where it is elsewhere.
@@ -74,8 +89,13 @@ impl Backends {
         };
         let mut options = RemoteOptions::new(format!("http://{address}"));
         options.token = config.modules.token.as_ref().map(|token| token.expose_secret().to_owned());
-        let remote = Some(Arc::new(RemoteBackend::new(options)));
-        Ok(Self { memory: Arc::default(), file: None, remote, kind: config.data, external: Arc::default(), metrics })
+        let remote = Arc::new(RemoteBackend::new(options));
+        let backend = Arc::<RemoteBackend>::clone(&remote);
+        let told = (DATA_MODULE, ("OK", None));
+        let (guarded, _) = LocationHealth::guard(told, backend, module_settings(config), metrics.of(DATA_MODULE));
+        let remote = Some(Module { remote, guarded });
+        let (kind, lease) = (config.data, lease.cloned());
+        Ok(Self { memory: Arc::default(), file: None, remote, kind, external: Arc::default(), metrics, lease })
     }
 
     /// Opens the data directory, unless all data stays in memory.
@@ -88,6 +108,7 @@ impl Backends {
             kind: config.data,
             external: Arc::default(),
             metrics: LocationMetrics::default(),
+            lease: lease.cloned(),
         })
     }
 
@@ -98,7 +119,7 @@ impl Backends {
 
     /// The identity of the data directory or the data module's. A module that is away, or is not ours, has none.
     async fn identity(&self, config: &Config) -> Option<String> {
-        let Some(remote) = &self.remote else { return self.directory_id() };
+        let Some(Module { remote, .. }) = &self.remote else { return self.directory_id() };
         let address = config.modules.data_client.as_ref().map(ToString::to_string).unwrap_or_default();
         let end = Instant::now() + DATA_WAIT;
         loop {
@@ -148,6 +169,7 @@ impl Backends {
                 is_cold: location.is_cold,
                 is_transient: location.is_transient,
                 size_limit: location.size_limit_bytes(),
+                scan_by: location.details.texts("scanBy").into(),
             });
         }
         Ok(LocationTable::new(table))
@@ -158,9 +180,7 @@ impl Backends {
         if let Some(remote) = &self.remote {
             return match (location.kind, self.kind) {
                 (LocationKind::Mem, DataKind::Multiple) => Ok(memory()),
-                (LocationKind::File, _) | (_, DataKind::File) => {
-                    Ok(Some((Arc::<RemoteBackend>::clone(remote) as Arc<dyn DataBackend>, None)))
-                }
+                (LocationKind::File, _) | (_, DataKind::File) => Ok(Some((Arc::clone(&remote.guarded), None))),
                 _ => self.external(config, location),
             };
         }
@@ -185,6 +205,7 @@ impl Backends {
             return Ok(Some(known.guarded.clone()));
         }
         let Some(backend) = external::open(config, location)? else { return Ok(None) };
+        let backend = fenced(backend, self.lease.as_ref());
         let figures = self.metrics.of(&location.name);
         let told = (location.name.as_str(), good_news(location));
         let (backend, health) = LocationHealth::guard(told, backend, health_settings(config), figures);
@@ -222,19 +243,32 @@ fn health_settings(config: &Config) -> HealthSettings {
     }
 }
 
+/// Of a module: it is near, and everything waits for it, so it is tried again soon.
+fn module_settings(config: &Config) -> HealthSettings {
+    let settings = health_settings(config);
+    let breaker = BreakerSettings {
+        pause: settings.breaker.pause.min(MODULE_PAUSE),
+        longest_pause: settings.breaker.longest_pause.min(LONGEST_MODULE_PAUSE),
+        ..settings.breaker
+    };
+    HealthSettings { breaker, ..settings }
+}
+
 fn open_files(config: &Config, lease: Option<&Arc<Lease>>) -> Result<FileBackends, StartError> {
     let path = &config.data_path;
     let opened = FileBackend::open(path, FileOptions::default());
     let strict = opened.map_err(|source| StartError::Data { path: path.clone(), source })?;
     let relaxed = strict.with_durability(FileDurability::Relaxed);
-    let fenced = |backend: FileBackend| -> Arc<dyn DataBackend> {
-        let backend = Arc::new(backend);
-        match lease {
-            Some(lease) => Arc::new(FencedBackend::new(backend, Arc::clone(lease))),
-            None => backend,
-        }
-    };
+    let fenced = |backend: FileBackend| fenced(Arc::new(backend), lease);
     Ok(FileBackends { id: strict.directory_id().to_owned(), strict: fenced(strict), relaxed: fenced(relaxed) })
+}
+
+/// A backend that does nothing any more once the lease is lost.
+fn fenced(backend: Arc<dyn DataBackend>, lease: Option<&Arc<Lease>>) -> Arc<dyn DataBackend> {
+    match lease {
+        Some(lease) => Arc::new(FencedBackend::new(backend, Arc::clone(lease))),
+        None => backend,
+    }
 }
 
 /// Opens the metadata store, or waits for the metadata module and takes it over.

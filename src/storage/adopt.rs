@@ -3,7 +3,7 @@
 //! The key's lock is held from the last look at the store to the commit, as by every write that publishes there. So what
 //! one of those has published and not yet committed is never taken for somebody else's.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -19,8 +19,8 @@ use super::{
     versions,
 };
 use crate::{
-    data::{BlobId, Browse, DataError},
-    location::Location,
+    data::{BlobId, Browse, DataError, Expected},
+    location::{Location, LocationTable},
     metadata::{Batch, Direction, MetadataError, Namespace, Table},
     types::{
         Checksum, ChecksumAlgorithm, ChecksumType, ObjectKey, Timestamp,
@@ -31,6 +31,9 @@ use crate::{
 
 /// Rows looked at in one step of [`Storage::give_up_missing`].
 const PAGE: usize = 64;
+
+/// A store has so long to tell what it is.
+const IDENTITY_LIMIT: Duration = Duration::from_secs(3);
 
 const SYSTEM: Namespace = Namespace::global(Table::System);
 
@@ -73,6 +76,11 @@ pub struct MissingPage {
     pub failed: Vec<String>,
 }
 
+/// The row that says which store is behind a location.
+fn known_store(location: &str) -> Bytes {
+    Bytes::from(format!("scanned/{location}"))
+}
+
 /// The bytes of an object, where they are all in one blob of the location.
 fn blob_of(record: &ObjectRecord, location: &str) -> Option<BlobId> {
     let first = record.segments.first().filter(|first| !first.blob.is_empty() && first.location == location)?;
@@ -98,6 +106,7 @@ impl Storage {
         dry_run: bool,
     ) -> StorageResult<Adoption> {
         let store = browsing(location)?;
+        self.claim(bucket, location).await?;
         let head = self.head(bucket, &found.key).await?;
         let known = head.object().and_then(|record| blob_of(record, &location.name));
         if known.as_ref().is_some_and(|known| store.is_same(known, &found.blob)) {
@@ -179,6 +188,35 @@ impl Storage {
         Ok(outcome)
     }
 
+    /// Gives up an object whose bytes seemed gone, if they still are when nobody else writes the key; `false` else.
+    async fn give_up_gone(
+        &self,
+        bucket: &Arc<Bucket>,
+        location: &Location,
+        key: &ObjectKey,
+        record: &ObjectRecord,
+    ) -> StorageResult<bool> {
+        let store = browsing(location)?;
+        let _guard = self.inner.locks.lock(bucket.id, key).await;
+        self.settle(bucket.id, key).await?;
+        let head = self.head(bucket, key).await?;
+        let known = head.object().filter(|now| now.version_id() == record.version_id());
+        let Some(blob) = known.and_then(|known| blob_of(known, &location.name)) else { return Ok(false) };
+        if store.holds(&blob).await? || store.is_taken(bucket.name.as_str(), key.as_str()).await? {
+            return Ok(false);
+        }
+        // Last, so that what was looked at was this folder.
+        self.check_same_store(location).await?;
+        let condition = DeleteCondition {
+            etag: Some(Some(record.etag())),
+            size: Some(record.size),
+            modified: Some(record.modified()),
+            ..DeleteCondition::default()
+        };
+        self.delete_in_turn(bucket, key, None, &condition).await?;
+        Ok(true)
+    }
+
     /// Gives up a page of current objects whose bytes are gone from the location, as a deletion would. `start` is empty
     /// for the beginning.
     ///
@@ -214,27 +252,74 @@ impl Storage {
                 page.removed += 1;
                 continue;
             }
-            let condition = DeleteCondition {
-                etag: Some(Some(record.etag())),
-                size: Some(record.size),
-                modified: Some(record.modified()),
-                ..DeleteCondition::default()
-            };
-            match self.delete_object(bucket, &key, None, &condition).await {
-                Ok(_) => page.removed += 1,
-                // Somebody was quicker.
-                Err(StorageError::PreconditionFailed(_)) => {}
-                Err(e @ (StorageError::Metadata(_) | StorageError::NoSuchBucket)) => return Err(e),
+            match self.give_up_gone(bucket, location, &key, &record).await {
+                Ok(true) => page.removed += 1,
+                // Somebody was quicker, or it is there again.
+                Ok(false) | Err(StorageError::PreconditionFailed(_)) => {}
+                Err(e @ (StorageError::Metadata(_) | StorageError::Data(_) | StorageError::NoSuchBucket)) => {
+                    return Err(e);
+                }
                 Err(e) => page.failed.push(format!("{}: {e}", key.as_str())),
             }
         }
         Ok(page)
     }
 
+    /// Makes sure that the store behind a location is the one that it always was.
+    ///
+    /// # Errors
+    /// [`DataError::Unavailable`] where it is another, or does not tell.
+    pub async fn check_same_store(&self, location: &Location) -> StorageResult<()> {
+        let identity = browsing(location)?.identity().await?;
+        if self.is_same_store(&location.name, &identity).await? {
+            return Ok(());
+        }
+        let why = format!("location {:?} is another folder than before: is its file system mounted?", location.name);
+        Err(DataError::Unavailable(why).into())
+    }
+
+    /// Tells the stores that others fill what they must be, before anything is asked of them.
+    ///
+    /// # Errors
+    /// Of the metadata store: then the locations may not be used.
+    pub async fn expect_stores(&self, table: &LocationTable) -> StorageResult<()> {
+        for location in table.iter() {
+            let Some(store) = location.backend.browse() else { continue };
+            let known = self.inner.metadata.get(SYSTEM, &known_store(&location.name)).await?;
+            let identity = known.and_then(|known| String::from_utf8(known.to_vec()).ok());
+            store.expect(match identity {
+                Some(identity) => Expected::Identity(identity),
+                None if self.usage_of_location(&location.name).await?.is_used() => Expected::Something,
+                None => Expected::Anything,
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes down which stores are behind locations, of those that work and are not known yet.
+    pub async fn remember_stores(&self) {
+        for location in self.locations().iter() {
+            let Some(store) = location.backend.browse() else { continue };
+            let is_up = location.health.as_ref().is_none_or(|health| health.report().is_up);
+            let row = known_store(&location.name);
+            if !is_up || !matches!(self.inner.metadata.get(SYSTEM, &row).await, Ok(None)) {
+                continue;
+            }
+            let remembered = match tokio::time::timeout(IDENTITY_LIMIT, store.identity()).await {
+                Ok(Ok(identity)) => self.is_same_store(&location.name, &identity).await.map(drop),
+                // A probe tells of it.
+                Ok(Err(_)) | Err(_) => Ok(()),
+            };
+            if let Err(error) = remembered {
+                tracing::warn!(location = &*location.name, %error, "which folder it is could not be written down yet");
+            }
+        }
+    }
+
     /// Remembers which store is behind a location, at the first time; tells whether it is the same now. An empty mount
     /// point must not pass for a store from which everything was removed.
     pub async fn is_same_store(&self, location: &str, identity: &str) -> StorageResult<bool> {
-        let row = Bytes::from(format!("scanned/{location}"));
+        let row = known_store(location);
         if let Some(known) = self.inner.metadata.get(SYSTEM, &row).await? {
             return Ok(known == identity.as_bytes());
         }

@@ -210,7 +210,10 @@ impl Storage {
         } else {
             let ns = Namespace::of(Table::Parts, change.bucket.id);
             let stored = self.inner.metadata.get(ns, &keys::layout_row(id, last)).await?;
-            row = LayoutRow::from_bytes(&stored.ok_or(StorageError::Broken("a layout has all its rows"))?)?;
+            let stored = stored.ok_or(StorageError::Broken("a layout has all its rows"))?;
+            row = LayoutRow::from_bytes(&stored)?;
+            // The record alone does not tell: a row may change while the record stays.
+            change.batch.unchanged(ns, keys::layout_row(id, last), Some(&stored));
         }
         row.segments.push(segment);
         layout.count += 1;

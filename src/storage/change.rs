@@ -256,7 +256,8 @@ impl<'a> Change<'a> {
     /// Has the garbage worker tell a store of the tags that the version will have by then.
     pub(super) fn mirror_tags(&mut self, key: &ObjectKey, record: &ObjectRecord) {
         let version = Bytes::copy_from_slice(&record.version_id().to_key());
-        self.note(Garbage { key: key.as_str().to_owned(), version, ..Garbage::of(GarbageKind::Tags) });
+        let location = record.segments.first().map(|first| first.location.clone()).unwrap_or_default();
+        self.note(Garbage { key: key.as_str().to_owned(), version, location, ..Garbage::of(GarbageKind::Tags) });
     }
 
     /// Has the garbage worker put a delete marker into a store.

@@ -94,6 +94,17 @@ impl Storage {
     ) -> StorageResult<Deleted> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
         self.settle(bucket.id, key).await?;
+        self.delete_in_turn(bucket, key, selector, condition).await
+    }
+
+    /// [`Storage::delete_object`], by whoever holds the key's lock and has settled what was published there.
+    pub(super) async fn delete_in_turn(
+        &self,
+        bucket: &Arc<Bucket>,
+        key: &ObjectKey,
+        selector: Option<VersionSelector>,
+        condition: &DeleteCondition,
+    ) -> StorageResult<Deleted> {
         for _ in 0..ATTEMPTS {
             let bucket = self.same_bucket(bucket).await?;
             let head = self.head(&bucket, key).await?;

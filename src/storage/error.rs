@@ -216,6 +216,9 @@ pub enum StorageError {
     /// The location keeps no versions, and the bucket does.
     #[error("the location keeps no versions")]
     NotVersionable,
+    /// The location can serve one bucket, and serves another.
+    #[error("location {0} serves another bucket")]
+    LocationTaken(String),
     /// The store at a location does not have what its record names; holds the location.
     #[error("what is to be at location {0} is not there")]
     LocationLost(String),

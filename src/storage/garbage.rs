@@ -3,7 +3,10 @@
 //! Everything it does may be done twice. A note is removed only when what it names is gone, so a crash in between
 //! costs a repetition and never an orphan.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -22,6 +25,8 @@ use crate::{
     types::{BucketId, Timestamp},
 };
 
+/// Notes that fail whose first failure is remembered; those beyond are counted only.
+const MOST_DATED: usize = 10_000;
 /// Notes handled at a time.
 const PAGE: usize = 256;
 /// Blobs removed at a time.
@@ -49,6 +54,65 @@ const JOURNAL: Namespace = Namespace::global(Table::Journal);
 pub(super) struct Signals {
     wake: Notify,
     abandoned: Mutex<Vec<Pending>>,
+    stuck: Mutex<Stuck>,
+}
+
+/// Notes that a store has not confirmed, whatever they ask of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// How many.
+    pub notes: u64,
+    /// Since when the oldest of them waits: since it was written, or since this process first tried in vain.
+    pub since: Timestamp,
+}
+
+/// Garbage that could not be worked off in the last pass.
+#[derive(Debug, Default)]
+struct Stuck {
+    /// When each note failed first.
+    since: HashMap<Bytes, Timestamp>,
+    places: BTreeMap<String, Unconfirmed>,
+}
+
+/// Counts one more note.
+pub(super) fn wait_longer(all: &mut BTreeMap<String, Unconfirmed>, location: &str, since: Timestamp) {
+    let known = all.entry(location.to_owned()).or_insert(Unconfirmed { notes: 0, since });
+    known.notes += 1;
+    known.since = known.since.min(since);
+}
+
+/// What fails in a pass.
+#[derive(Debug, Default)]
+struct Failures {
+    next: Stuck,
+    /// One of the errors of each location.
+    errors: BTreeMap<String, String>,
+}
+
+impl Failures {
+    fn add(&mut self, signals: &Signals, (row, garbage): (&Bytes, &Garbage), now: Timestamp, error: &StorageError) {
+        let segment = garbage.segments.first().map_or("", |segment| segment.location.as_str());
+        let location = if garbage.location.is_empty() { segment } else { garbage.location.as_str() };
+        let since = signals.stuck.lock().since.get(row).copied().unwrap_or(now);
+        if self.next.since.len() < MOST_DATED {
+            self.next.since.insert(row.clone(), since);
+        }
+        wait_longer(&mut self.next.places, location, since);
+        self.errors.entry(location.to_owned()).or_insert_with(|| error.to_string());
+    }
+}
+
+/// What a pass took from the list of abandoned bytes. What is left of it by the end goes back: nobody else knows of it.
+struct Abandoned<'a> {
+    signals: &'a Signals,
+    notes: Vec<Pending>,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        // Nobody is woken: whatever was in the way would be met again at once.
+        self.signals.abandoned.lock().append(&mut self.notes);
+    }
 }
 
 /// What a pass did.
@@ -100,7 +164,7 @@ impl Storage {
                 }
             }
             removed += stale.len();
-            self.remove_pending(stale).await?;
+            self.remove_pending(&stale).await?;
             let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else { break };
             start = keys::after(last);
         }
@@ -135,18 +199,20 @@ impl Storage {
 
     /// Works off all garbage there is now.
     pub async fn collect_garbage(&self) -> StorageResult<GarbageReport> {
-        let abandoned = std::mem::take(&mut *self.inner.garbage.abandoned.lock());
-        let (staged, abandoned): (Vec<_>, Vec<_>) = abandoned.into_iter().partition(|it| !it.handle.is_empty());
-        self.note_staged(staged).await?;
-        self.remove_pending(abandoned).await?;
-        let (done, failed) = self.settle_all().await;
-        let mut report = GarbageReport { done, failed, ..GarbageReport::default() };
+        let abandoned = self.collect_abandoned().await;
+        let (mut report, errors) = self.settle_all().await;
+        if let Err(error) = abandoned {
+            tracing::warn!(%error, "what was given up is not noted yet");
+            report.failed += 1;
+        }
+        let (mut failures, now) = (Failures { errors, ..Failures::default() }, self.inner.clock.now());
         let mut start = Bytes::new();
         loop {
             let range = start.clone()..keys::end_of_all();
             let page = self.inner.metadata.scan(GARBAGE, range, Direction::Forward, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             start = keys::after(last);
+            self.check_writable().await?;
             let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
             for (key, value) in &page {
                 let garbage = Garbage::from_bytes(value)?;
@@ -162,16 +228,65 @@ impl Storage {
                     }
                     Ok(false) => report.in_use += 1,
                     Err(error) => {
-                        tracing::warn!(%error, kind = ?garbage.kind(), "garbage stays for now");
+                        tracing::debug!(%error, kind = ?garbage.kind(), "garbage stays for now");
+                        failures.add(&self.inner.garbage, (key, &garbage), now, &error);
                         report.failed += 1;
                     }
                 }
             }
             self.inner.metadata.commit(batch).await?;
         }
+        self.tell_of_failures(failures, now);
         self.forget_completed().await?;
         self.trim_journal().await?;
         Ok(report)
+    }
+
+    /// Keeps in mind what waits for which store, and says so.
+    fn tell_of_failures(&self, failures: Failures, now: Timestamp) {
+        *self.inner.garbage.stuck.lock() = failures.next;
+        for (location, Unconfirmed { notes, since }) in self.unconfirmed() {
+            let seconds = now.as_secs().saturating_sub(since.as_secs());
+            let error = failures.errors.get(&location).map_or("a write is not settled", String::as_str);
+            tracing::warn!(
+                location,
+                notes,
+                oldest_seconds = seconds,
+                error,
+                "the location has not confirmed what is noted for it: it is asked again and again"
+            );
+        }
+    }
+
+    /// What waits for stores that do not confirm it, by location; an empty name where that is not known.
+    pub fn unconfirmed(&self) -> BTreeMap<String, Unconfirmed> {
+        let mut all = self.inner.garbage.stuck.lock().places.clone();
+        for (location, more) in self.inner.notes.unconfirmed() {
+            let known = all.entry(location).or_insert(Unconfirmed { notes: 0, since: more.since });
+            known.notes += more.notes;
+            known.since = known.since.min(more.since);
+        }
+        all
+    }
+
+    /// Removes or notes what was written, or half written, and will not be named.
+    async fn collect_abandoned(&self) -> StorageResult<()> {
+        let signals = &self.inner.garbage;
+        let all = std::mem::take(&mut *signals.abandoned.lock());
+        let (staged, blobs) = all.into_iter().partition(|it| !it.handle.is_empty());
+        let [mut staged, mut blobs] = [staged, blobs].map(|notes| Abandoned { signals, notes });
+        self.note_staged(&staged.notes).await?;
+        staged.notes.clear();
+        self.remove_pending(&blobs.notes).await?;
+        blobs.notes.clear();
+        Ok(())
+    }
+
+    /// Asks the metadata store whether this engine may still write, by a commit that changes nothing. One that was
+    /// superseded must not remove what readers of its successor wait for: it does not see them.
+    async fn check_writable(&self) -> StorageResult<()> {
+        let nothing = Batch { durability: Durability::Buffered, ..Batch::default() };
+        Ok(self.inner.metadata.commit(nothing).await?)
     }
 
     /// Whether somebody reads what the note names.
@@ -215,7 +330,7 @@ impl Storage {
         Ok((garbage + pending).min(limit))
     }
 
-    async fn remove_pending(&self, pending: Vec<Pending>) -> StorageResult<()> {
+    async fn remove_pending(&self, pending: &[Pending]) -> StorageResult<()> {
         if pending.is_empty() {
             return Ok(());
         }
@@ -240,7 +355,7 @@ impl Storage {
             let note = Garbage { kind: GarbageKind::Segments.into(), segments, ..Garbage::default() };
             batch.append(GARBAGE, note.to_bytes());
         }
-        for Pending { location, blob, .. } in &pending {
+        for Pending { location, blob, .. } in pending {
             batch.delete(PENDING, keys::pending(location, blob));
         }
         Ok(self.inner.metadata.commit(batch).await?)
@@ -250,17 +365,18 @@ impl Storage {
     pub(super) async fn give_up_staged(&self, staged: &mut StagedBlob) {
         let (location, handle) = (staged.location().to_owned(), staged.staged.handle.clone());
         // Where the note cannot be written now, dropping it tries again.
-        staged.settled = self.note_staged(vec![Pending { location, handle, ..Pending::default() }]).await.is_ok();
+        staged.settled = self.note_staged(&[Pending { location, handle, ..Pending::default() }]).await.is_ok();
         self.inner.garbage.wake();
     }
 
     /// Notes what was staged and is given up: it is removed by the store's own name for it, which is kept nowhere else.
-    async fn note_staged(&self, staged: Vec<Pending>) -> StorageResult<()> {
+    async fn note_staged(&self, staged: &[Pending]) -> StorageResult<()> {
         if staged.is_empty() {
             return Ok(());
         }
         let mut batch = Batch { durability: Durability::Buffered, ..Batch::default() };
         for Pending { location, handle, .. } in staged {
+            let (handle, location) = (handle.clone(), location.clone());
             let garbage = Garbage { handle, location, ..Garbage::of(GarbageKind::Staged) };
             batch.append(GARBAGE, garbage.to_bytes());
         }
@@ -360,7 +476,7 @@ impl Storage {
     }
 
     /// Removes what can be removed now, and gives the rest.
-    async fn try_remove_blobs(&self, blobs: Vec<Segment>) -> Vec<(Segment, StorageError)> {
+    pub(super) async fn try_remove_blobs(&self, blobs: Vec<Segment>) -> Vec<(Segment, StorageError)> {
         let removals = stream::iter(blobs).map(|segment| async move {
             let removed = match self.location(&segment.location) {
                 Ok(location) => {

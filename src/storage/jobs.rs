@@ -65,8 +65,13 @@ impl Storage {
     /// Puts `next` in the place of `before`. Whether that was possible: not where somebody else was quicker.
     pub async fn advance_job(&self, before: &JobRecord, next: &JobRecord) -> StorageResult<bool> {
         let key = row(&before.kind, &before.id);
+        // The stored bytes are compared, not ours: a later release may have written more than we know.
+        let Some(stored) = self.inner.metadata.get(SYSTEM, &key).await? else { return Ok(false) };
+        if JobRecord::from_bytes(&stored)? != *before {
+            return Ok(false);
+        }
         let mut batch = Batch::new();
-        batch.unchanged(SYSTEM, key.clone(), Some(&before.to_bytes()));
+        batch.unchanged(SYSTEM, key.clone(), Some(&stored));
         batch.put(SYSTEM, key, next.to_bytes());
         match self.inner.metadata.commit(batch).await {
             Ok(()) => Ok(true),

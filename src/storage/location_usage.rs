@@ -86,6 +86,11 @@ impl LocationUsage {
         self.bytes.saturating_add(self.upload_bytes).saturating_add(self.held_bytes)
     }
 
+    /// Whether it holds anything, or soon will.
+    pub fn is_used(&self) -> bool {
+        *self != Self::default()
+    }
+
     fn read(stored: &[u8]) -> StorageResult<Self> {
         let mut counters = counters::decode(stored)?.into_iter();
         let mut next = || counters.next().unwrap_or_default();

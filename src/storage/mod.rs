@@ -67,7 +67,7 @@ pub use delete::{DeleteCondition, Deleted};
 pub use delivery::{DeliveryError, Parcel, Sender};
 pub use encryption::{EncryptionRequest, KmsRequest, Unlocked};
 pub use error::{CompletionFault, FailedCondition, StorageError, StorageResult};
-pub use garbage::GarbageReport;
+pub use garbage::{GarbageReport, Unconfirmed};
 pub use location_usage::{LocationUsage, Orphaned};
 pub use multipart::{AnnouncedChecksum, CompleteRequest, ListedPart, NewUpload, PartChecksums};
 pub use objects::{Attributes, NewObject, PutObject, WriteCondition};
@@ -125,6 +125,8 @@ struct Inner {
     readers: read::Readers,
     garbage: garbage::Signals,
     notes: native::Notes,
+    races: multipart::PartRaces,
+    claims: native::Claims,
     /// Publications under way: they go on when their clients go away.
     publications: Tasks,
     lock_clock: lock::LockClock,
@@ -162,6 +164,8 @@ impl Storage {
                 readers: read::Readers::default(),
                 garbage: garbage::Signals::default(),
                 notes: native::Notes::default(),
+                races: multipart::PartRaces::default(),
+                claims: native::Claims::default(),
                 publications: Tasks::default(),
                 lock_clock: lock::LockClock::default(),
                 tombstones: ArcSwap::default(),

@@ -11,7 +11,7 @@ use super::{
     location_usage::LocationConditions,
     lock::{Bypass, Leave, Lock},
     multipart::Completion,
-    native::{Published, Publishing, StoreCopy, check_versionable, native_object},
+    native::{Published, Publishing, StoreCopy, native_object},
     records::{AclRecord, ChecksumRecord, ContentHeaders, JournalOp, ObjectRecord, Pair},
     tombstones::Found,
     versions::{self, Head},
@@ -135,8 +135,9 @@ impl WriteCondition {
 
     fn hold_for(&self, current: Option<&ObjectRecord>) -> StorageResult<()> {
         match (self, current) {
-            (Self::IfFound(_), _) => Ok(()),
-            (Self::Always, _) | (Self::IfAbsent | Self::IfNoneMatch(_), None) | (Self::IfPresent, Some(_)) => Ok(()),
+            (Self::Always | Self::IfFound(_), _)
+            | (Self::IfAbsent | Self::IfNoneMatch(_), None)
+            | (Self::IfPresent, Some(_)) => Ok(()),
             (Self::IfAbsent, Some(_)) => Err(StorageError::PreconditionFailed(FailedCondition::IfNoneMatch)),
             (Self::IfNoneMatch(tags), Some(current)) => {
                 let differs = !tags.contains(&current.etag());
@@ -223,7 +224,7 @@ impl Storage {
             Some(source) => self.copy_annotations(source, &bucket, encryption.as_ref()).await?,
             None => None,
         };
-        check_versionable(&bucket, &location)?;
+        self.check_fits(&bucket, &location).await?;
         let native = native_object(&bucket, &key, &attributes);
         let unlocked = encryption.as_ref().map(|made| &made.key);
         let mut stored = match source {
@@ -342,7 +343,7 @@ impl Storage {
                 Ok(())
             }
             Err(e) => {
-                if let (MetadataError::Conflict(_) | MetadataError::Busy, Some(stored)) = (&e, stored) {
+                if let Some(stored) = stored.filter(|_| e.was_refused()) {
                     stored.unsettle();
                 }
                 if let Some(full) = locations.full(&e) {

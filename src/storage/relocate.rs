@@ -5,9 +5,11 @@
 //! old ones to the garbage worker. Nothing else of the version changes: not its id, tag, dates, parts nor lock. What
 //! somebody overwrites or deletes meanwhile is left alone. Every step can be done again.
 //!
-//! Into a store that keeps objects under their own names bytes come under names of the store's making: a version that is
-//! replaced there would take others' place. Where an object of several segments is one blob, each segment becomes a blob
-//! of its own, and the one they shared goes with the last of them.
+//! Into a store that keeps objects under their own names the newest version of a key comes under that name, as a write
+//! would put it there ([`super::native`]). Older versions, and all of a bucket with versions where the store keeps none,
+//! come under names of the store's making: under their own they would take the place of the newest. Out of such a store,
+//! where an object of several segments is one blob, each segment becomes a blob of its own, and the one they shared goes
+//! with the last of them; the store's own delete markers go when what they hide is gone.
 //!
 //! A version wanders from `Current` to `Versions` when a newer one comes, and back when that is deleted. `Current` is
 //! swept first, so only the way back can be missed: whoever sweeps looks a second time.
@@ -23,10 +25,12 @@ use super::{
     buckets::Bucket,
     change::{self, Change, signed},
     encryption, keys,
+    native::is_named_at,
     records::{JournalOp, LayoutRow, ObjectRecord, Record, Segment},
     write::PendingBlob,
 };
 use crate::{
+    data::DataError,
     location::Location,
     metadata::{Direction, MetadataError, Namespace, Table},
     types::{
@@ -61,6 +65,8 @@ pub enum Sweep {
     Current,
     /// The older ones.
     Versions,
+    /// The delete markers, after all others.
+    Markers,
 }
 
 /// What a page of a sweep found and did.
@@ -83,12 +89,12 @@ pub struct SweepPage {
 }
 
 /// A version as it was found.
-struct Found {
-    key: ObjectKey,
+pub(super) struct Found {
+    pub(super) key: ObjectKey,
     /// Where its record is.
-    row: (Table, Bytes),
-    stored: Bytes,
-    record: ObjectRecord,
+    pub(super) row: (Table, Bytes),
+    pub(super) stored: Bytes,
+    pub(super) record: ObjectRecord,
 }
 
 /// What became of a version.
@@ -127,7 +133,11 @@ impl Storage {
         let target = self.location(&relocation.to)?;
         let bucket = &self.same_bucket(bucket).await?;
         let (found, next) = self.page(bucket, &relocation.prefix, sweep, start).await?;
+        if sweep == Sweep::Markers {
+            return self.sweep_markers(bucket, (&relocation.from, &target), found, next).await;
+        }
         let mut page = SweepPage { next, examined: found.len() as u64, ..SweepPage::default() };
+        let mut away = Vec::new();
         let fates = stream::iter(found).map(|found| async {
             let recent = found.record.modified() > since;
             let name = told(&found);
@@ -151,10 +161,36 @@ impl Storage {
                 }
                 Ok(Fate::Changed) | Err(StorageError::Vanished) => page.skipped += 1,
                 Err(e @ (StorageError::Metadata(_) | StorageError::NoSuchBucket)) => return Err(e),
-                Err(e) => page.failed.push(format!("{name}: {e}")),
+                Err(e) => {
+                    page.failed.push(format!("{name}: {e}"));
+                    away.extend(Some(e).filter(|e| matches!(e, StorageError::Data(DataError::Unavailable(_)))));
+                }
+            }
+        }
+        // Where a store is away, none can be moved: the same page is tried again when it is back.
+        let is_away = away.len() > 1 && away.len() == page.failed.len() && page.moved + page.skipped == 0;
+        away.pop().filter(|_| is_away).map_or(Ok(page), Err)
+    }
+
+    async fn sweep_markers(
+        &self,
+        bucket: &Arc<Bucket>,
+        (from, target): (&str, &Arc<Location>),
+        found: Vec<Found>,
+        next: Option<Bytes>,
+    ) -> StorageResult<SweepPage> {
+        let mut page = SweepPage { next, ..SweepPage::default() };
+        for found in found {
+            if self.relocate_marker(bucket, (from, target), &found).await? == Some(false) {
+                page.skipped += 1;
             }
         }
         Ok(page)
+    }
+
+    /// Whether a store keeps delete markers of its own for this bucket.
+    pub fn has_far_markers(&self, bucket: &Bucket, location: &str) -> bool {
+        bucket.is_versioned() && self.location(location).is_ok_and(|location| location.backend.native().is_some())
     }
 
     /// Names of open uploads that keep their parts in a location, at most `limit`. They are not moved: their owner may
@@ -169,7 +205,7 @@ impl Storage {
         Ok(rows.iter().filter_map(|(row, _)| key(row)).collect())
     }
 
-    /// A page of versions that are no markers, and where the next begins.
+    /// A page of versions that are no markers (or of markers), and where the next begins.
     async fn page(
         &self,
         bucket: &Bucket,
@@ -179,7 +215,7 @@ impl Storage {
     ) -> StorageResult<(Vec<Found>, Option<Bytes>)> {
         let (table, first) = match sweep {
             Sweep::Current => (Table::Current, Bytes::copy_from_slice(prefix.as_bytes())),
-            Sweep::Versions => (Table::Versions, keys::escaped(prefix.as_bytes()).freeze()),
+            Sweep::Versions | Sweep::Markers => (Table::Versions, keys::escaped(prefix.as_bytes()).freeze()),
         };
         let range: Range<Bytes> = first.clone().max(start)..keys::successor(&first);
         let ns = Namespace::of(table, bucket.id);
@@ -190,11 +226,11 @@ impl Storage {
             let record = ObjectRecord::from_bytes(&stored)?;
             let key = match sweep {
                 Sweep::Current => Some(row.to_vec()),
-                Sweep::Versions => keys::split_key(&row).map(|(key, _)| key),
+                Sweep::Versions | Sweep::Markers => keys::split_key(&row).map(|(key, _)| key),
             };
             let key = key.and_then(|key| String::from_utf8(key).ok()).and_then(|key| ObjectKey::new(&key).ok());
             let key = key.ok_or(StorageError::Broken("rows of versions begin with their key"))?;
-            if !record.delete_marker {
+            if record.delete_marker == (sweep == Sweep::Markers) {
                 found.push(Found { key, row: (table, row), stored, record });
             }
         }
@@ -202,7 +238,7 @@ impl Storage {
     }
 
     /// Whether anything of a version is in a location.
-    async fn is_there(&self, bucket: &Bucket, record: &ObjectRecord, from: &str) -> StorageResult<bool> {
+    pub(super) async fn is_there(&self, bucket: &Bucket, record: &ObjectRecord, from: &str) -> StorageResult<bool> {
         if record.location == from || record.segments.iter().any(|segment| segment.location == from) {
             return Ok(true);
         }
@@ -232,6 +268,11 @@ impl Storage {
         let from = relocation.from.as_str();
         if !self.is_there(bucket, &found.record, from).await? {
             return Ok(Fate::Settled);
+        }
+        let is_newest = found.row.0 == Table::Current;
+        if is_newest && !self.is_one_place(from, target)? && is_named_at(bucket, target) {
+            let done = self.relocate_to_name((bucket, &found.key), &found.record, target).await?;
+            return Ok(if done { Fate::Moved(found.record.size) } else { Fate::Changed });
         }
         let mut bytes = 0;
         for row in 0..rows_of(&found.record) {
@@ -314,9 +355,11 @@ impl Storage {
             Ok(()) => Ok(true),
             Err(e) => {
                 let is_conflict = matches!(e, StorageError::Metadata(MetadataError::Conflict(_)));
-                let is_refused =
-                    matches!(e, StorageError::Metadata(MetadataError::Busy) | StorageError::LocationFull(_));
-                moved.blobs.iter_mut().for_each(|blob| blob.settle(!is_conflict && !is_refused));
+                let is_refused = match &e {
+                    StorageError::Metadata(e) => e.was_refused(),
+                    e => matches!(e, StorageError::LocationFull(_)),
+                };
+                moved.blobs.iter_mut().for_each(|blob| blob.settle(!is_refused));
                 if is_conflict { Ok(false) } else { Err(e) }
             }
         }
@@ -377,7 +420,7 @@ impl Storage {
         Ok(())
     }
 
-    fn is_one_place(&self, from: &str, target: &Location) -> StorageResult<bool> {
+    pub(super) fn is_one_place(&self, from: &str, target: &Location) -> StorageResult<bool> {
         Ok(Arc::ptr_eq(&self.location(from)?.backend, &target.backend))
     }
 
@@ -414,10 +457,10 @@ impl Storage {
 
 /// The digest of bytes that flow by.
 #[derive(Clone, Default)]
-struct Tally(Arc<Mutex<Md5>>);
+pub(super) struct Tally(Arc<Mutex<Md5>>);
 
 impl Tally {
-    fn over(&self, body: ByteStream) -> ByteStream {
+    pub(super) fn over(&self, body: ByteStream) -> ByteStream {
         let tally = self.clone();
         body.map(move |chunk: Result<Bytes, BodyError>| {
             if let Ok(bytes) = &chunk {
@@ -428,7 +471,7 @@ impl Tally {
         .boxed()
     }
 
-    fn md5(&self) -> [u8; 16] {
+    pub(super) fn md5(&self) -> [u8; 16] {
         self.0.lock().clone().finalize().into()
     }
 }
@@ -439,7 +482,7 @@ fn rows_of(record: &ObjectRecord) -> u32 {
 }
 
 /// The MD5 of an object written in one piece, where its tag is that.
-fn whole_md5(record: &ObjectRecord) -> Option<[u8; 16]> {
+pub(super) fn whole_md5(record: &ObjectRecord) -> Option<[u8; 16]> {
     let single = record.segments.len() == 1 && record.part_count().is_none() && record.encryption.is_none();
     hex::decode(&record.etag).ok().filter(|_| single)?.try_into().ok()
 }

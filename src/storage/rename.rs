@@ -10,6 +10,7 @@ use super::{
     change::Change,
     keys,
     lock::{Bypass, Leave},
+    locks::KeyGuard,
     objects::ATTEMPTS,
     records::{JournalOp, ObjectRecord, Record, UploadRecord},
 };
@@ -61,23 +62,28 @@ impl Storage {
     /// # Errors
     /// [`StorageError::NoSuchKey`] without a source; [`StorageError::PreconditionFailed`];
     /// [`StorageError::Versioned`] in a bucket with versions; [`StorageError::TokenReused`].
-    pub async fn rename_object(&self, rename: &Rename) -> StorageResult<()> {
-        let Rename { bucket, source, destination, .. } = rename;
-        let staged = self.stage_rename(rename).await?;
-        let _guards = self.inner.locks.lock_both(bucket.id, source, destination).await;
-        for key in [source, destination] {
-            self.settle(bucket.id, key).await?;
+    pub async fn rename_object(&self, rename: Rename) -> StorageResult<()> {
+        if let Some(staged) = self.stage_rename(&rename).await? {
+            return self.rename_staged(rename, staged).await;
         }
-        if let Some(staged) = staged {
-            return Box::pin(self.rename_staged(rename, staged)).await;
-        }
+        let _guards = self.lock_rename(&rename).await?;
         for _ in 0..ATTEMPTS {
-            match self.try_rename(rename).await {
+            match self.try_rename(&rename).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
                 other => return other,
             }
         }
         Err(StorageError::Contention)
+    }
+
+    /// Takes the locks of both keys, once what was being written under them is settled.
+    pub(super) async fn lock_rename(&self, rename: &Rename) -> StorageResult<[Option<KeyGuard<'_>>; 2]> {
+        let Rename { bucket, source, destination, .. } = rename;
+        let guards = self.inner.locks.lock_both(bucket.id, source, destination).await;
+        for key in [source, destination] {
+            self.settle(bucket.id, key).await?;
+        }
+        Ok(guards)
     }
 
     async fn try_rename(&self, rename: &Rename) -> StorageResult<()> {

@@ -85,7 +85,7 @@ fn row_of(key: &[u8]) -> Bytes {
 }
 
 impl Storage {
-    /// Remembers deletes from now on.
+    /// Remembers deletes from now on; to be told before [`Storage::recover`], which may rename.
     pub fn remember_deletes(&self, tombstones: Tombstones) {
         self.inner.tombstones.store(std::sync::Arc::new(tombstones));
     }

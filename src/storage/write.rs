@@ -137,6 +137,14 @@ impl Stored {
         }
     }
 
+    /// The store's word for a part of an upload of its own.
+    pub(super) fn part_token(&self) -> Option<&str> {
+        match &self.place {
+            Place::Part { token, .. } => Some(&token.token),
+            Place::Nowhere | Place::Inline { .. } | Place::Blob(_) | Place::Staged(_) => None,
+        }
+    }
+
     /// What was staged in a store that keeps objects under names of its own, to be published there.
     pub(super) fn take_staged(&mut self) -> Option<StagedBlob> {
         match std::mem::replace(&mut self.place, Place::Nowhere) {

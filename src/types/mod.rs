@@ -12,6 +12,7 @@ pub mod digest;
 pub mod etag;
 pub mod object_key;
 pub mod range;
+pub mod sub_resource;
 pub mod time;
 pub mod upload_id;
 pub mod version_id;

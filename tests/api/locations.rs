@@ -163,8 +163,10 @@ async fn readers_may_ask_for_a_location_and_get_no_other() {
     assert_eq!(elsewhere.tag("Message").unwrap(), "Object is not replicated to location passed in location header");
     let unknown = bart.get("/bkt/key").header(READ, "atlantis").refused(400, "InvalidLocationConstraint").await;
     assert_eq!(unknown.tag("Message").unwrap(), "Invalid location constraint specified in header");
-    bart.head("/bkt/key").header(READ, "us-east-1").refused(400, "InvalidLocationConstraint").await;
-    bart.head("/bkt/key").header(READ, "eu-west-1").expect(200).await;
+    // As in the original, what has no body is the same wherever it would be read.
+    for place in ["us-east-1", "eu-west-1", "atlantis"] {
+        bart.head("/bkt/key").header(READ, place).expect(200).await;
+    }
     // Who may not read learns nothing of locations.
     world.lisa().get("/bkt/key").header(READ, "atlantis").refused(403, "AccessDenied").await;
 }

@@ -307,6 +307,7 @@ async fn before(old: &World, keep_dates: bool) -> World {
         authority,
         region: "us-east-1".to_owned(),
         path_style: true,
+        owner: "Bart".to_owned(),
         buckets: Some(vec!["bucket".to_owned()]),
         lists: true,
         credentials: OldCredentials::Keys("accessKey1".to_owned(), "verySecretKey1".to_owned().into()),

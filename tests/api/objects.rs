@@ -291,7 +291,15 @@ async fn an_object_larger_than_five_gibibytes_is_refused_by_its_announcement() {
 async fn keys_have_1024_bytes_at_most() {
     let world = World::new().await;
     let bart = world.bucket("objects").await;
-    for key in ["k".repeat(1024), "ü".repeat(512), "/".repeat(1024)] {
+    // At another server the bucket's name stands before the key, and has its part of that server's 1,024 bytes.
+    let room = if world.is_far() { 1024 - "objects/".len() } else { 1024 };
+    if world.is_far() {
+        let key = path("objects", &"k".repeat(room + 1));
+        refused(&world, bart.put(&key, "body"), 400, "KeyTooLongError").await;
+        bart.get(&key).expect(404).await;
+        bart.delete(&key).expect(204).await;
+    }
+    for key in ["k".repeat(room), "ü".repeat(room / 2), "/".repeat(room)] {
         bart.put(&path("objects", &key), "body").expect(200).await;
         bart.get(&path("objects", &key)).expect(200).await.body_is("body");
         bart.delete(&path("objects", &key)).expect(204).await;

@@ -15,7 +15,7 @@ use cloudserver::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    client::Client,
+    client::{Call, Client},
     wire::SOON,
     world::{World, folder, path, versioning},
 };
@@ -30,13 +30,20 @@ struct Files {
 
 impl Files {
     async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(options: impl FnOnce(&mut PosixOptions)) -> Self {
         let (world, folder) = (World::small_parts().await, folder());
         let root = folder.path().join("files");
         fs::create_dir(&root).unwrap();
         let table = world.storage().locations();
         let east = table.get("us-east-1").unwrap();
-        let backend = Arc::new(PosixBackend::new(PosixOptions::new(&root), Arc::new(SystemClock)));
-        let files = Location { name: "us-west-1".into(), backend, ..(**east).clone() };
+        let mut posix = PosixOptions::new(&root);
+        options(&mut posix);
+        let backend = Arc::new(PosixBackend::new(posix, Arc::new(SystemClock)));
+        let scan_by = Arc::new(["Bart".to_owned()]);
+        let files = Location { name: "us-west-1".into(), backend, scan_by, ..(**east).clone() };
         world.storage().set_locations(LocationTable::new([(**east).clone(), files]));
         let bart = world.bart();
         let there =
@@ -177,11 +184,21 @@ async fn a_scan_takes_up_what_others_did_and_does_it_once() {
 }
 
 #[tokio::test]
-async fn only_folders_are_scanned_and_only_for_the_owner() {
+async fn only_folders_are_scanned_and_only_for_owners_whom_the_operator_lets() {
     let files = Files::new().await;
     let scan = "/_/locations/scan?bucket=files";
     let request = |from: &str| json!({ "from": from }).to_string();
-    files.world.lisa().post(scan, request("us-west-1")).refused(403, "AccessDenied").await;
+    let lisa = files.world.lisa();
+    lisa.post(scan, request("us-west-1")).refused(403, "AccessDenied").await;
+    // Somebody made a folder on the share; a bucket of its name gives nobody what is in it.
+    fs::create_dir(files.root.join("finance")).unwrap();
+    fs::write(files.root.join("finance/pay.csv"), "everybody's pay").unwrap();
+    lisa.put("/finance", "").expect(200).await;
+    for dry_run in [true, false] {
+        let request = json!({"from": "us-west-1", "dryRun": dry_run}).to_string();
+        lisa.post("/_/locations/scan?bucket=finance", request).refused(403, "AccessDenied").await;
+    }
+    lisa.get("/finance/pay.csv").refused(404, "NoSuchKey").await;
     for body in [request("us-east-1"), request("atlantis"), json!({"from": "us-west-1", "to": "EU"}).to_string()] {
         files.bart.post(scan, body).refused(400, "InvalidArgument").await;
     }
@@ -207,4 +224,39 @@ async fn a_scan_of_a_folder_that_seems_empty_takes_no_object_for_gone() {
     assert_eq!((job["state"].as_str(), job["removedObjects"].as_u64()), (Some("failed"), Some(0)), "{job}");
     std::fs::rename(world.root.parent().unwrap().join("elsewhere"), world.root.join("files")).unwrap();
     assert_eq!(world.bart.get("/files/kept").expect(200).await.text(), "bytes");
+}
+
+#[tokio::test]
+async fn a_folder_without_buckets_names_serves_the_bucket_that_used_it_first_and_no_other() {
+    let files = Files::with(|options| options.bucket_match = true).await;
+    let there =
+        "<CreateBucketConfiguration><LocationConstraint>us-west-1</LocationConstraint></CreateBucketConfiguration>";
+    let named = |call: Call| call.header("x-amz-meta-scal-location-constraint", "us-west-1");
+    files.bart.put("/files/pay", "Bart's").expect(200).await;
+    let accounts = [(files.world.lisa(), 403, "AccessDenied"), (files.world.bart(), 400, "InvalidArgument")];
+    for (client, status, code) in accounts {
+        client.put("/another", there).refused(400, "InvalidArgument").await;
+        client.put("/another", "").expect(200).await;
+        client.put("/another/here", "stays").expect(200).await;
+        named(client.put("/another/pay", "overwritten")).refused(400, "InvalidArgument").await;
+        named(client.post("/another/pay?uploads", "")).refused(400, "InvalidArgument").await;
+        let copy = client.put("/another/pay", "").header("x-amz-copy-source", "/another/here");
+        named(copy).header("x-amz-metadata-directive", "REPLACE").refused(400, "InvalidArgument").await;
+        let to = json!({"from": "us-east-1", "to": "us-west-1"}).to_string();
+        client.post("/_/locations/move?bucket=another", to).refused(400, "InvalidArgument").await;
+        let scan = client.post("/_/locations/scan?bucket=another", json!({"from": "us-west-1"}).to_string());
+        scan.refused(status, code).await;
+        client.delete("/another/here").expect(204).await;
+        client.delete("/another").expect(204).await;
+    }
+    assert_eq!(fs::read_to_string(files.root.join("pay")).unwrap(), "Bart's");
+    assert_eq!(files.bart.get("/files/pay").expect(200).await.text(), "Bart's");
+    // When the bucket is gone, the next one may have the folder.
+    files.bart.delete("/files/pay").expect(204).await;
+    files.bart.delete("/files").expect(204).await;
+    let lisa = files.world.lisa();
+    lisa.put("/another", there).expect(200).await;
+    lisa.put("/another/pay", "Lisa's").expect(200).await;
+    assert_eq!(fs::read_to_string(files.root.join("pay")).unwrap(), "Lisa's");
+    files.world.sound().await;
 }

@@ -19,6 +19,7 @@ async fn before(old: &World, lists: bool) -> World {
         authority: old.address.to_string(),
         region: "us-east-1".to_owned(),
         path_style: true,
+        owner: "Bart".to_owned(),
         buckets: Some(vec!["bucket".to_owned()]),
         lists,
         credentials: OldCredentials::Keys("accessKey1".to_owned(), "verySecretKey1".to_owned().into()),
@@ -245,7 +246,7 @@ async fn sources_of_copies_may_still_be_on_the_old_server() {
         ("cache-control", "no-cache"),
         ("x-amz-tagging", "a=b&c=d"),
     ];
-    there.put("/bucket/large ü", &body).headers(&headers).expect(200).await;
+    there.put(&path("bucket", "large ü"), &body).headers(&headers).expect(200).await;
     there.put("/bucket/empty", "").expect(200).await;
     let from = |key: &str| path("bucket", key);
     let copy = |to: &str, key: &str| here.put(to, "").header("x-amz-copy-source", from(key));
@@ -344,4 +345,31 @@ async fn what_asks_for_what_is_here_sees_nothing_else() {
     here.head("/bucket/a").headers(&[only]).refused(404, "NoSuchKey").await;
     here.put("/bucket/a", "new").headers(&[only, ("if-none-match", "*")]).expect(200).await;
     new.lisa().get("/bucket/a").headers(&[only]).refused(403, "AccessDenied").await;
+}
+
+#[tokio::test]
+async fn a_bucket_of_the_right_name_gives_nobody_else_what_is_on_the_old_server() {
+    let (old, new, there, _) = two().await;
+    there.put("/bucket/secret", "the owner's").expect(200).await;
+    let lisa = new.lisa();
+    let bart = new.bart();
+    bart.delete("/bucket").expect(204).await;
+    lisa.put("/bucket", "").expect(200).await;
+    lisa.get("/bucket/secret").refused(404, "NoSuchKey").await;
+    lisa.head("/bucket/secret").expect(404).await;
+    assert!(listed(&lisa, "", 1000, 2).await.is_empty());
+    lisa.delete("/bucket").expect(204).await;
+    bart.put("/bucket", "").expect(200).await;
+    assert_eq!(bart.get("/bucket/secret").expect(200).await.text(), "the owner's");
+    drop(old);
+}
+
+#[tokio::test]
+async fn a_policy_that_asks_for_tags_reads_nothing_that_has_its_tags_elsewhere() {
+    let (_old, _new, there, here) = two().await;
+    there.put("/bucket/key", "old").expect(200).await;
+    here.get("/bucket/key").expect(200).await;
+    let policy = r#"{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"s3:ExistingObjectTag/class":"secret"}}}]}"#;
+    here.put("/bucket?policy", policy).expect(204).await;
+    here.get("/bucket/key").refused(404, "NoSuchKey").await;
 }

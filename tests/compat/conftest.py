@@ -1,5 +1,6 @@
 """Fixtures shared by the client tests: servers and commands."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -8,7 +9,7 @@ import uuid
 import pytest
 
 import certificates
-from server import RunningServer, Server
+from server import REPOSITORY, RunningServer, Server
 
 HERE = pathlib.Path(__file__).resolve().parent
 COMMAND_LIMIT = 120  # seconds one client command may take
@@ -59,6 +60,31 @@ def clients():
     """The folder of the installed clients."""
     done = subprocess.run([HERE / "install"], check=True, stdout=subprocess.PIPE, text=True)
     return pathlib.Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def suite():
+    """Runs tests of a Rust test binary that need a store beside them, the ignored ones too."""
+    environment = {**os.environ, "ROCKSDB_STATIC": "1"}
+    if "ROCKSDB_LIB_DIR" not in environment:
+        made = subprocess.run([REPOSITORY / ".ci/rocksdb"], check=True, stdout=subprocess.PIPE, text=True)
+        environment["ROCKSDB_LIB_DIR"] = made.stdout.strip()
+    words = ["cargo", "test", "--locked", "--features", "failpoints,conformance", "--no-run"]
+    words += ["--lib", "--test", "locations", "--message-format=json"]
+    built = subprocess.run(words, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    artifacts = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
+    binaries = {item["target"]["name"]: item["executable"] for item in artifacts if item.get("executable")}
+
+    def run(target, tests, **variables):
+        words = [binaries[target], tests, "--include-ignored", "--test-threads", "1"]
+        environment = {**os.environ, "RUST_BACKTRACE": "0", **variables}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+        passed = [line for line in done.stdout.splitlines() if line.endswith("... ok")]
+        assert passed, f"no test has the name {tests}"
+        return len(passed)
+
+    return run
 
 
 @pytest.fixture

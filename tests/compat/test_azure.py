@@ -4,11 +4,15 @@ import base64
 import email.utils
 import hashlib
 import hmac
+import http.server
 import json
 import os
+import ssl
 import subprocess
+import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import boto3
@@ -16,48 +20,148 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+import certificates
 from files import MIB, payload
 from server import REPOSITORY, Server, free_ports
 
 pytestmark = pytest.mark.own_server
 
-START_LIMIT = 60  # seconds until the emulator must answer
+START_LIMIT = 150  # seconds until the emulator must answer
 # The account that every emulator has: public knowledge.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
+TENANT, CLIENT, SECRET = "11111111-2222-3333-4444-555555555555", "an-application", "its secret/+&"
+LOGINS = ["shared-key", "shared-access-signature", "client-secret"]
+
+
 class Blobs:
     """The container, asked without the server."""
 
-    def __init__(self, port):
-        self.port = port
-        self.endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
+    def __init__(self, scheme, port):
+        self.endpoint = f"{scheme}://127.0.0.1:{port}/{ACCOUNT}"
+        self.trusting = ssl._create_unverified_context()
 
     def ask(self, method, path, query=""):
         headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
         parameters = [f"\n{pair.replace('=', ':')}" for pair in sorted(query.split("&")) if pair]
         resource = f"/{ACCOUNT}/{ACCOUNT}{path}" + "".join(parameters)
         lines = [method, *[""] * 11, *[f"{name}:{value}" for name, value in sorted(headers.items())], resource]
-        signature = hmac.new(base64.b64decode(KEY), "\n".join(lines).encode(), hashlib.sha256).digest()
-        headers["Authorization"] = f"SharedKey {ACCOUNT}:{base64.b64encode(signature).decode()}"
+        headers["Authorization"] = f"SharedKey {ACCOUNT}:{signature(lines)}"
         url = f"{self.endpoint}{path}" + (f"?{query}" if query else "")
-        with urllib.request.urlopen(urllib.request.Request(url, method=method, headers=headers), timeout=30) as answer:
+        request = urllib.request.Request(url, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=30, context=self.trusting) as answer:
             return answer.headers, answer.read()
 
 
+def signature(lines):
+    signed = hmac.new(base64.b64decode(KEY), "\n".join(lines).encode(), hashlib.sha256).digest()
+    return base64.b64encode(signed).decode()
+
+
+def shared_access(permissions="rwdlac"):
+    """A signature for the blobs of the account, for an hour (reference: "Create an account SAS")."""
+    end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    fields = {"sv": "2021-08-06", "ss": "b", "srt": "sco", "sp": permissions, "se": end, "spr": "https,http"}
+    signed = ("sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses")
+    lines = [ACCOUNT, *(fields.get(name, "") for name in signed), ""]
+    return urllib.parse.urlencode({**fields, "sig": signature(lines)})
+
+
+class Entra(http.server.ThreadingHTTPServer):
+    """Gives tokens to who has the secret, as Entra ID does; the emulator believes them. A context manager."""
+
+    daemon_threads = True
+
+    def __init__(self, home, paths):
+        super().__init__(("127.0.0.1", 0), EntraHandler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(home / paths["cert"], home / paths["key"])
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.address = f"https://127.0.0.1:{self.server_address[1]}"
+        self.given, self.audience = 0, "https://storage.azure.com"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+
+class EntraHandler(http.server.BaseHTTPRequestHandler):
+    """The token endpoint, version 2.0."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        expected = {
+            "grant_type": "client_credentials",
+            "client_id": CLIENT,
+            "client_secret": SECRET,
+            "scope": "https://storage.azure.com/.default",
+        }
+        good = self.path == f"/{TENANT}/oauth2/v2.0/token" and dict(urllib.parse.parse_qsl(text)) == expected
+        answer = {"error": "invalid_client"}
+        if good:
+            self.server.given += 1
+            now = int(time.time())
+            times = {"iat": now, "nbf": now - 5, "exp": now + 3600}
+            claims = {"aud": self.server.audience, "iss": f"https://sts.windows.net/{TENANT}/", **times}
+            pieces = [base64.urlsafe_b64encode(json.dumps(piece).encode()) for piece in ({"alg": "RS256"}, claims)]
+            token = b".".join([*(piece.rstrip(b"=") for piece in pieces), b"c2lnbmVk"]).decode()
+            answer = {"token_type": "Bearer", "expires_in": 3599, "access_token": token}
+        body = json.dumps(answer).encode()
+        self.send_response(200 if good else 401)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 @pytest.fixture(scope="module")
-def blobs(clients, tmp_path_factory):
+def authority(tmp_path_factory):
+    """Certificates, and the folder that they are in."""
+    home = tmp_path_factory.mktemp("authority")
+    return home, certificates.make(home)
+
+
+@pytest.fixture(scope="module")
+def entra(authority):
+    with Entra(*authority) as running:
+        yield running
+
+
+def azurite(clients):
+    return clients / "node_modules/azurite/dist/src/blob/main.js"
+
+
+@pytest.fixture(scope="module", params=LOGINS)
+def login(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def blobs(clients, login, authority, tmp_path_factory):
     home = tmp_path_factory.mktemp("azurite")
-    script = clients / "node_modules/azurite/dist/src/blob/main.js"
     (port,) = free_ports(1)
-    words = ["node", script, "--silent", "--skipApiVersionCheck", "--location", home]
+    words = ["node", azurite(clients), "--silent", "--skipApiVersionCheck", "--location", home]
     words = [str(word) for word in [*words, "--blobHost", "127.0.0.1", "--blobPort", port]]
+    scheme = "http"
+    if login == "client-secret":
+        # Tokens are taken over TLS only.
+        folder, paths = authority
+        words += ["--oauth", "basic", "--cert", str(folder / paths["cert"]), "--key", str(folder / paths["key"])]
+        scheme = "https"
     environment = {**os.environ, "HOME": str(home)}
     with (home / "azurite.log").open("wb") as log:
         process = subprocess.Popen(words, cwd=home, stdout=log, stderr=subprocess.STDOUT, env=environment)
     try:
-        container = Blobs(port)
+        container = Blobs(scheme, port)
         deadline = time.monotonic() + START_LIMIT
         while True:
             try:
@@ -73,24 +177,39 @@ def blobs(clients, tmp_path_factory):
         process.wait()
 
 
+def details_of(login) -> dict:
+    """What a location says of who we are."""
+    return {
+        "shared-key": {"azureStorageAccountName": ACCOUNT, "azureStorageAccessKey": KEY},
+        "shared-access-signature": {"sasToken": shared_access()},
+        "client-secret": {"tenantId": TENANT, "clientId": CLIENT, "clientKey": SECRET},
+    }[login]
+
+
 @pytest.fixture(scope="module")
-def near(blobs, tmp_path_factory):
+def near(blobs, login, entra, authority, tmp_path_factory):
     """A client of a server whose location `blobs` is the container."""
     home = tmp_path_factory.mktemp("near")
     locations = json.loads((REPOSITORY / "locationConfig.json").read_text())
-    locations["blobs"] = {
-        "type": "azure",
-        "objectId": "blobs",
-        "legacyAwsBehavior": False,
-        "details": {
-            "azureStorageEndpoint": blobs.endpoint,
-            "azureContainerName": "objects",
-            "azureStorageAccountName": ACCOUNT,
-            "azureStorageAccessKey": KEY,
-        },
+    where = {"azureStorageEndpoint": blobs.endpoint, "azureContainerName": "objects", "authMethod": login}
+    logins = {
+        "blobs": details_of(login),
+        "strangers": {
+            "shared-key": {"azureStorageAccountName": ACCOUNT, "azureStorageAccessKey": "AAAA"},
+            "shared-access-signature": {"sasToken": shared_access("r")},
+            "client-secret": {"tenantId": TENANT, "clientId": CLIENT, "clientKey": "not the secret"},
+        }[login],
     }
+    for name, details in logins.items():
+        about = {"type": "azure", "objectId": name, "legacyAwsBehavior": False}
+        locations[name] = {**about, "details": {**where, **details}}
     (home / "locations.json").write_text(json.dumps(locations))
-    with Server(home, environment={"S3_LOCATION_FILE": str(home / "locations.json")}) as running:
+    environment = {
+        "S3_LOCATION_FILE": str(home / "locations.json"),
+        "AZURE_AUTHORITY_HOST": f"{entra.address}/",
+        "HTTPS_PROXY_CERTIFICATE": str(authority[0] / authority[1]["ca"]),
+    }
+    with Server(home, environment=environment) as running:
         settings = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0})
         yield boto3.client(
             "s3",
@@ -166,3 +285,22 @@ def test_versions_cannot_be_there(near, there):
         near.put_object(Bucket=there, Key="key", Body=b"version")
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
     assert near.get_object(Bucket=there, Key="key")["Body"].read() == b"before"
+
+
+def test_who_may_not_write_is_told_of_an_outage(near, bucket):
+    near.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "strangers"})
+    with pytest.raises(ClientError) as refused:
+        near.put_object(Bucket=bucket, Key="key", Body=b"never")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+
+
+def test_tokens_serve_until_they_are_refused(near, login, entra, there):
+    for number in range(5):
+        near.put_object(Bucket=there, Key=f"key{number}", Body=b"bytes")
+    if login == "client-secret":
+        assert entra.given == 1, "one token serves many requests"
+
+
+def test_the_rules_of_stores_hold(clients, suite, login):
+    if login == "shared-key":
+        assert suite("cloudserver", "data::azure::tests::", AZURITE=str(azurite(clients))) >= 3

@@ -19,6 +19,7 @@ from server import REPOSITORY, Server, free_ports
 
 pytestmark = pytest.mark.own_server
 
+HERE = pathlib.Path(__file__).resolve().parent
 START_LIMIT = 60  # seconds until a far store must answer
 KEYS = {"aws_access_key_id": "accessKey1", "aws_secret_access_key": "verySecretKey1"}
 
@@ -48,7 +49,7 @@ def seaweedfs(clients, home):
 
 def moto(clients, _home):
     (port,) = free_ports(1)
-    return [clients / "venv/bin/moto_server", "-H", "127.0.0.1", "-p", str(port)], port
+    return [clients / "venv/bin/python", HERE / "moto_mended.py", "-H", "127.0.0.1", "-p", str(port)], port
 
 
 @pytest.fixture(scope="module", params=[seaweedfs, moto], ids=["seaweedfs", "moto"])
@@ -107,6 +108,11 @@ def client(request, near, bucket):
     client = s3(near.endpoint)
     client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": request.param})
     return client
+
+
+def test_the_rules_of_stores_hold(far, suite):
+    keys = ":".join((KEYS["aws_access_key_id"], KEYS["aws_secret_access_key"]))
+    assert suite("locations", "foreign::", FAR_S3=far, FAR_S3_KEYS=keys) == 2
 
 
 def body(answer):

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::{
     history::payload::{self, Tag},
+    moves::{Moving, begin, ended, job},
     support::{
         client::{Client, Request},
         machine::blob_files,
@@ -203,4 +204,57 @@ fn r14_a_failed_log_refuses_writes_until_a_restart_and_still_reads() {
         assert_eq!(read(&server.client()).await, Some(tag(1, 100_000)));
         server.client().send(request(Change::Put(500), None)).await.unwrap().good("after the restart");
     });
+}
+
+#[test]
+#[ignore = "needs a build with fail points; run by `make soak`"]
+fn r3_a_crash_at_each_step_of_a_move_loses_nothing_and_leaves_nothing() {
+    run(async {
+        // The commits of a move: its record, the room at the new bucket location, and of each version the note and its end.
+        let mut ends: Vec<(String, u32)> = ["move-staged", "move-published", "move-compared", "move-committed"]
+            .into_iter()
+            .flat_map(|point| [0, 2].map(|passed| (point.to_owned(), passed)))
+            .collect();
+        for point in STEPS {
+            ends.extend((0..10).map(|passed| (point.to_owned(), passed)));
+        }
+        let mut struck = 0;
+        for (point, passed) in ends {
+            let mut moving = Moving::new();
+            let server = moving.world.start().await;
+            moving.fill(&server.client(), 4).await;
+            let id = begin_stopped(server).await;
+            let what = format!("{point} {passed}");
+            moving.world.variables.push(("FAILPOINTS".to_owned(), format!("{point}={passed}*off->return")));
+            // It may strike before anybody is served.
+            if let Ok(mut server) = moving.world.try_start().await {
+                while server.has_ended().is_none() && is_running(&server, &id).await {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+                struck += u32::from(server.has_ended().is_some());
+                server.kill();
+            } else {
+                struck += 1;
+            }
+            let server = disarmed(&mut moving.world).await;
+            let job = ended(&server.client(), &id).await;
+            assert_eq!((&job["state"], &job["left"]), (&json!("done"), &json!(0)), "{what} {job}");
+            moving.check(&server, "files", &what).await;
+            server.stop().await;
+        }
+        println!("{struck} moves were struck");
+        assert!(struck > 15, "{struck}");
+    });
+}
+
+/// Whether a job is at work, as far as anybody answers.
+async fn is_running(server: &Server, id: &str) -> bool {
+    job(&server.client(), id).await.is_none_or(|job| job["state"] == "running")
+}
+
+/// Begins a move and stops the server at once: the next one has all of it, or most, to do.
+async fn begin_stopped(server: Server) -> String {
+    let id = begin(&server.client(), "us-east-1", "files").await;
+    server.stop().await;
+    id
 }

@@ -1,6 +1,6 @@
 //! Locations from start to start, and from reload to reload.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -54,8 +54,9 @@ fn a_location_in_use_that_is_gone_at_a_start_is_told_of_and_costs_its_own_object
 
         let server = world.start().await;
         let client = server.client();
-        let log = server.log();
-        assert!(log.contains("a location in use is not configured") && log.contains(r#""location":"later""#), "{log}");
+        let told =
+            |log: &str| log.contains("a location in use is not configured") && log.contains(r#""location":"later""#);
+        until("the start tells of the location", || told(&server.log())).await;
         client.get("/here/key").await.unwrap().good("a GET elsewhere");
         let answer = client.get("/there/key").await.unwrap();
         assert_eq!((answer.status.as_u16(), answer.code()), (503, "ServiceUnavailable"));
@@ -106,6 +107,57 @@ fn a_limit_comes_with_a_reload_and_holds_over_a_kill() {
         client.delete("/there/0").await.unwrap();
         client.put("/there/4", body()).await.unwrap().good("a PUT in the place of another");
         full(&client).await;
+        server.stop().await;
+    });
+}
+
+#[test]
+fn a_folder_that_is_not_mounted_is_no_empty_location() {
+    run(async {
+        let world = World::new(json!({}));
+        let (folder, away) = (world.path().join("files"), world.path().join("unmounted"));
+        fs::create_dir(&folder).unwrap();
+        let mut locations = World::locations();
+        locations["files"] = json!({
+            "type": "posix", "objectId": "files", "legacyAwsBehavior": false, "details": { "path": folder },
+        });
+        world.write("locationConfig.json", &locations);
+        let server = world.start().await;
+        let client = server.client();
+        client.create_bucket("here").await;
+        create_at(&client, "there", "files").await;
+        client.put("/there/key", body()).await.unwrap().good("a first start needs an empty folder and nothing else");
+        client.put("/here/key", body()).await.unwrap().good("a PUT");
+        server.stop().await;
+
+        fs::rename(&folder, &away).unwrap();
+        fs::create_dir(&folder).unwrap();
+        let server = world.start().await;
+        let client = server.client();
+        for answer in [
+            client.get("/there/key").await.unwrap(),
+            client.put("/there/key", body()).await.unwrap(),
+            client.put("/there/new", body()).await.unwrap(),
+        ] {
+            assert_eq!((answer.status.as_u16(), answer.code()), (503, "ServiceUnavailable"));
+        }
+        client.get("/here/key").await.unwrap().good("a GET elsewhere");
+        let (status, text) = server.admin("/ready").await.unwrap();
+        assert_eq!(status, 200, "{text}");
+        for told in [&text, &server.log()] {
+            assert!(told.contains("is its file system mounted?"), "{told}");
+        }
+        let scan = json!({ "from": "files" }).to_string();
+        let scan = Request::new("POST", "/_/locations/scan").query("bucket", "there").body(scan);
+        assert!(!client.send(scan).await.unwrap().status.is_success(), "nothing is taken for gone");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is written below a mount point");
+
+        // Mounted at last; nobody restarts anything.
+        fs::remove_dir(&folder).unwrap();
+        fs::rename(&away, &folder).unwrap();
+        server.until_metric(r#"cloudserver_location_up{location="files"}"#, 1.0).await;
+        let answer = client.get("/there/key").await.unwrap().good("a GET of what was there");
+        assert!(answer.body == body());
         server.stop().await;
     });
 }

@@ -22,6 +22,7 @@ mod history;
 mod kill;
 mod locations;
 mod modules;
+mod moves;
 mod reload;
 mod shutdown;
 mod soak;

@@ -79,12 +79,17 @@ pub(crate) fn patient(address: SocketAddr) -> S3Client {
 }
 
 fn client_with(address: SocketAddr, retry: Retry, options: ClientOptions) -> S3Client {
+    let flavor = match std::env::var("FAR_S3_FLAVOR").as_deref() {
+        Ok("google") => Flavor::Gcs,
+        Ok(other) => panic!("FAR_S3_FLAVOR={other} is neither google nor left out"),
+        Err(_) => Flavor::Aws,
+    };
     let endpoint = Endpoint {
         https: false,
         authority: address.to_string(),
         path_style: true,
         region: "us-east-1".to_owned(),
-        flavor: Flavor::Aws,
+        flavor,
     };
     let keys = std::env::var("FAR_S3_KEYS").unwrap_or_else(|_| "accessKey1:verySecretKey1".to_owned());
     let (access, secret) = keys.split_once(':').unwrap();

@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     None,
     /// Its duty, late.
     Delay(Duration),
+    /// Its duty, and the answer late.
+    Late(Duration),
     /// Closes the connection before anything reaches the far side.
     Refuse,
     /// Sends half of the request on, and closes both connections.
@@ -29,6 +31,8 @@ pub(crate) enum Fault {
     Stall,
     /// Gives another entity tag.
     Lie,
+    /// Gives an entity tag of 6,000 bytes.
+    Bloat,
     /// Changes a byte of the body.
     Flip,
 }
@@ -159,7 +163,14 @@ async fn connection(
         if fault == Fault::Swallow {
             return Ok(());
         }
-        let head = if fault == Fault::Lie { lying(&answer.head) } else { answer.head.clone() };
+        if let Fault::Late(time) = fault {
+            tokio::time::sleep(time).await;
+        }
+        let head = match fault {
+            Fault::Lie => tagged(&answer.head, "00000000000000000000000000000000"),
+            Fault::Bloat => tagged(&answer.head, &"long".repeat(1500)),
+            _ => answer.head.clone(),
+        };
         near.write_all(head.as_bytes()).await?;
         if matches!(fault, Fault::Truncate | Fault::Stall) && length > 0 {
             answer.pass(&mut onward, &mut near, length / 2, false).await?;
@@ -204,13 +215,10 @@ async fn discard(near: &mut TcpStream, request: &Message) -> std::io::Result<()>
     Ok(())
 }
 
-fn lying(head: &str) -> String {
+/// With this entity tag.
+fn tagged(head: &str, tag: &str) -> String {
     let lines = head.split("\r\n").map(|line| {
-        if line.to_ascii_lowercase().starts_with("etag:") {
-            "etag: \"00000000000000000000000000000000\"".to_owned()
-        } else {
-            line.to_owned()
-        }
+        if line.to_ascii_lowercase().starts_with("etag:") { format!("etag: \"{tag}\"") } else { line.to_owned() }
     });
     lines.collect::<Vec<_>>().join("\r\n")
 }

@@ -1,5 +1,6 @@
-//! The suites against a store of somebody else's: `FAR_S3=host:port` names it, `FAR_S3_KEYS=access:secret` who we are.
-//! Buckets `suite-versions` and `suite-nothing` are made there.
+//! The suites against a store of somebody else's: `FAR_S3=host:port` names it, `FAR_S3_KEYS=access:secret` who we are,
+//! `FAR_S3_FLAVOR=google` that it speaks as Google Cloud Storage does. Buckets `suite-versions` and `suite-nothing` are
+//! made there. `make compat` runs them (`tests/compat/test_far_stores.py`, `test_gcs.py`).
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -8,7 +9,7 @@ use cloudserver::{
         DataBackend,
         conformance::{native_suite, suite},
     },
-    s3client::{Call, Retry},
+    s3client::{Call, Flavor, Retry},
 };
 use http::Method;
 
@@ -20,7 +21,8 @@ async fn far_bucket(keeps: Keeps) -> Arc<dyn DataBackend> {
     let client = client(address, Retry::default());
     // It may be there from another run.
     client.send(Call::new(Method::PUT, Some(name), None)).await.ok();
-    if keeps == Keeps::Versions {
+    // Google's objects have generations without being told to.
+    if keeps == Keeps::Versions && client.endpoint().flavor == Flavor::Aws {
         enable_versions(&client, name).await;
     }
     backend(address, name, keeps)

@@ -87,5 +87,5 @@ async fn a_generation_names_the_very_bytes() {
     let second = write(&*backend, "k", &new).await.unwrap();
     backend.delete(&first).await.unwrap();
     assert_eq!(read(&*backend, &second, new.len()).await.unwrap(), new);
-    assert!(backend.native().unwrap().mark_deleted("near", &object("k").key).await.unwrap().is_none());
+    assert!(backend.native().unwrap().mark_deleted("near", &object("k").key, None).await.unwrap().is_none());
 }

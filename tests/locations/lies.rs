@@ -8,10 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cloudserver::data::{DataBackend, DataError};
+use cloudserver::{
+    data::{DataBackend, DataError},
+    types::body,
+};
 
 use crate::{
-    far::{BOTH, Far, Keeps, backend, payload, read, write},
+    far::{BOTH, Far, Keeps, backend, object, payload, read, write},
     faults::{Fault, Proxy},
 };
 
@@ -169,6 +172,36 @@ async fn what_passes_is_not_noticed() {
             scene.backend.delete(&blob).await.unwrap();
             assert_eq!(scene.keeps, keeps);
             assert_eq!(scene.there().await, 0, "{keeps:?} {fault:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_not_there_for_a_while_does_not_make_its_objects_gone() {
+    let scene = scene(Keeps::Nothing, Fault::Status(404), "HEAD ", "", 2).await;
+    let bytes = payload(SMALL, 1);
+    let blob = write(&*scene.backend, "k", &bytes).await.unwrap();
+    let failed = scene.backend.delete(&blob).await;
+    assert!(matches!(failed, Err(DataError::Unavailable(_))), "a deletion that was not made: {failed:?}");
+    assert_eq!(scene.there().await, 1);
+    scene.backend.delete(&blob).await.unwrap();
+    assert_eq!(scene.there().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_the_far_side_that_are_kept_have_a_length() {
+    for keeps in BOTH {
+        for size in [SMALL, LARGE] {
+            let scene = scene(keeps, Fault::Bloat, "", "/k", 100).await;
+            let refused = write(&*scene.backend, "k", &payload(size, 1)).await;
+            assert!(matches!(refused, Err(DataError::Corrupt { .. } | DataError::Unavailable(_))), "{refused:?}");
+        }
+        let scene = scene(keeps, Fault::Bloat, "", "/k", 100).await;
+        let native = scene.backend.native().unwrap();
+        let upload = native.create_upload(&object("k")).await.unwrap();
+        for size in [SMALL, LARGE] {
+            let part = native.put_part(&upload, 1, body::once(payload(size, 1)), Some(size as u64).into()).await;
+            assert!(matches!(part, Err(DataError::Corrupt { .. })), "{part:?}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod foreign;
 mod google;
 mod lies;
 mod migrations;
+mod modules;
 mod near;
 mod real;
 mod storms;

@@ -1,12 +1,19 @@
 //! A server of ours whose default location is a bucket of another: what its clients see, and what is there.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cloudserver::{
     config::{Config, Launch, Options},
     outbound::Payload,
-    s3client::{Call, Get, S3Client},
+    s3client::{Call, CopySource, Get, S3Client},
     server::Server,
     types::body,
 };
@@ -147,5 +154,79 @@ async fn a_sick_far_side_costs_errors_and_never_what_was_acknowledged() {
         for (key, bytes) in acknowledged {
             assert_eq!(get(&near.client, "near", &key, None).await.unwrap(), bytes, "{keeps:?} {key}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_parts_that_race_the_one_that_the_far_side_has_is_the_part() {
+    for keeps in BOTH {
+        // Small parts are held, large ones stream.
+        for size in [1000, 700_000] {
+            let far = Far::new().await;
+            far.bucket("far", keeps).await;
+            let parts = AtomicUsize::new(0);
+            let proxy = Proxy::new(far.address, move |line, _| {
+                let first = line.contains("partNumber=1") && parts.fetch_add(1, Ordering::SeqCst) == 0;
+                if first { Fault::Late(Duration::from_millis(700)) } else { Fault::None }
+            })
+            .await;
+            let near = near(proxy.address, keeps).await;
+            near.client.send(Call::new(Method::PUT, Some("near"), None)).await.unwrap();
+            let upload = near.client.create_multipart_upload("near", "k", &HeaderMap::new()).await.unwrap();
+            let (early, late) = (payload(size, 1), payload(size, 2));
+            let put = |bytes: &Bytes| near.client.upload_part("near", "k", (&upload, 1), Payload::Held(bytes.clone()));
+            let second = async {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                put(&late).await
+            };
+            let (first, second) = tokio::join!(put(&early), second);
+            let (first, second) = (first.unwrap().etag.unwrap(), second.unwrap().etag.unwrap());
+            // The far side has the second, though the first was answered after it.
+            let end = |tag: String| {
+                let parts = [(1, tag)];
+                let (client, upload) = (near.client.clone(), upload.clone());
+                async move { client.complete_multipart_upload("near", "k", &upload, &parts).await }
+            };
+            assert_eq!(end(first).await.err().unwrap().code(), Some("InvalidPart"), "{keeps:?} {size}");
+            end(second).await.unwrap();
+            assert_eq!(get(&near.client, "near", "k", None).await.unwrap(), late, "{keeps:?} {size}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_far_side_has_no_name_for_is_refused_before_anything_is_sent() {
+    for keeps in BOTH {
+        let far = Far::new().await;
+        far.bucket("far", keeps).await;
+        let writes = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&writes);
+        let proxy = Proxy::new(far.address, move |line, _| {
+            seen.fetch_add(usize::from(!line.starts_with("GET ") && !line.starts_with("HEAD ")), Ordering::SeqCst);
+            Fault::None
+        })
+        .await;
+        let near = near(proxy.address, keeps).await;
+        near.client.send(Call::new(Method::PUT, Some("near"), None)).await.unwrap();
+        // `near/` stands before it there.
+        let (longest, longer) = ("k".repeat(1024 - 5), "k".repeat(1024 - 4));
+        let put = |key: &str, size: usize| {
+            let (client, key) = (near.client.clone(), key.to_owned());
+            let held = Payload::Held(payload(size, 1));
+            async move { client.put_object("near", &key, &HeaderMap::new(), held).await.map(drop) }
+        };
+        for size in [10, 700_000] {
+            let refused = put(&longer, size).await.err().unwrap();
+            assert_eq!((refused.status(), refused.code()), (Some(400), Some("KeyTooLongError")), "{refused}");
+        }
+        let upload = near.client.create_multipart_upload("near", &longer, &HeaderMap::new()).await;
+        assert_eq!(upload.err().unwrap().code(), Some("KeyTooLongError"));
+        put(&longest, 10).await.unwrap();
+        let copied = CopySource { bucket: "near", key: &longest, version: None, if_match: None };
+        let copied = near.client.copy_object("near", &longer, copied, &HeaderMap::new()).await;
+        assert_eq!(copied.err().unwrap().code(), Some("KeyTooLongError"));
+        assert_eq!(writes.load(Ordering::SeqCst), 1, "only what was written reached the far side");
+        near.client.delete_object("near", &longer, None).await.unwrap();
+        near.client.delete_object("near", &longest, None).await.unwrap();
     }
 }

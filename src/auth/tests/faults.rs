@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{DATE, KEY, NO_BODY, Sent, Signer, day, encoded, v2_header, v2_query};
 use crate::{
     auth::{AuthError, AuthSettings},
-    types::Timestamp,
+    types::{Timestamp, sub_resource::SUB_RESOURCES},
 };
 
 fn get() -> Sent {
@@ -483,6 +483,53 @@ fn a_v2_amz_parameter_is_signed_and_may_not_contradict_its_header() {
         Err(AuthError::RepeatedParameter(_))
     ));
     assert!(matches!(by_query.and("x-amz-meta-a=1").at(day()), Err(AuthError::SignatureMismatch(_))));
+}
+
+#[test]
+fn a_v2_signature_covers_all_that_a_request_does() {
+    let expires = day().as_secs() + 60;
+    let uncovered = |sent: &Sent| matches!(sent.at(day()), Err(AuthError::NotCoveredByV2(_)));
+    for name in SUB_RESOURCES {
+        let query = v2_query(get(), expires, "/bucket/key").and(name);
+        let header = v2_header(get(), "/bucket/key").and(name);
+        for sent in [query, header] {
+            // Signed by clients, and not by this one; or never signed.
+            let refused = uncovered(&sent) || matches!(sent.at(day()), Err(AuthError::SignatureMismatch(_)));
+            assert!(refused, "{name}");
+        }
+    }
+    for name in ["x-amz-acl=public-read", "X-Amz-Copy-Source=a", "%78-amz-acl=private", "x-amz-meta-a"] {
+        assert!(uncovered(&v2_header(get(), "/bucket/key").and(name)), "{name}");
+    }
+    assert!(v2_header(get().and("prefix=retention&x-id=GetObject"), "/bucket/key").at(day()).is_ok());
+}
+
+/// What is signed is lines: none of them may be moved into another.
+#[test]
+fn a_v2_value_holds_no_lines() {
+    let expires = day().as_secs() + 60;
+    let two = "x-amz-meta-a:1\nx-amz-tagging:b\n/bucket/key";
+    assert!(v2_query(get().and("x-amz-meta-a=1&x-amz-tagging=b"), expires, two).at(day()).is_ok());
+    for merged in [
+        "x-amz-meta-a=1%0Ax-amz-tagging:b",
+        "x-amz-meta-a:1%0Ax-amz-tagging=b",
+        "x-amz-meta-a=1%0ax-amz-tagging%3Ab",
+        "x-amz-meta-a%3A1%0Ax-amz-tagging=b",
+    ] {
+        let sent = v2_query(get().and(merged), expires, two);
+        assert!(matches!(sent.at(day()), Err(AuthError::InvalidUri(_))), "{merged}");
+    }
+    // A name that holds a colon would take a piece of the value along.
+    let named = "x-amz-meta-a:b:c\n/bucket/key";
+    assert!(v2_query(get().and("x-amz-meta-a=b%3Ac"), expires, named).at(day()).is_ok());
+    assert!(matches!(
+        v2_query(get().and("x-amz-meta-a%3Ab=c"), expires, named).at(day()),
+        Err(AuthError::InvalidUri(_))
+    ));
+    for value in ["versionId=a%0Ab", "content-type=a%0Ab", "content-md5=%0D", "response-expires=%7F"] {
+        let sent = v2_query(get().and(value), expires, "/bucket/key");
+        assert!(matches!(sent.at(day()), Err(AuthError::InvalidUri(_))), "{value}");
+    }
 }
 
 #[test]

@@ -151,6 +151,10 @@ impl Far {
             S3ClientError::Refused(refusal) if matches!(refusal.code.as_str(), "InvalidPart" | "InvalidPartOrder") => {
                 DataError::Parts(PartsFault::Missing)
             }
+            // Some take less than the 1,024 bytes that are looked at here.
+            S3ClientError::Refused(refusal) if refusal.code == "KeyTooLongError" => {
+                DataError::NameTooLong(refusal.message.clone())
+            }
             S3ClientError::Refused(refusal) if refusal.code == "EntityTooSmall" => {
                 DataError::Parts(PartsFault::TooSmall)
             }
@@ -172,7 +176,12 @@ impl Far {
         match self.client.head_object(self.bucket(), key, None).await {
             Ok(stored) if write_of(&stored.headers) == Some(write) => return Ok(Some(stored)),
             Ok(_) => {}
-            Err(error) if error.is_missing() => {}
+            Err(error) if error.is_missing() => {
+                if !self.keeps_versions() {
+                    // A bucket that is not there answers in the same way, and says nothing of what is in it.
+                    self.client.head_bucket(self.bucket()).await?;
+                }
+            }
             Err(error) => return Err(error),
         }
         if !self.keeps_versions() {
@@ -308,6 +317,7 @@ impl DataBackend for AwsS3Backend {
             verified_reads: false,
             listing: true,
             versioned_buckets: self.far.keeps_versions(),
+            one_bucket: self.far.options.bucket_match && !self.far.keeps_versions(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Publishing, uploads of clients, copies, tags and markers.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use http::HeaderMap;
@@ -11,7 +11,7 @@ use super::{
     check::{Sent, composite, digested, is_md5, is_opaque},
     names::{FarBlob, Handle, Way},
     no_versions, pause, size_of, stage,
-    stage::{HELD, LARGEST, PART, Plan},
+    stage::{HELD, LARGEST, LONGEST_KEY, PART, Plan},
     undo::Undo,
 };
 use crate::{
@@ -22,6 +22,10 @@ use crate::{
     types::ByteStream,
 };
 
+/// So long a small object that was sent may be on its way to where it is seen.
+const LATE_OBJECT: Duration = Duration::from_secs(10);
+/// So long the far side may put an upload together for a caller that is gone: for large ones that takes a while.
+const LATE_UPLOAD: Duration = Duration::from_mins(1);
 /// Most bytes of a part that nobody has put a size to: such a part is held. The protocol's parts all have one.
 const UNSIZED_PART: usize = 32 << 20;
 /// Ranges can be copied out of larger objects only (S3 reference, `UploadPartCopy`).
@@ -100,7 +104,7 @@ impl Far {
         if self.keeps_versions() && stored.version.is_none() {
             return Err(no_versions());
         }
-        Ok(self.written(handle, &stored, staged.size))
+        self.written(handle, &stored, staged.size)
     }
 
     /// Whether the entity tag is that of the bytes; `false` where it does not tell.
@@ -132,12 +136,13 @@ impl Far {
             },
             None => self.locate(&handle.key, &handle.write).await.map_err(|error| self.fault(&error))?,
         };
-        Ok(found.map(|stored| {
+        let written = found.map(|stored| {
             let size = size_of(&stored.headers).unwrap_or(0);
             // Not every store repeats its name for a version that was asked for by it.
             let version = stored.version.clone().or(handle.version.clone());
             self.written(&handle, &Stored { version, ..stored }, size)
-        }))
+        });
+        written.transpose()
     }
 
     async fn discard(&self, handle: &str) -> Result<(), DataError> {
@@ -175,6 +180,10 @@ impl Far {
             return Ok(None);
         }
         let key = self.native_key(bucket, key);
+        if key.len() > LONGEST_KEY {
+            // There is nothing to hide.
+            return Ok(None);
+        }
         let deleted = self.client.delete_object(self.bucket(), &key, None).await;
         let deleted = deleted.map_err(|error| self.fault(&error))?;
         Ok(deleted
@@ -294,7 +303,7 @@ impl<'a> Copying<'a> {
         let ranged = (!self.whole() || range != self.source.range).then_some(range);
         let copied = self.far.client.upload_part_copy(self.far.bucket(), key, part, self.source(), ranged).await;
         match copied {
-            Ok(stored) => Ok(Some(stored.etag.unwrap_or_default())),
+            Ok(stored) => stage::token(key, stored.etag).map(Some),
             Err(error) if error.code() == Some("NoSuchUpload") => Err(self.far.fault_of_upload(key, &error)),
             Err(error) => self.refused(&error),
         }
@@ -337,6 +346,13 @@ async fn put_part(
             Ok(PartToken { token, size })
         }
     }
+}
+
+async fn part_there(far: &Far, upload: &str, number: u32) -> Result<Option<String>, DataError> {
+    let handle = Handle::parse(upload)?;
+    let page = far.client.list_parts(far.bucket(), &handle.key, &handle.upload, number.saturating_sub(1)).await;
+    let page = page.map_err(|error| far.fault_of_upload(&handle.key, &error))?;
+    Ok(page.parts.into_iter().find(|part| part.number == number).map(|part| part.etag))
 }
 
 async fn copy_part(
@@ -394,6 +410,14 @@ impl NativeStore for AwsS3Backend {
         self.far.find(handle).boxed()
     }
 
+    fn lateness(&self, handle: &str) -> Duration {
+        match Handle::parse(handle).map(|handle| handle.way) {
+            Ok(Way::Written) => Duration::ZERO,
+            Ok(Way::Held) => LATE_OBJECT,
+            Ok(Way::Upload) | Err(_) => LATE_UPLOAD,
+        }
+    }
+
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
         self.far.discard(handle).boxed()
     }
@@ -412,6 +436,10 @@ impl NativeStore for AwsS3Backend {
         put_part(&self.far, upload, number, body, hint).boxed()
     }
 
+    fn part_there<'a>(&'a self, upload: &'a str, number: u32) -> BoxFuture<'a, Result<Option<String>, DataError>> {
+        part_there(&self.far, upload, number).boxed()
+    }
+
     fn copy_part<'a>(
         &'a self,
         upload: &'a str,
@@ -425,7 +453,12 @@ impl NativeStore for AwsS3Backend {
         self.far.set_tags(blob, tags).boxed()
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         self.far.mark_deleted(bucket, key).boxed()
     }
 }

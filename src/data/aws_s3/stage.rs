@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::{
     Far,
     check::{Sent, SentSlot, digested},
-    names::{FarBlob, Handle, OWN_PREFIX, Way, new_write},
+    names::{FarBlob, Handle, LONGEST_HANDLE, OWN_PREFIX, Way, new_write},
     no_versions, pause, size_of,
     undo::Undo,
 };
@@ -32,6 +32,10 @@ const MOST_PARTS: u64 = 10_000;
 /// Bytes of the first parts of a body of unknown size, which are held: twice as many for each further thousand of
 /// parts, so that 5 TiB fit.
 const FIRST_PART: usize = 6 << 20;
+/// Longest token of a part, in bytes.
+const LONGEST_TOKEN: usize = 255;
+/// Longest key, in bytes (S3 reference, "Naming Amazon S3 objects"; Google's is the same).
+pub(super) const LONGEST_KEY: usize = 1024;
 /// Looks for a write whose answer was lost.
 const LOOKS: u32 = 4;
 
@@ -47,18 +51,21 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn of(far: &Far, object: &NativeObject) -> Result<Self, DataError> {
-        Ok(Self::with_write(far, object, new_write()?))
+        Self::with_write(far, object, new_write()?)
     }
 
     /// As [`Plan::of`], for bytes that all come from here: their tag, in one part too, can be told beforehand. That of
     /// parts which the far side copies is its own affair.
     pub(super) fn of_body(far: &Far, object: &NativeObject) -> Result<Self, DataError> {
-        Ok(Self::with_write(far, object, format!("{SENT}{}", new_write()?)))
+        Self::with_write(far, object, format!("{SENT}{}", new_write()?))
     }
 
-    fn with_write(far: &Far, object: &NativeObject, write: String) -> Self {
-        let headers = far.headers(object, &write);
-        Self { key: far.native_key(&object.bucket, &object.key), write, headers }
+    fn with_write(far: &Far, object: &NativeObject, write: String) -> Result<Self, DataError> {
+        let key = far.native_key(&object.bucket, &object.key);
+        if key.len() > LONGEST_KEY {
+            return Err(DataError::NameTooLong(format!("it has {} bytes, and may have {LONGEST_KEY}", key.len())));
+        }
+        Ok(Self { key, headers: far.headers(object, &write), write })
     }
 
     pub(super) fn handle(&self, way: Way) -> Handle {
@@ -298,7 +305,16 @@ pub(super) async fn send_held_part(far: &Far, key: &str, part: (&str, u32), byte
 fn judge_part(key: &str, stored: &Stored, sent: &Sent) -> Result<String, DataError> {
     // Where nothing is told of a part, the length of the whole is looked at in the end.
     sent.matches(stored).map_err(|detail| corrupt(key, detail))?;
-    Ok(stored.etag.clone().unwrap_or_default())
+    token(key, stored.etag.clone())
+}
+
+/// A part's entity tag, as its token: it is kept for each part, so it must not be of any length.
+pub(super) fn token(key: &str, etag: Option<String>) -> Result<String, DataError> {
+    let etag = etag.unwrap_or_default();
+    if etag.len() > LONGEST_TOKEN {
+        return Err(corrupt(key, format!("its entity tag has {} bytes", etag.len())));
+    }
+    Ok(etag)
 }
 
 /// Reads a small part, or one that nobody has put a size to.
@@ -343,14 +359,20 @@ impl Far {
         stored.version.clone().filter(|_| self.keeps_versions() || self.is_gcs())
     }
 
-    pub(super) fn written(&self, handle: &Handle, stored: &Stored, size: u64) -> Written {
+    /// # Errors
+    /// [`DataError::Corrupt`] where the far side's words are too long for a name, which is kept with the object.
+    pub(super) fn written(&self, handle: &Handle, stored: &Stored, size: u64) -> Result<Written, DataError> {
         let name = FarBlob {
             key: handle.key.clone(),
             version: self.version_of(stored),
             write: handle.write.clone(),
             etag: stored.etag.clone().unwrap_or_default(),
         };
-        Written { blob: name.id(), size }
+        let blob = name.id();
+        if blob.as_str().len() > LONGEST_HANDLE {
+            return Err(corrupt(&handle.key, "its version and entity tag are too long to be kept".to_owned()));
+        }
+        Ok(Written { blob, size })
     }
 }
 

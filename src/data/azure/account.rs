@@ -10,7 +10,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
@@ -22,13 +22,16 @@ use crate::{
 
 /// The version of the protocol that requests follow.
 const VERSION: &str = "2021-08-06";
-/// Where tokens come from, and what they are for.
-const ENTRA: &str = "https://login.microsoftonline.com";
+/// What tokens are for.
 const SCOPE: &str = "https://storage.azure.com/.default";
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A token is renewed so long before its end.
 const MARGIN: Duration = Duration::from_mins(5);
 /// Longest answer with a token.
 const LONGEST_TOKEN: usize = 64 << 10;
+
+/// Where tokens come from, but for national clouds.
+pub const ENTRA: &str = "https://login.microsoftonline.com";
 
 /// A way to log in.
 pub enum Login {
@@ -43,6 +46,8 @@ pub enum Login {
     SharedAccess(SecretString),
     /// An application of Entra ID.
     ClientSecret {
+        /// Where tokens come from: [`ENTRA`], or that of a national cloud. Without a slash at its end.
+        authority: String,
         /// Its tenant.
         tenant: String,
         /// Its id.
@@ -66,6 +71,7 @@ impl fmt::Debug for Login {
 #[derive(Clone)]
 struct Token {
     value: SecretString,
+    made: Timestamp,
     until: Timestamp,
 }
 
@@ -98,9 +104,12 @@ impl Account {
         Self { login, token: tokio::sync::Mutex::default() }
     }
 
-    /// Forgets the token: the far side did not like it.
-    pub(super) async fn forget_token(&self) {
-        *self.token.lock().await = None;
+    /// Forgets the token that a request of this time had: the far side did not like it. One that is newer stays.
+    pub(super) async fn forget_token(&self, asked: Timestamp) {
+        let mut known = self.token.lock().await;
+        if known.as_ref().is_some_and(|token| token.made <= asked) {
+            *known = None;
+        }
     }
 
     /// The signed request, with `payload` of `length` bytes.
@@ -126,8 +135,8 @@ impl Account {
                 unsigned.headers.insert(header::AUTHORIZATION, login);
             }
             Login::SharedAccess(token) => query.push(token.expose_secret().trim_start_matches('?').to_owned()),
-            Login::ClientSecret { tenant, client, secret } => {
-                let token = self.token(http, now, (tenant, client, secret)).await?;
+            Login::ClientSecret { authority, tenant, client, secret } => {
+                let token = self.token(http, now, authority, (tenant, client, secret)).await?;
                 let mut login = value(&format!("Bearer {}", token.value.expose_secret()))?;
                 login.set_sensitive(true);
                 unsigned.headers.insert(header::AUTHORIZATION, login);
@@ -148,6 +157,7 @@ impl Account {
         &self,
         http: &HttpClient,
         now: Timestamp,
+        authority: &str,
         (tenant, client, secret): (&str, &str, &SecretString),
     ) -> Result<Arc<Token>, DataError> {
         let mut known = self.token.lock().await;
@@ -164,7 +174,7 @@ impl Account {
         let form: Vec<_> = form.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
         let mut request = Request::new(Payload::Held(Bytes::from(form.join("&"))));
         *request.method_mut() = Method::POST;
-        let address = format!("{ENTRA}/{}/oauth2/v2.0/token", escaped(tenant));
+        let address = format!("{authority}/{}/oauth2/v2.0/token", utf8_percent_encode(tenant, &UNRESERVED));
         *request.uri_mut() = address.parse().map_err(|error: http::uri::InvalidUri| unsendable(&error))?;
         request
             .headers_mut()
@@ -182,7 +192,7 @@ impl Account {
         };
         let life = field("expires_in").and_then(serde_json::Value::as_u64).unwrap_or(0);
         let until = now.plus(Duration::from_secs(life.min(86_400)));
-        let token = Arc::new(Token { value: SecretString::from(token), until });
+        let token = Arc::new(Token { value: SecretString::from(token), made: now, until });
         *known = Some(Arc::clone(&token));
         Ok(token)
     }
@@ -274,6 +284,18 @@ mod tests {
         request.endpoint = "http://127.0.0.1:10000/myaccount";
         assert!(string_to_sign("myaccount", &request, 5).contains("GET\n\n\n5\n"));
         assert!(string_to_sign("myaccount", &request, 0).contains("\n/myaccount/myaccount/mycontainer\n"));
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_renewed_meanwhile_is_not_forgotten() {
+        let secret = || SecretString::from("x");
+        let account = Account::new(Login::SharedAccess(secret()));
+        let made = Timestamp::from_millis(5000);
+        *account.token.lock().await = Some(Arc::new(Token { value: secret(), made, until: made }));
+        account.forget_token(Timestamp::from_millis(4999)).await;
+        assert!(account.token.lock().await.is_some());
+        account.forget_token(made).await;
+        assert!(account.token.lock().await.is_none());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     outbound::{HttpClient, OutboundError, Payload},
     s3client::Retry,
     types::{
-        ByteStream, body,
+        ByteStream, Timestamp, body,
         digest::{Digest, md5},
     },
 };
@@ -68,8 +68,14 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether the blob is not there: of a container, or a host, that is not there nothing is known.
     pub(super) fn is_missing(&self) -> bool {
-        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
+        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, code } if code == "BlobNotFound")
+    }
+
+    /// Whether we are not who we say, or not any more.
+    fn is_login(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::UNAUTHORIZED, .. }) || self.code() == "AuthenticationFailed"
     }
 
     /// Whether a condition did not hold.
@@ -87,9 +93,7 @@ impl Failure {
     fn may_pass(&self) -> bool {
         match self {
             Self::Refused { status, .. } => {
-                status.is_server_error()
-                    || matches!(status.as_u16(), 408 | 429)
-                    || self.code() == "AuthenticationFailed"
+                status.is_server_error() || matches!(status.as_u16(), 408 | 429) || self.is_login()
             }
             Self::Body(_) => false,
             Self::Away(_) => true,
@@ -109,7 +113,10 @@ impl From<Failure> for DataError {
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
-        Self::Away(error.to_string())
+        match error {
+            DataError::Unavailable(why) => Self::Away(why),
+            other => Self::Away(other.to_string()),
+        }
     }
 }
 
@@ -178,17 +185,19 @@ impl Container {
             let next = call.payload.again();
             let again = next.is_some();
             let payload = std::mem::replace(&mut call.payload, next.unwrap_or_default());
-            let unsigned = self.unsigned(&call);
-            let failure = match self.attempt(unsigned, (payload, call.length)).await {
+            let (unsigned, now) = (self.unsigned(&call), self.clock.now());
+            let failure = match self.attempt(now, unsigned, (payload, call.length)).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            if failure.is_login() {
+                self.account.forget_token(now).await;
+            }
             let wait = self.retry.pause(attempt);
             let over = attempt >= self.retry.attempts || Instant::now() + wait > end;
             if !again || over || !failure.may_pass() {
                 return Err(failure);
             }
-            self.account.forget_token().await;
             tracing::debug!(?failure, attempt, "Azure is asked again");
             tokio::time::sleep(wait).await;
         }
@@ -210,8 +219,13 @@ impl Container {
         }
     }
 
-    async fn attempt(&self, unsigned: Unsigned<'_>, body: (Payload, u64)) -> Result<Response<ByteStream>, Failure> {
-        let request = self.account.sign(&self.http, self.clock.now(), unsigned, body).await?;
+    async fn attempt(
+        &self,
+        now: Timestamp,
+        unsigned: Unsigned<'_>,
+        body: (Payload, u64),
+    ) -> Result<Response<ByteStream>, Failure> {
+        let request = self.account.sign(&self.http, now, unsigned, body).await?;
         let answer = match self.http.send_within(request, Duration::from_mins(2)).await {
             Ok(answer) => answer,
             Err(OutboundError::Body(error)) => return Err(Failure::Body(error)),

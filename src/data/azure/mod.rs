@@ -21,13 +21,13 @@ mod names;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future, future::BoxFuture, stream};
 use http::{HeaderMap, Method, StatusCode};
 
-pub use account::Login;
+pub use account::{ENTRA, Login};
 
 use self::{
     blocks::Source,
@@ -46,10 +46,15 @@ const HELD: usize = 4 << 20;
 const BLOCK: u64 = 32 << 20;
 /// Blocks of bodies whose size nobody knows.
 const UNKNOWN: usize = 8 << 20;
+/// So long a blob that was sent, or a list of its blocks, may be on its way to where it is seen.
+const LATE: Duration = Duration::from_secs(10);
 /// A blob has at most 50,000 blocks.
 const MOST_BLOCKS: u64 = 40_000;
 /// So many for each of 10,000 parts.
 const MOST_PART_BLOCKS: u64 = 5;
+/// Longest name of a blob, in characters, and its parts between slashes ("Naming and referencing containers, blobs").
+const LONGEST_NAME: usize = 1024;
+const MOST_SEGMENTS: usize = 254;
 
 /// Where a container is, and who we are there.
 #[derive(Debug)]
@@ -106,8 +111,17 @@ impl AzureBackend {
         Self { container: Container::new(http, (&endpoint, &container), login, clock), bucket_match }
     }
 
-    fn name_of(&self, object: &NativeObject) -> String {
-        if self.bucket_match { blob_name(&object.key) } else { blob_name(&format!("{}/{}", object.bucket, object.key)) }
+    fn name_of(&self, object: &NativeObject) -> Result<String, DataError> {
+        let name = if self.bucket_match {
+            blob_name(&object.key)
+        } else {
+            blob_name(&format!("{}/{}", object.bucket, object.key))
+        };
+        if name.encode_utf16().count() > LONGEST_NAME || name.split('/').count() > MOST_SEGMENTS {
+            let why = format!("it may have {LONGEST_NAME} characters, in {MOST_SEGMENTS} parts");
+            return Err(DataError::NameTooLong(why));
+        }
+        Ok(name)
     }
 
     /// What is at a name now.
@@ -458,7 +472,13 @@ impl DataBackend for AzureBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false, listing: true, versioned_buckets: false }
+        Capabilities {
+            durable: true,
+            verified_reads: false,
+            listing: true,
+            versioned_buckets: false,
+            one_bucket: self.bucket_match,
+        }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {
@@ -473,7 +493,7 @@ impl NativeStore for AzureBackend {
         body: ByteStream,
         hint: BodyHint,
     ) -> BoxFuture<'a, Result<Staged, DataError>> {
-        async move { self.stage_body(Handle::new(self.name_of(object), object)?, body, hint.size).await }.boxed()
+        async move { self.stage_body(Handle::new(self.name_of(object)?, object)?, body, hint.size).await }.boxed()
     }
 
     /// Not yet: the bytes go through us.
@@ -493,6 +513,10 @@ impl NativeStore for AzureBackend {
         async move { self.found(&Handle::parse(handle)?).await }.boxed()
     }
 
+    fn lateness(&self, _: &str) -> Duration {
+        LATE
+    }
+
     /// Azure forgets blocks that are in no list after a week.
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
         async move {
@@ -507,7 +531,7 @@ impl NativeStore for AzureBackend {
 
     fn create_upload<'a>(&'a self, object: &'a NativeObject) -> BoxFuture<'a, Result<String, DataError>> {
         async move {
-            let handle = Handle { upload: true, ..Handle::new(self.name_of(object), object)? };
+            let handle = Handle { upload: true, ..Handle::new(self.name_of(object)?, object)? };
             if let Some(mark) = handle.mark() {
                 let call = Call::new(Method::PUT, Some(&mark)).header("x-ms-blob-type", "BlockBlob");
                 self.container.send(call.held(Bytes::new())).await?;
@@ -560,7 +584,12 @@ impl NativeStore for AzureBackend {
     }
 
     /// There are no versions, so no markers.
-    fn mark_deleted<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         future::ready(Ok(None)).boxed()
     }
 }

@@ -306,7 +306,8 @@ impl Suite<'_> {
         let bytes = payload(100, 1);
         let blob = self.write("marked", &bytes).await;
         let key = &object("marked").key;
-        let marker = self.native.mark_deleted("suite", key).await.expect("a marker is made, or is not offered");
+        let marker = self.native.mark_deleted("suite", key, Some(&blob)).await;
+        let marker = marker.expect("a marker is made, or is not offered");
         if let Some(marker) = marker {
             assert_ne!(marker, blob);
             self.is(&blob, &bytes, "behind a marker").await;
@@ -347,6 +348,8 @@ impl Suite<'_> {
                     self.is(&written.blob, &bytes, key).await;
                     self.delete(&written.blob).await;
                 }
+                // Some have shorter names, and say so.
+                Err(DataError::NameTooLong(_)) => {}
                 // A store that takes keys for paths cannot have these; what it must not do is take them for others.
                 Err(_) if key.contains("..") || key.contains("//") => {}
                 Err(error) => panic!("{key}: {error}"),

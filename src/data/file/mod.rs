@@ -51,6 +51,7 @@ mod layout;
 mod open_files;
 pub(super) mod pool;
 mod read;
+pub(super) mod receive;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -64,7 +65,6 @@ use tokio::sync::Semaphore;
 
 use self::{
     budget::Budget, buffers::Buffers, dir_sync::DirSyncs, disk::Disk, open_files::OpenFiles, read::Reads, space::Space,
-    write::Upload,
 };
 use super::{BlobId, Capabilities, DataBackend, DataError, DiskUsage, PutHint, Written, name::BlobName};
 use crate::types::ByteStream;
@@ -213,7 +213,7 @@ impl FileBackend {
             // Before the first byte is taken: the client need not send what cannot be kept.
             self.blocking(|core| core.space.check(&*core.disk, 0)).await?;
         }
-        Upload::new(&self.core, &hint)?.run(body).await
+        write::put(&self.core, &hint, body).await
     }
 
     async fn read(&self, blob: &BlobId, range: Range<u64>) -> Result<ByteStream, DataError> {
@@ -315,6 +315,6 @@ impl DataBackend for FileBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: true, listing: true, versioned_buckets: true }
+        Capabilities { durable: true, verified_reads: true, listing: true, versioned_buckets: true, one_bucket: false }
     }
 }

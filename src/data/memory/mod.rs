@@ -161,7 +161,13 @@ impl DataBackend for MemoryBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: false, verified_reads: false, listing: true, versioned_buckets: true }
+        Capabilities {
+            durable: false,
+            verified_reads: false,
+            listing: true,
+            versioned_buckets: true,
+            one_bucket: false,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use futures_util::{
 use rustix::fs::Dir;
 
 use super::{
-    super::{BlobId, Browse, DataError, Found, file::pool},
+    super::{BlobId, Browse, DataError, Expected, Found, file::pool},
     Core, PosixBackend,
     identity::{Blob, Identity, Likeness, Place},
     mapping::{RESERVED, map, unmap},
@@ -40,7 +40,19 @@ struct Folder {
 
 impl Browse for PosixBackend {
     fn identity(&self) -> BoxFuture<'_, Result<String, DataError>> {
-        async move { Ok(self.root().await?.id.clone()) }.boxed()
+        let core = Arc::clone(&self.core);
+        async move { pool::run(move || core.identity()).await? }.boxed()
+    }
+
+    fn expect(&self, expected: Expected) {
+        let known = self.core.root.lock().as_ref().map(|root| root.id.clone());
+        let is_other = matches!((&known, &expected), (Some(known), Expected::Identity(id)) if known != id);
+        if is_other {
+            *self.core.root.lock() = None;
+        }
+        if known.is_none() || is_other {
+            *self.core.expected.lock() = expected;
+        }
     }
 
     fn walk(&self, bucket: &str) -> BoxStream<'static, Result<Found, DataError>> {

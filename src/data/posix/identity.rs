@@ -2,12 +2,16 @@
 
 use std::{fmt, fs::File, io};
 
-use rustix::io::Errno;
+use rustix::{fs::XattrFlags, io::Errno};
 
 use super::super::{BlobId, DataError, name::BlobName};
+use crate::types::digest::{Digest, Sha256};
 
 /// The extended attribute that holds the write id of a file.
 pub(super) const ATTRIBUTE: &str = "user.cloudserver.write";
+
+/// The extended attribute of a file that was put together from parts: time of change and size as they were then.
+pub(super) const SEALED: &str = "user.cloudserver.sealed";
 
 /// Bytes of a write id.
 const WRITE_BYTES: usize = 16;
@@ -80,6 +84,21 @@ impl Identity {
         Ok(Some(Self { write, ..Self::of_stat(&stat) }))
     }
 
+    /// Writes down on the file itself what it is known by, where it can carry that.
+    pub(super) fn seal_in(&self, file: &File) -> io::Result<()> {
+        let value = format!("{}.{}", self.modified, self.size);
+        rustix::fs::fsetxattr(file, SEALED, value.as_bytes(), XattrFlags::empty())?;
+        Ok(())
+    }
+
+    /// What this file was known by when [`Identity::seal_in`] wrote it down; `None` where it did not.
+    pub(super) fn sealed_in(&self, file: &File) -> Option<Self> {
+        let mut value = [0_u8; 64];
+        let length = rustix::fs::fgetxattr(file, SEALED, &mut value[..]).ok()?;
+        let (modified, size) = std::str::from_utf8(value.get(..length)?).ok()?.split_once('.')?;
+        Some(Self { modified: modified.parse().ok()?, size: size.parse().ok()?, ..*self })
+    }
+
     /// What a look from outside tells.
     pub(super) fn of_stat(stat: &rustix::fs::Stat) -> Self {
         let nanoseconds = i128::from(stat.st_mtime_nsec);
@@ -104,8 +123,37 @@ impl Identity {
         }
     }
 
-    /// Its name among the files that lost their place and may be asked for still.
-    pub(super) fn kept_name(&self) -> String {
+    /// The names for it among the files that lost their place and may be asked for still, the best first. They tell the
+    /// very bytes and whose they were: a copy, an edited file and a renamed one have the write id of the first, too.
+    /// `native` is `None` where nobody knows any more.
+    pub(super) fn names_to_keep(&self, native: Option<&str>) -> Vec<String> {
+        let Self { write, modified, size, .. } = *self;
+        let Some(native) = native else { return vec![self.to_string()] };
+        let whose = whose(native);
+        let by_inode = format!("{self}{whose}");
+        match write {
+            // Without the inode: a tree that was restored has others.
+            Some(write) => vec![format!("{write}.{modified}.{size}{whose}"), by_inode],
+            None => vec![by_inode],
+        }
+    }
+
+    /// The names under which it may be kept, the likeliest first.
+    pub(super) fn kept_names(&self, native: &str) -> Vec<String> {
+        let mut names = self.names_to_keep(Some(native));
+        // Its own inode tells more than the write id, of which there may be copies.
+        names.reverse();
+        if self.write.is_some() {
+            // Its attribute was removed.
+            names.extend(Self { write: None, ..*self }.names_to_keep(Some(native)));
+        }
+        names.extend(self.names_to_keep(None));
+        names.push(self.first_kept_name());
+        names
+    }
+
+    /// As the first release named it.
+    fn first_kept_name(&self) -> String {
         self.write
             .map_or_else(|| format!("{:x}-{}-{}", self.inode, self.modified, self.size), |write| write.to_string())
     }
@@ -133,6 +181,12 @@ impl fmt::Display for Identity {
         }
         write!(f, ".{:x}.{}.{}", self.inode, self.modified, self.size)
     }
+}
+
+/// How the name of a kept file ends that was the object of this native name.
+fn whose(native: &str) -> String {
+    let digest = Sha256::digest(native.as_bytes());
+    format!(".{}", hex::encode(digest.get(..8).unwrap_or_default()))
 }
 
 /// Where a blob is.
@@ -197,12 +251,15 @@ pub(super) enum Kind {
     Parts,
 }
 
-/// The words for what is staged: `<s or u>.<write id>.<inode>/<native name>`.
+/// The words for what is staged: `<s or u>.<write id>.<inode>/<native name>`; before the slash `.<time of change>.<size>`
+/// where all its bytes had come (the first release left these out).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Handle {
     pub(super) kind: Kind,
     pub(super) write: WriteId,
     pub(super) inode: u64,
+    /// Time of the last change in nanoseconds since 1970, and size, where they are final.
+    pub(super) sealed: Option<(i128, u64)>,
     pub(super) native: String,
 }
 
@@ -225,13 +282,29 @@ impl Handle {
         };
         let write = WriteId::parse(fields.next()?.as_bytes())?;
         let inode = u64::from_str_radix(fields.next()?, 16).ok()?;
+        let sealed = match fields.next() {
+            None => None,
+            Some(modified) => Some((modified.parse().ok()?, fields.next()?.parse().ok()?)),
+        };
         let well = fields.next().is_none() && !native.is_empty();
-        well.then(|| Self { kind, write, inode, native: native.to_owned() })
+        well.then(|| Self { kind, write, inode, sealed, native: native.to_owned() })
+    }
+
+    /// A body in one piece, which has come.
+    pub(super) fn whole(write: WriteId, identity: &Identity, native: String) -> Self {
+        let sealed = Some((identity.modified, identity.size));
+        Self { kind: Kind::Whole, write, inode: identity.inode, sealed, native }
     }
 
     /// Whether a file is the one that this handle stands for. Without attributes the inode must do.
     pub(super) fn is(&self, found: &Identity) -> bool {
         found.write.map_or(self.inode == found.inode, |write| write == self.write)
+    }
+
+    /// What the file that was staged is known by, where that is known.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        let (modified, size) = self.sealed?;
+        Some(Identity { write: Some(self.write), inode: self.inode, modified, size })
     }
 }
 
@@ -241,7 +314,11 @@ impl fmt::Display for Handle {
             Kind::Whole => 's',
             Kind::Parts => 'u',
         };
-        write!(f, "{letter}.{}.{:x}/{}", self.write, self.inode, self.native)
+        write!(f, "{letter}.{}.{:x}", self.write, self.inode)?;
+        if let Some((modified, size)) = self.sealed {
+            write!(f, ".{modified}.{size}")?;
+        }
+        write!(f, "/{}", self.native)
     }
 }
 
@@ -268,8 +345,35 @@ mod tests {
         for wrong in ["", "k", "k/", "k-.0.0.0/", "k-.00.0.0/a", "k-.0.+0.0/a", "x-.0.0.0/a", "b-.0.0.0/../x", "a/b"] {
             assert!(Blob::parse(&BlobId::new(wrong)).is_err(), "{wrong}");
         }
-        let handle = Handle { kind: Kind::Parts, write: WriteId([1; 16]), inode: 77, native: "b/k/".to_owned() };
-        assert_eq!(Handle::parse(&handle.to_string()).unwrap(), handle);
+        let (write, native) = (WriteId([1; 16]), "b/k.a/".to_owned());
+        let parts = Handle { kind: Kind::Parts, write, inode: 77, sealed: None, native: native.clone() };
+        for handle in [parts, Handle::whole(write, &identity(), native)] {
+            assert_eq!(Handle::parse(&handle.to_string()).unwrap(), handle);
+        }
+        let of_the_first_release = format!("s.{write}.4d/b/k");
+        assert_eq!(Handle::parse(&of_the_first_release).unwrap().sealed, None);
+    }
+
+    #[test]
+    fn names_of_kept_files_tell_the_very_bytes_and_whose_they_were() {
+        let ours = identity();
+        let keep = |identity: &Identity, native| identity.names_to_keep(Some(native));
+        let names = keep(&ours, "b/k");
+        assert!(names.iter().all(|name| name.len() < 200 && !name.contains('/')), "{names:?}");
+        for other in [
+            keep(&ours, "b/other"),
+            keep(&Identity { modified: 1, ..ours }, "b/k"),
+            keep(&Identity { size: 1, ..ours }, "b/k"),
+            keep(&Identity { write: Some(WriteId([8; 16])), ..ours }, "b/k"),
+        ] {
+            assert!(other.iter().all(|name| !names.contains(name)), "{other:?}");
+        }
+        for found in [ours, Identity { inode: 1, ..ours }, Identity { write: None, ..ours }] {
+            let known = ours.kept_names("b/k");
+            assert!(known.contains(&keep(&found, "b/k")[0]), "what is the same is found: {found:?}");
+        }
+        assert!(ours.kept_names("b/k").contains(&"07".repeat(16)), "as the first release named it");
+        assert!(Identity { write: None, ..ours }.kept_names("b/k").contains(&"ab12--5-9".to_owned()));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! | path | what |
 //! |---|---|
 //! | `<bucket>/…` | objects; where the location belongs to one bucket (`bucketMatch`), objects begin at the root |
-//! | `.cloudserver/format` | version of the layout, and an id |
+//! | `.cloudserver/format` | version of the layout, and an id: a location that was used before is not opened without it |
 //! | `.cloudserver/staged` | bodies that come in |
 //! | `.cloudserver/uploads/<id>` | parts of uploads |
 //! | `.cloudserver/kept` | files that lost their place to a later one or to a delete marker, and may be asked for still: old versions, and what other programs put where an object was published |
@@ -22,6 +22,10 @@
 //! change. A file is the blob when size and time agree and so does the write id, or, where the file system has no
 //! attributes, the inode. Whoever changes bytes and resets the time to the nanosecond is not noticed.
 //!
+//! A copy has the write id of the first file, an edited file that of the bytes before, and a renamed one is another
+//! object's: so the name of a kept file tells all of its identity, and whose it was, and nothing is removed or hidden that
+//! is not the very file. Of alike files the one goes whose inode is the blob's.
+//!
 //! # Durability
 //!
 //! A body is synced where it is staged. Publishing renames it (in exchange with what was there, which is linked among the
@@ -31,6 +35,7 @@
 mod browse;
 mod copy;
 mod identity;
+mod kept;
 mod mapping;
 mod names;
 mod native;
@@ -40,6 +45,7 @@ mod root;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod wanted;
 mod write;
 
 use std::{
@@ -61,10 +67,11 @@ use self::{
     identity::{Blob, Identity, Place},
     names::Names,
     root::{Root, fault},
+    wanted::waiting,
     write::{Intake, Target},
 };
 use super::{
-    BlobId, Browse, Capabilities, DataBackend, DataError, DiskUsage, NativeStore, PutHint, Written,
+    BlobId, Browse, Capabilities, DataBackend, DataError, DiskUsage, Expected, NativeStore, PutHint, Written,
     file::{FileDurability, budget::Budget, buffers::Buffers, pool},
     name::BlobName,
 };
@@ -134,6 +141,8 @@ struct Core {
     clock: Arc<dyn Clock>,
     /// Opened when it is first needed: a file system that is away must not keep the server from starting.
     root: Mutex<Option<Arc<Root>>>,
+    /// What the directory must be: an empty mount point is not it.
+    expected: Mutex<Expected>,
     broken: AtomicBool,
     names: Names,
     /// Held for writing by whoever turns the name of a file into that of a folder.
@@ -151,6 +160,7 @@ impl PosixBackend {
             options,
             clock,
             root: Mutex::default(),
+            expected: Mutex::default(),
             broken: AtomicBool::new(false),
             names: Names::default(),
             shape: RwLock::default(),
@@ -225,7 +235,8 @@ impl Core {
         if let Some(root) = &*root {
             return Ok(Arc::clone(root));
         }
-        let opened = Arc::new(Root::open(&self.options.path)?);
+        let opened = Arc::new(Root::open(&self.options.path, &self.expected.lock())?);
+        *self.expected.lock() = Expected::Identity(opened.id.clone());
         let stale = i128::from(self.clock.now().as_secs()) - STALE_SECONDS;
         match opened.sweep(stale * 1_000_000_000) {
             Ok(0) => {}
@@ -295,16 +306,38 @@ impl Core {
         Ok(blobs)
     }
 
-    fn probe(&self) -> Result<(), DataError> {
-        self.refuse_if_broken()?;
+    /// The directory, if it is still where it was opened.
+    fn root_in_place(&self) -> Result<Arc<Root>, DataError> {
         let root = self.root()?;
         if !root.is_at(&self.options.path).map_err(fault)? {
             *self.root.lock() = None;
             let path = self.options.path.display();
             return Err(DataError::Unavailable(format!("{path} is another directory than before: is it mounted?")));
         }
+        Ok(root)
+    }
+
+    /// What is written in the directory now, whatever was there when it was opened.
+    fn identity(&self) -> Result<String, DataError> {
+        let root = self.root_in_place()?;
+        if root.has_id()? {
+            return Ok(root.id.clone());
+        }
+        *self.root.lock() = None;
+        Ok(self.root()?.id.clone())
+    }
+
+    fn probe(&self) -> Result<(), DataError> {
+        self.refuse_if_broken()?;
+        let root = self.root_in_place()?;
         Self::check_space(&root, 0)?;
-        root.try_write().map_err(fault)
+        root.try_write().map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                // Somebody removed our folder: whether it can be made again is found out when it is opened.
+                *self.root.lock() = None;
+            }
+            fault(error)
+        })
     }
 }
 
@@ -329,10 +362,11 @@ impl DataBackend for PosixBackend {
     fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
         async move {
             let blob = Blob::parse(blob)?;
-            self.blocking(
-                move |core, root| if blob.marker { core.unhide(root, &blob) } else { core.remove(root, &blob) },
-            )
-            .await
+            let (_waiting, wanted) = waiting();
+            let work = move |core: &Core, root: &Arc<Root>| {
+                if blob.marker { core.unhide(root, &blob, &wanted) } else { core.remove(root, &blob) }
+            };
+            self.blocking(work).await
         }
         .boxed()
     }
@@ -359,7 +393,13 @@ impl DataBackend for PosixBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: false, listing: true, versioned_buckets: true }
+        Capabilities {
+            durable: true,
+            verified_reads: false,
+            listing: true,
+            versioned_buckets: true,
+            one_bucket: self.core.options.bucket_match,
+        }
     }
 
     fn native(&self) -> Option<&dyn NativeStore> {

@@ -1,6 +1,6 @@
 //! The two steps of a write: staged in our folder, then at its place.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 
@@ -9,7 +9,9 @@ use super::{
         BlobId, BodyHint, DataError, NativeObject, NativeSource, NativeStore, PartToken, Staged, Written, file::pool,
     },
     Core, PosixBackend,
-    identity::{Blob, Handle, Kind, WriteId},
+    identity::{Blob, Handle, Kind, Place, WriteId},
+    root::Root,
+    wanted::waiting,
     write::{Intake, Target},
 };
 use crate::types::ByteStream;
@@ -41,7 +43,7 @@ impl NativeStore for PosixBackend {
             let native = self.native_name(&object.bucket, &object.key);
             let root = self.root().await?;
             let (incoming, identity) = Intake::new(&self.core, root, Target::whole()?, hint.size).run(body).await?;
-            let handle = Handle { kind: Kind::Whole, write: incoming.write, inode: identity.inode, native };
+            let handle = Handle::whole(incoming.write, &identity, native);
             incoming.keep();
             Ok(Staged { handle: handle.to_string(), size: identity.size, held: None, parts: Arc::default() })
         }
@@ -59,7 +61,7 @@ impl NativeStore for PosixBackend {
             let core = Arc::clone(&self.core);
             let copied = pool::run(move || core.copy_in(&core.root()?, (&blob, source.range), &target)).await?;
             let (incoming, identity) = copied?;
-            let handle = Handle { kind: Kind::Whole, write: incoming.write, inode: identity.inode, native };
+            let handle = Handle::whole(incoming.write, &identity, native);
             incoming.keep();
             Ok(Some(Staged { handle: handle.to_string(), size: identity.size, held: None, parts: Arc::default() }))
         }
@@ -69,7 +71,8 @@ impl NativeStore for PosixBackend {
     fn publish<'a>(&'a self, staged: &'a Staged) -> BoxFuture<'a, Result<Written, DataError>> {
         let staged = staged.clone();
         async move {
-            let blob = self.blocking(move |core, root| core.publish(root, &staged)).await?;
+            let (_waiting, wanted) = waiting();
+            let blob = self.blocking(move |core, root| core.publish(root, &staged, &wanted)).await?;
             Ok(Written { blob: blob.id(), size: blob.identity.size })
         }
         .boxed()
@@ -78,10 +81,21 @@ impl NativeStore for PosixBackend {
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
         async move {
             let handle = Handle::parse(handle)?;
-            let found = self.blocking(move |_, root| Core::published(root, &handle)).await?;
+            let (_waiting, wanted) = waiting();
+            let work = move |core: &Core, root: &Arc<Root>| {
+                // Whoever is at work on it, though nobody waits for that, ends first.
+                let _name = core.names.lock_while(&wanted, &handle.native)?;
+                core.published(root, &handle)
+            };
+            let found = self.blocking(work).await?;
             Ok(found.map(|blob| Written { blob: blob.id(), size: blob.identity.size }))
         }
         .boxed()
+    }
+
+    /// None: only this process publishes, and a look waits for whoever is at the name.
+    fn lateness(&self, _: &str) -> Duration {
+        Duration::ZERO
     }
 
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
@@ -145,10 +159,19 @@ impl NativeStore for PosixBackend {
         futures_util::future::ready(Ok(())).boxed()
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
-        let native = self.native_name(bucket, key);
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        standing: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         async move {
-            let marker = self.blocking(move |core, root| core.hide(root, &native)).await?;
+            let Some(standing) = standing.map(Blob::parse).transpose()? else { return Ok(None) };
+            if standing.place != Place::Native(self.native_name(bucket, key)) {
+                return Ok(None);
+            }
+            let (_waiting, wanted) = waiting();
+            let marker = self.blocking(move |core, root| core.hide(root, &standing, &wanted)).await?;
             Ok(marker.map(|blob| blob.id()))
         }
         .boxed()

@@ -15,8 +15,10 @@ use super::{
     super::DataError,
     Core,
     identity::{Blob, Handle, Identity, Likeness, Place},
+    kept::{rename_to_new, seen_at},
     mapping::{Form, map},
     root::{Blocked, Root, fault, is_regular, open_in},
+    wanted::Wanted,
 };
 
 /// How often names may change under our hands before we give up.
@@ -114,27 +116,58 @@ impl Core {
         };
         let _name = self.names.lock(native);
         let _shape = self.shape.read();
+        // Of copies that differ in nothing but the inode the very one goes. Where none has it, somebody has restored the
+        // one at the place; kept files nobody restores but with the tree, and another inode is another version's.
+        let inode = blob.identity.inode;
+        let is_same = |found: &Identity| blob.identity.compare(found) == Likeness::Same;
+        let is_it = |found: &Identity| found.inode == inode && is_same(found);
+        if !self.remove_where(root, (blob, native), (&is_it, &is_it))? {
+            let is_kept = |found: &Identity| root.copied && is_same(found);
+            self.remove_where(root, (blob, native), (&is_same, &is_kept))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the file that is meant, under all its names: in a crash it may have got two. Whether there was one.
+    fn remove_where(
+        &self,
+        root: &Root,
+        (blob, native): (&Blob, &str),
+        (is_meant, is_kept): (IsMeant<'_>, IsMeant<'_>),
+    ) -> Result<bool, DataError> {
+        let mut removed: Option<u64> = None;
+        let is_first = |found: &Identity, removed: Option<u64>| removed.is_none_or(|inode| inode == found.inode);
         for form in [Form::Plain, Form::Aside] {
             let names = map(native, form);
             let Some((leaf, parents)) = names.split_last() else { continue };
             let Ok(dir) = root.open_folder(parents) else { continue };
-            let Some((_, found)) = open_if_there(open_in(&dir, leaf))? else { continue };
-            if blob.identity.compare(&found) == Likeness::Same
-                && root.take_away(&dir, leaf, found.inode).map_err(fault)?
-            {
-                if self.options.is_strict() {
-                    // A file that came back with the power would look like one that somebody dropped in.
-                    self.sync(&dir)?;
-                }
-                self.prune(root, parents);
+            let Some((file, found)) = open_if_there(open_in(&dir, leaf))? else { continue };
+            if !is_meant(&found) || !is_first(&found, removed) {
+                continue;
+            }
+            let links = rustix::fs::fstat(&file).map_err(fault)?.st_nlink;
+            if !root.take_away(&dir, leaf, found.inode).map_err(fault)? {
+                continue;
+            }
+            removed = Some(found.inode);
+            if self.options.is_strict() {
+                // A file that came back with the power would look like one that somebody dropped in.
+                self.sync(&dir)?;
+            }
+            self.prune(root, parents);
+            if links == 1 {
+                return Ok(true);
             }
         }
-        let kept = blob.identity.kept_name();
-        let Some((_, found)) = open_if_there(open_in(&root.kept, &kept))? else { return Ok(()) };
-        if blob.identity.compare(&found) != Likeness::Other {
-            rustix::fs::unlinkat(&root.kept, &kept, AtFlags::empty()).map_err(fault)?;
+        for name in blob.identity.kept_names(native) {
+            let Some((_, found)) = open_if_there(open_in(&root.kept, &name))? else { continue };
+            let is_it = is_kept(&found) || (removed == Some(found.inode) && is_meant(&found));
+            if is_it && is_first(&found, removed) {
+                rustix::fs::unlinkat(&root.kept, &name, AtFlags::empty()).map_err(fault)?;
+                removed = Some(found.inode);
+            }
         }
-        Ok(())
+        Ok(removed.is_some())
     }
 
     /// Removes empty folders, innermost first, up to the bucket's.
@@ -146,21 +179,55 @@ impl Core {
             if rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR).is_err() {
                 return;
             }
+            root.forget(rest);
             rest = above;
         }
     }
 
-    /// The file that was published with a handle, and is still there. Blocks.
-    pub(super) fn published(root: &Root, handle: &Handle) -> Result<Option<Blob>, DataError> {
-        let place = Place::Native(handle.native.clone());
-        let at = |form| root.open_file(&map(&handle.native, form));
-        for opened in [at(Form::Plain), at(Form::Aside), open_in(&root.kept, &handle.write.to_string())] {
-            let Some((_, identity)) = open_if_there(opened)? else { continue };
-            if handle.is(&identity) {
-                return Ok(Some(Blob { identity, place, marker: false }));
+    /// The file that was published with a handle, and is still there as it was published: durable by now, so that it may
+    /// be called an object. For whoever holds its name. Blocks.
+    pub(super) fn published(&self, root: &Root, handle: &Handle) -> Result<Option<Blob>, DataError> {
+        // Of what a failed sync lost the next one does not tell.
+        self.refuse_if_broken()?;
+        let _shape = self.shape.read();
+        let native = handle.native.as_str();
+        let blob = |identity| Some(Blob { identity, place: Place::Native(native.to_owned()), marker: false });
+        for form in [Form::Plain, Form::Aside] {
+            let names = map(native, form);
+            let Some((file, found)) = open_if_there(root.open_file(&names))? else { continue };
+            if !was_published(handle, &file, &found) {
+                continue;
+            }
+            if let Some((_, parents)) = names.split_last().filter(|_| self.options.is_strict()) {
+                let dir = self.make_folder(root, parents).map_err(|blocked| match blocked {
+                    Blocked::Fault(error) => error,
+                    Blocked::File(_) => DataError::Unavailable("a folder became a file just now".to_owned()),
+                })?;
+                self.sync(&dir)?;
+                self.sync(&root.kept)?;
+            }
+            return Ok(blob(found));
+        }
+        let names = match handle.identity() {
+            Some(identity) => identity.kept_names(native),
+            None => root.kept_for(handle).map_err(fault)?,
+        };
+        for name in names {
+            let Some((file, found)) = open_if_there(open_in(&root.kept, &name))? else { continue };
+            if was_published(handle, &file, &found) {
+                if self.options.is_strict() {
+                    self.sync(&root.kept)?;
+                }
+                return Ok(blob(found));
             }
         }
         Ok(None)
+    }
+
+    /// The folder of so many names, made where it is missing, and durable.
+    fn make_folder(&self, root: &Root, names: &[String]) -> Result<File, Blocked> {
+        let sync = |dir: &File| self.sync(dir);
+        root.make_folder(names, self.options.directory_mode(), self.options.is_strict().then_some(&sync))
     }
 
     /// Moves a file from our folder to its place, durably; what was there is kept. Blocks.
@@ -185,12 +252,12 @@ impl Core {
         for form in [Form::Plain, Form::Aside] {
             let names = map(native, form);
             let Some((leaf, parents)) = names.split_last() else { continue };
-            let dir = match root.make_folder(parents, self.options.directory_mode(), self.options.is_strict()) {
+            let dir = match self.make_folder(root, parents) {
                 Ok(dir) => dir,
                 Err(Blocked::File(depth)) => return Ok(Outcome::Blocked(depth)),
                 Err(Blocked::Fault(error)) => return Err(error),
             };
-            match Self::replace(root, from, &dir, leaf) {
+            match Self::replace(root, from, (&dir, leaf), native) {
                 Ok(Put::Again) => return Ok(Outcome::Again),
                 Ok(put) => {
                     let moved = form == Form::Plain && Self::keep_other(root, native)?;
@@ -214,16 +281,13 @@ impl Core {
         Ok(Outcome::Again)
     }
 
-    /// Puts a file under a name.
-    fn replace(root: &Root, from: (&File, &str), dir: &File, leaf: &str) -> Result<Put, Errno> {
-        match rustix::fs::renameat_with(from.0, from.1, dir, leaf, RenameFlags::NOREPLACE) {
-            Ok(()) => return Ok(Put::Fresh),
-            Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            Err(error) => return Err(error),
+    /// Puts a file under a name, which is one of the object's of `native`.
+    fn replace(root: &Root, from: (&File, &str), (dir, leaf): (&File, &str), native: &str) -> Result<Put, Errno> {
+        if rename_to_new(from, (dir, leaf))? {
+            return Ok(Put::Fresh);
         }
         let old = match rustix::fs::statat(dir, leaf, AtFlags::SYMLINK_NOFOLLOW) {
-            // This file system cannot be asked not to replace.
-            Err(Errno::NOENT) => return rustix::fs::renameat(from.0, from.1, dir, leaf).map(|()| Put::Fresh),
+            Err(Errno::NOENT) => return Ok(Put::Again),
             stat => stat?,
         };
         if rustix::fs::FileType::from_raw_mode(old.st_mode).is_dir() {
@@ -231,17 +295,20 @@ impl Core {
         }
         if is_regular(&old) {
             // Linked before it loses its name: whatever happens in between, it has one.
-            let name = kept_name(dir, leaf, &old);
-            match rustix::fs::linkat(dir, leaf, &root.kept, &name, AtFlags::empty()) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(Errno::NOENT) => return Ok(Put::Again),
-                // No links here, or not of other people's files.
-                Err(_) => rustix::fs::renameat(dir, leaf, &root.kept, &name)?,
+            let seen = seen_at(dir, leaf, &old);
+            match root.link_kept((dir, leaf), &seen, Some(native)) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Put::Again),
+                Err(_) => {
+                    let kept = root.rename_kept((dir, leaf), &seen, Some(native))?;
+                    let put = kept && rename_to_new(from, (dir, leaf))?;
+                    return Ok(if put { Put::Replaced } else { Put::Again });
+                }
             }
         }
         match rustix::fs::renameat_with(from.0, from.1, dir, leaf, RenameFlags::EXCHANGE) {
             Ok(()) => {
-                Self::sort_out(root, from, old.st_ino)?;
+                Self::sort_out(root, from, old.st_ino, native)?;
                 Ok(Put::Replaced)
             }
             Err(Errno::NOENT) => Ok(Put::Again),
@@ -253,7 +320,7 @@ impl Core {
     }
 
     /// Deals with what an exchange brought back: the file that was linked before, or one that came in between.
-    fn sort_out(root: &Root, from: (&File, &str), linked: u64) -> Result<(), Errno> {
+    fn sort_out(root: &Root, from: (&File, &str), linked: u64, native: &str) -> Result<(), Errno> {
         let back = rustix::fs::statat(from.0, from.1, AtFlags::SYMLINK_NOFOLLOW)?;
         if rustix::fs::FileType::from_raw_mode(back.st_mode).is_dir() {
             // Somebody swapped in a folder in the last moment: it goes where an operator finds it.
@@ -264,7 +331,8 @@ impl Core {
         if back.st_ino == linked {
             return rustix::fs::unlinkat(from.0, from.1, AtFlags::empty());
         }
-        rustix::fs::renameat(from.0, from.1, &root.kept, kept_name(from.0, from.1, &back))
+        let seen = seen_at(from.0, from.1, &back);
+        root.move_kept(from, &seen, Some(native)).map(drop).map_err(|error| errno(&error))
     }
 
     /// Keeps a file that stands aside although the folder that it made room for is gone.
@@ -273,11 +341,7 @@ impl Core {
         let Some((leaf, parents)) = names.split_last() else { return Ok(false) };
         let Ok(dir) = root.open_folder(parents) else { return Ok(false) };
         let Ok(stat) = rustix::fs::statat(&dir, leaf, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(false) };
-        match rustix::fs::renameat(&dir, leaf, &root.kept, kept_name(&dir, leaf, &stat)) {
-            Ok(()) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(fault(error)),
-        }
+        root.move_kept((&dir, leaf), &seen_at(&dir, leaf, &stat), Some(native)).map_err(fault)
     }
 
     /// Makes room for the folder of `depth` names: the file that has its name goes aside.
@@ -295,12 +359,12 @@ impl Core {
             return Ok(());
         };
         let dir = root.open_folder(parents).map_err(fault)?;
-        let new_dir = match root.make_folder(new_parents, self.options.directory_mode(), self.options.is_strict()) {
+        let new_dir = match self.make_folder(root, new_parents) {
             Ok(dir) => dir,
             Err(Blocked::Fault(error)) => return Err(error),
             Err(Blocked::File(_)) => return Ok(()),
         };
-        match Self::replace(root, (&dir, leaf), &new_dir, new_leaf) {
+        match Self::replace(root, (&dir, leaf), (&new_dir, new_leaf), &other) {
             Ok(_) | Err(Errno::NOENT) => {}
             Err(error) => return Err(fault(error)),
         }
@@ -310,18 +374,20 @@ impl Core {
         Ok(())
     }
 
-    /// Takes the object of a name out of sight. Blocks.
-    pub(super) fn hide(&self, root: &Root, native: &str) -> Result<Option<Blob>, DataError> {
-        let _name = self.names.lock(native);
+    /// Takes the object of a name out of sight, where it is these very bytes: whatever else is there is somebody's who put
+    /// it there since. Blocks.
+    pub(super) fn hide(&self, root: &Root, standing: &Blob, wanted: &Wanted) -> Result<Option<Blob>, DataError> {
+        let Place::Native(native) = &standing.place else { return Ok(None) };
+        let _name = self.names.lock_while(wanted, native)?;
         let _shape = self.shape.read();
         for form in [Form::Plain, Form::Aside] {
             let names = map(native, form);
             let Some((leaf, parents)) = names.split_last() else { continue };
             let Ok(dir) = root.open_folder(parents) else { continue };
             let Some((_, identity)) = open_if_there(open_in(&dir, leaf))? else { continue };
-            match rustix::fs::renameat(&dir, leaf, &root.kept, identity.kept_name()) {
-                Err(Errno::NOENT) => continue,
-                renamed => renamed.map_err(fault)?,
+            let is_meant = standing.identity.compare(&identity) == Likeness::Same;
+            if !is_meant || !root.move_kept((&dir, leaf), &identity, Some(native)).map_err(fault)? {
+                continue;
             }
             if self.options.is_strict() {
                 self.sync(&root.kept)?;
@@ -334,28 +400,44 @@ impl Core {
     }
 
     /// Brings a hidden object back, unless its place is taken. Blocks.
-    pub(super) fn unhide(&self, root: &Root, blob: &Blob) -> Result<(), DataError> {
+    pub(super) fn unhide(&self, root: &Root, blob: &Blob, wanted: &Wanted) -> Result<(), DataError> {
         let Place::Native(native) = &blob.place else { return Ok(()) };
-        let _name = self.names.lock(native);
-        let kept = blob.identity.kept_name();
-        if open_if_there(open_in(&root.kept, &kept))?.is_none() {
-            return Ok(());
-        }
+        let _name = self.names.lock_while(wanted, native)?;
         for form in [Form::Plain, Form::Aside] {
             if open_if_there(root.open_file(&map(native, form)))?.is_some() {
                 return Ok(());
             }
         }
-        self.install(root, (&root.kept, &kept), native)
+        for kept in blob.identity.kept_names(native) {
+            let Some((_, found)) = open_if_there(open_in(&root.kept, &kept))? else { continue };
+            if blob.identity.compare(&found) == Likeness::Same {
+                return self.install(root, (&root.kept, &kept), native);
+            }
+        }
+        Ok(())
     }
 }
 
-/// The name under which a file is kept.
-fn kept_name(dir: &File, leaf: &str, stat: &rustix::fs::Stat) -> String {
-    let seen = Identity::of_stat(stat);
-    let opened = open_in(dir, leaf).ok().and_then(|file| Identity::of(&file).ok().flatten());
-    opened.filter(|opened| opened.inode == seen.inode).unwrap_or(seen).kept_name()
+/// Whether a file is what was published with a handle, and nobody changed it since.
+fn was_published(handle: &Handle, file: &File, found: &Identity) -> bool {
+    if !handle.is(found) {
+        return false;
+    }
+    let published = handle.identity().or_else(|| found.sealed_in(file));
+    let is_whole = published.is_none_or(|published| published.compare(found) == Likeness::Same);
+    if !is_whole {
+        let name = &handle.native;
+        tracing::warn!(name, "a file was changed from outside before it was known to be an object: a scan takes it up");
+    }
+    is_whole
 }
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// Whether a file is the one.
+type IsMeant<'a> = &'a dyn Fn(&Identity) -> bool;
 
 type Opening<'a> = Box<dyn Fn() -> io::Result<File> + 'a>;
 
@@ -363,10 +445,11 @@ type Opening<'a> = Box<dyn Fn() -> io::Result<File> + 'a>;
 fn candidates<'a>(root: &'a Root, blob: &'a Blob) -> Vec<Opening<'a>> {
     match &blob.place {
         Place::Blob(name) => vec![Box::new(move || open_in(&root.blobs, &name.to_string()))],
-        Place::Native(native) => vec![
-            Box::new(move || root.open_file(&map(native, Form::Plain))),
-            Box::new(move || root.open_file(&map(native, Form::Aside))),
-            Box::new(move || open_in(&root.kept, &blob.identity.kept_name())),
-        ],
+        Place::Native(native) => {
+            let at = |form| -> Opening<'a> { Box::new(move || root.open_file(&map(native, form))) };
+            let kept = |name: String| -> Opening<'a> { Box::new(move || open_in(&root.kept, &name)) };
+            let kept = blob.identity.kept_names(native).into_iter().map(kept);
+            [at(Form::Plain), at(Form::Aside)].into_iter().chain(kept).collect()
+        }
     }
 }

@@ -8,12 +8,12 @@ use std::{collections::HashMap, fs::File, io, path::Path};
 
 use parking_lot::Mutex;
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags},
+    fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, XattrFlags},
     io::Errno,
 };
 
 use super::{
-    super::{DataError, DiskUsage, file::disk, name::BlobName},
+    super::{DataError, DiskUsage, Expected, file::disk, name::BlobName},
     identity::{ATTRIBUTE, Identity, WriteId},
     mapping::RESERVED,
 };
@@ -22,7 +22,8 @@ use super::{
 /// own, and files on their way out.
 const FOLDERS: [&str; 5] = ["staged", "uploads", "kept", "blobs", "taken"];
 
-/// The first line of the file `format`; the second is the id.
+/// The first line of the file `format`; the second is the id, the third the inode of that file (the first release wrote
+/// none).
 const FORMAT: &str = "cloudserver posix 1";
 
 /// Owner only: nobody else has business in our folder.
@@ -52,11 +53,20 @@ pub(super) struct Root {
     taken: File,
     /// Made with the folder: forty hex digits.
     pub(super) id: String,
+    /// Whether files may have other inodes than once.
+    pub(super) copied: bool,
     /// Whether files can carry a write id.
     pub(super) attributes: bool,
-    /// Folders whose entry in the folder above is durable, with their inodes.
-    durable: Mutex<HashMap<String, u64>>,
+    /// Folders whose entry in the folder above is durable.
+    durable: Mutex<HashMap<String, Made>>,
 }
+
+/// What tells a folder from a later one of the same path: its inode, which may be used again, and when it was made, in
+/// seconds and nanoseconds since 1970 (0 where the file system does not tell).
+type Made = (u64, i64, u32);
+
+/// Makes the entries of a folder durable.
+pub(super) type Sync<'a> = &'a dyn Fn(&File) -> Result<(), DataError>;
 
 /// Why a folder could not be had.
 #[derive(Debug)]
@@ -101,12 +111,13 @@ impl Root {
     ///
     /// # Errors
     /// [`DataError::Unavailable`], saying what to do.
-    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+    pub(super) fn open(path: &Path, expected: &Expected) -> Result<Self, DataError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty());
         let dir = File::from(opened.map_err(|error| {
             DataError::Unavailable(format!("{}: {error}: make the folder, or mount it", path.display()))
         })?);
+        check_expected(path, &dir, expected)?;
         let in_ours = |error: io::Error| {
             DataError::Unavailable(format!(
                 "{}: {error}: the server keeps its own files there and must be able to write",
@@ -120,9 +131,20 @@ impl Root {
         }
         let [staged, uploads, kept, blobs, taken] = <[File; 5]>::try_from(folders)
             .map_err(|_| DataError::Unavailable("a folder of ours is missing".to_owned()))?;
+        if *expected == Expected::Anything {
+            for folder in [&ours, &staged, &uploads, &kept, &blobs, &taken] {
+                check_owner(&staged, folder, path)?;
+            }
+        }
         let attributes = try_names(&staged).map_err(fault)??;
         let id = read_or_make_id(&ours, &staged).map_err(in_ours)??;
-        Ok(Self { dir, staged, uploads, kept, blobs, taken, id, attributes, durable: Mutex::default() })
+        let copied = was_copied(&ours).map_err(in_ours)?;
+        Ok(Self { dir, staged, uploads, kept, blobs, taken, id, copied, attributes, durable: Mutex::default() })
+    }
+
+    /// Whether the directory still has the id that it was opened with.
+    pub(super) fn has_id(&self) -> Result<bool, DataError> {
+        Ok(read_id(&self.dir)?.as_ref() == Some(&self.id))
     }
 
     /// Whether `path` still leads to this directory.
@@ -186,10 +208,10 @@ impl Root {
     }
 
     /// The folder of so many names, made where it is missing; with `sync`, durable with all above it.
-    pub(super) fn make_folder(&self, names: &[String], mode: Mode, sync: bool) -> Result<File, Blocked> {
+    pub(super) fn make_folder(&self, names: &[String], mode: Mode, sync: Option<Sync<'_>>) -> Result<File, Blocked> {
         let path = names.join("/");
         if let Ok(dir) = self.open_folder(names)
-            && (!sync || names.is_empty() || self.is_durable(&path, &dir)?)
+            && (sync.is_none() || names.is_empty() || self.is_durable(&path, &dir)?)
         {
             return Ok(dir);
         }
@@ -201,8 +223,10 @@ impl Root {
             }
             path.push_str(name);
             let next = self.enter(&dir, name, depth + 1, mode)?;
-            if sync && !self.is_durable(&path, &next)? {
-                dir.sync_all()?;
+            if let Some(sync) = sync
+                && !self.is_durable(&path, &next)?
+            {
+                sync(&dir).map_err(Blocked::Fault)?;
                 self.remember(&path, &next)?;
             }
             dir = next;
@@ -241,18 +265,23 @@ impl Root {
     }
 
     fn is_durable(&self, path: &str, dir: &File) -> io::Result<bool> {
-        let inode = rustix::fs::fstat(dir)?.st_ino;
-        Ok(self.durable.lock().get(path) == Some(&inode))
+        let made = made(dir)?;
+        Ok(self.durable.lock().get(path) == Some(&made))
     }
 
     fn remember(&self, path: &str, dir: &File) -> io::Result<()> {
-        let inode = rustix::fs::fstat(dir)?.st_ino;
+        let made = made(dir)?;
         let mut durable = self.durable.lock();
         if durable.len() >= MOST_DURABLE {
             durable.clear();
         }
-        durable.insert(path.to_owned(), inode);
+        durable.insert(path.to_owned(), made);
         Ok(())
+    }
+
+    /// A folder that was removed is durable no more: the next one of its name may have its inode.
+    pub(super) fn forget(&self, names: &[String]) {
+        self.durable.lock().remove(&names.join("/"));
     }
 
     /// Removes `name` from `dir` if it is still the file of `inode`; what took its place meanwhile goes back. Returns
@@ -275,6 +304,16 @@ impl Root {
                 what replaced it is in .cloudserver/taken");
         }
         Ok(false)
+    }
+}
+
+fn made(dir: &File) -> io::Result<Made> {
+    let mask = StatxFlags::INO | StatxFlags::BTIME;
+    match rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, mask) {
+        Ok(stat) if stat.stx_mask & StatxFlags::BTIME.bits() != 0 => {
+            Ok((stat.stx_ino, stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec))
+        }
+        _ => Ok((rustix::fs::fstat(dir)?.st_ino, 0, 0)),
     }
 }
 
@@ -309,6 +348,25 @@ pub(super) fn is_regular(stat: &rustix::fs::Stat) -> bool {
     rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile
 }
 
+/// Refuses a folder of ours that somebody else has put there before the first start: its owner could take files out and
+/// put others in. Who we are there is what the file system makes of us.
+fn check_owner(staged: &File, folder: &File, path: &Path) -> Result<(), DataError> {
+    let name = format!("owner-{}", WriteId::random()?);
+    let file = create(staged, &name).map_err(fault)?;
+    rustix::fs::unlinkat(staged, &name, AtFlags::empty()).map_err(fault)?;
+    let (us, owner) =
+        (rustix::fs::fstat(&file).map_err(fault)?.st_uid, rustix::fs::fstat(folder).map_err(fault)?.st_uid);
+    if us == owner {
+        return Ok(());
+    }
+    let ours = path.join(RESERVED);
+    Err(DataError::Unavailable(format!(
+        "{} is of user {owner}, and this server's files are of user {us} there: remove it, or give it to that user if it \
+         is from an earlier use",
+        ours.display()
+    )))
+}
+
 /// Names that must be two files: in another case, and composed in another way.
 const TWINS: [(&str, &str); 2] = [("case", "CASE"), ("\u{e9}", "e\u{301}")];
 
@@ -334,6 +392,44 @@ fn try_names(dir: &File) -> io::Result<Result<bool, DataError>> {
     Ok(Ok(attributes))
 }
 
+/// Whether a directory is the one that it must be. Nothing is made in one that is not: an empty mount point stays empty.
+fn check_expected(path: &Path, dir: &File, expected: &Expected) -> Result<(), DataError> {
+    if *expected == Expected::Anything {
+        return Ok(());
+    }
+    let format = path.join(RESERVED).join("format");
+    let Some(found) = read_id(dir)? else {
+        let id = match expected {
+            Expected::Identity(id) => id.clone(),
+            Expected::Anything | Expected::Something => BlobName::random()?.to_string(),
+        };
+        return Err(DataError::Unavailable(format!(
+            "{} is missing, and the location was used before: is its file system mounted? If the folder is right and \
+             only this file was lost, make it again with two lines, \"{FORMAT}\" and \"{id}\"",
+            format.display()
+        )));
+    };
+    match expected {
+        Expected::Identity(id) if *id != found => Err(DataError::Unavailable(format!(
+            "{} is another folder than before: mount the one that {} has the line \"{id}\" in; if this one takes its \
+             place on purpose, write that line into it instead of \"{found}\"",
+            path.display(),
+            format.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The id that is written in a directory; `None` where none is.
+fn read_id(dir: &File) -> Result<Option<String>, DataError> {
+    let opened = rustix::fs::openat(dir, RESERVED, DIRECTORY, Mode::empty()).map(File::from).map_err(io::Error::from);
+    match opened.and_then(|ours| open_in(&ours, "format")).and_then(io::read_to_string) {
+        Ok(text) => parse_id(&text).map(Some),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(fault(error)),
+    }
+}
+
 fn read_or_make_id(ours: &File, staged: &File) -> io::Result<Result<String, DataError>> {
     for _ in 0..2 {
         match open_in(ours, "format") {
@@ -343,7 +439,7 @@ fn read_or_make_id(ours: &File, staged: &File) -> io::Result<Result<String, Data
         }
         let name = WriteId::random()?.to_string();
         let file = create(staged, &name)?;
-        let text = format!("{FORMAT}\n{}\n", BlobName::random()?);
+        let text = format!("{FORMAT}\n{}\n{:x}\n", BlobName::random()?, rustix::fs::fstat(&file)?.st_ino);
         io::Write::write_all(&mut &file, text.as_bytes())?;
         file.sync_all()?;
         // Two servers that begin at once agree on the first.
@@ -354,6 +450,16 @@ fn read_or_make_id(ours: &File, staged: &File) -> io::Result<Result<String, Data
         ours.sync_all()?;
     }
     Err(io::ErrorKind::NotFound.into())
+}
+
+/// Whether the files here may have other inodes than once: those of a tree that was copied have. The file `format` tells
+/// its own; where it does not, nobody knows.
+fn was_copied(ours: &File) -> io::Result<bool> {
+    let file = open_in(ours, "format")?;
+    let inode = rustix::fs::fstat(&file)?.st_ino;
+    let text = io::read_to_string(file)?;
+    let told = text.lines().nth(2).and_then(|line| u64::from_str_radix(line, 16).ok());
+    Ok(told != Some(inode))
 }
 
 fn parse_id(text: &str) -> Result<String, DataError> {
@@ -383,13 +489,52 @@ impl Root {
             let Ok(name) = entry?.file_name().to_str().map(str::to_owned) else { continue };
             let Ok(file) = open_in(&self.staged, &name) else { continue };
             let Some(identity) = Identity::of(&file)?.filter(|identity| identity.modified < before) else { continue };
-            if identity.write.is_some_and(|write| write.to_string() != name) {
-                rustix::fs::renameat(&self.staged, &name, &self.kept, identity.kept_name())?;
+            // Our own have their names for write ids; what has none where files have them came in an exchange, too.
+            let exchanged = match identity.write {
+                Some(write) => write.to_string() != name,
+                None => self.attributes && WriteId::parse(name.as_bytes()).is_some(),
+            };
+            if exchanged {
+                self.move_kept((&self.staged, &name), &identity, None)?;
             } else {
                 rustix::fs::unlinkat(&self.staged, &name, AtFlags::empty())?;
                 removed += 1;
             }
         }
         Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, fs};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_removed_is_made_durable_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path(), &Expected::Anything).unwrap();
+        let syncs = Cell::new(0);
+        let make = || {
+            let sync = |_: &File| {
+                syncs.set(syncs.get() + 1);
+                Ok(())
+            };
+            root.make_folder(&["d".to_owned(), "e".to_owned()], OURS, Some(&sync)).unwrap();
+            syncs.take()
+        };
+        assert_eq!((make(), make()), (2, 0));
+        root.forget(&["d".to_owned(), "e".to_owned()]);
+        assert_eq!((make(), make()), (1, 0));
+        for _ in 0..3 {
+            // Its inode is used again.
+            fs::remove_dir(dir.path().join("d/e")).unwrap();
+            fs::create_dir(dir.path().join("d/e")).unwrap();
+            assert_eq!((make(), make()), (1, 0));
+        }
+        let failing = |_: &File| Err(DataError::NoSpace);
+        let blocked = root.make_folder(&["f".to_owned()], OURS, Some(&failing));
+        assert!(matches!(blocked, Err(Blocked::Fault(DataError::NoSpace))), "{blocked:?}");
     }
 }

@@ -13,6 +13,7 @@ use super::{
     copy::copy,
     identity::{Blob, Handle, Identity, Kind, Place, WriteId},
     root::{Root, create, fault, open_in, open_to_write, own_folder},
+    wanted::Wanted,
 };
 
 /// The file in which parts are put together. It is made with the upload, so that its inode is known from the start.
@@ -46,27 +47,28 @@ impl Core {
             whole.sync_all().map_err(fault)?;
             self.sync(&dir)?;
         }
-        Ok(Handle { kind: Kind::Parts, write, inode, native })
+        Ok(Handle { kind: Kind::Parts, write, inode, sealed: None, native })
     }
 
-    /// Publishes what is staged. Blocks, for parts as long as it takes to copy them.
-    pub(super) fn publish(&self, root: &Root, staged: &Staged) -> Result<Blob, DataError> {
+    /// Publishes what is staged. Blocks, for parts as long as it takes to copy them. Once nobody waits for it, and so
+    /// somebody may have asked whether it was done, it is not done any more.
+    pub(super) fn publish(&self, root: &Root, staged: &Staged, wanted: &Wanted) -> Result<Blob, DataError> {
         self.refuse_if_broken()?;
         let handle = Handle::parse(&staged.handle)?;
         let native = handle.native.clone();
-        let _name = self.names.lock(&native);
+        let _name = self.names.lock_while(wanted, &native)?;
         let opened = match handle.kind {
             Kind::Whole => root.staged.try_clone().map(|dir| (dir, handle.write.to_string())).map_err(fault),
             Kind::Parts => root.upload(handle.write).map(|dir| (dir, WHOLE.to_owned())),
         };
         let identity = match opened {
-            Ok((dir, name)) => self.publish_from(root, (&dir, &name), staged, &handle)?,
+            Ok((dir, name)) => self.publish_from(root, (&dir, &name), staged, (&handle, wanted))?,
             Err(DataError::NotFound(_)) => None,
             Err(error) => return Err(error),
         };
         let Some(identity) = identity else {
             // A lost answer: it was published before.
-            let published = Self::published(root, &handle)?;
+            let published = self.published(root, &handle)?;
             return published.ok_or_else(|| DataError::NotFound(BlobId::new(staged.handle.clone())));
         };
         if handle.kind == Kind::Parts {
@@ -81,7 +83,7 @@ impl Core {
         root: &Root,
         from: (&File, &str),
         staged: &Staged,
-        handle: &Handle,
+        (handle, wanted): (&Handle, &Wanted),
     ) -> Result<Option<Identity>, DataError> {
         let file = match open_to_write(from.0, from.1) {
             Ok(file) => file,
@@ -93,23 +95,31 @@ impl Core {
             return Ok(None);
         }
         if handle.kind == Kind::Parts {
-            self.put_together(from.0, &file, staged)?;
+            self.put_together(from.0, &file, (staged, wanted))?;
         }
         let identity = Identity::of(&file).map_err(fault)?.filter(|identity| identity.size == staged.size);
         let Some(identity) = identity else {
             let detail = format!("what is staged has not the {} bytes of the object", staged.size);
             return Err(DataError::Corrupt { blob: BlobId::new(staged.handle.clone()), detail });
         };
+        if handle.kind == Kind::Parts && root.attributes {
+            identity.seal_in(&file).map_err(fault)?;
+            if self.options.is_strict() {
+                file.sync_all().map_err(fault)?;
+            }
+        }
+        wanted.check()?;
         fail::fail_point!("posix-publish", |_| Err(DataError::Unavailable("fail point".to_owned())));
         self.install(root, from, &handle.native)?;
         fail::fail_point!("posix-published", |_| Err(DataError::Unavailable("fail point".to_owned())));
         Ok(Some(identity))
     }
 
-    fn put_together(&self, dir: &File, whole: &File, staged: &Staged) -> Result<(), DataError> {
+    fn put_together(&self, dir: &File, whole: &File, (staged, wanted): (&Staged, &Wanted)) -> Result<(), DataError> {
         rustix::fs::ftruncate(whole, 0).map_err(fault)?;
         let mut at = 0;
         for (number, token) in staged.parts.iter() {
+            wanted.check()?;
             let part = parse_token(token, *number).and_then(|name| open_in(dir, name).ok());
             let Some(part) = part else {
                 return Err(DataError::Parts(PartsFault::Missing));

@@ -444,6 +444,7 @@ impl DataBackend for RemoteBackend {
             verified_reads: kind & VERIFIED != 0,
             listing: kind & EXTENDED != 0,
             versioned_buckets: true,
+            one_bucket: false,
         }
     }
 }

@@ -427,7 +427,13 @@ impl DataBackend for TreeBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable: true, verified_reads: true, listing: true, versioned_buckets: true }
+        Capabilities {
+            durable: true,
+            verified_reads: true,
+            listing: true,
+            versioned_buckets: true,
+            one_bucket: false,
+        }
     }
 }
 

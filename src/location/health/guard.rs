@@ -28,6 +28,10 @@ impl Guarded {
         Self { inner, health }
     }
 
+    pub(super) fn health(&self) -> Arc<LocationHealth> {
+        Arc::clone(&self.health)
+    }
+
     /// The longest silence within a call.
     pub(super) fn answer(&self) -> Duration {
         self.health.settings.answer
@@ -149,8 +153,7 @@ impl DataBackend for Guarded {
         self.inner.native().map(|_| self as &dyn NativeStore)
     }
 
-    /// Scans are rare, and wait for nobody: they go past the guard.
     fn browse(&self) -> Option<&dyn Browse> {
-        self.inner.browse()
+        self.inner.browse().map(|_| self as &dyn Browse)
     }
 }

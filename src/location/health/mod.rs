@@ -19,6 +19,7 @@ use crate::{
 
 mod activity;
 mod breaker;
+mod browse;
 mod guard;
 mod native;
 #[cfg(test)]
@@ -305,6 +306,7 @@ fn is_failure(fault: &DataError) -> bool {
         | DataError::Corrupt { .. }
         | DataError::OutOfRange(_)
         | DataError::NoSpace
+        | DataError::NameTooLong(_)
         | DataError::Parts(_)
         | DataError::Body(_) => false,
     }

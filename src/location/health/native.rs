@@ -1,5 +1,7 @@
 //! The wrapper, for stores that keep each object under a name of its own.
 
+use std::time::Duration;
+
 use futures_util::{FutureExt, future::BoxFuture};
 
 use super::guard::Guarded;
@@ -48,6 +50,10 @@ impl NativeStore for Guarded {
         async move { self.call("find", self.answer(), self.store()?.find(handle)).await }.boxed()
     }
 
+    fn lateness(&self, handle: &str) -> Duration {
+        self.inner.native().map_or(Duration::ZERO, |store| store.lateness(handle))
+    }
+
     fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
         async move { self.call("discard", self.answer(), self.store()?.discard(handle)).await }.boxed()
     }
@@ -68,6 +74,10 @@ impl NativeStore for Guarded {
             self.send("put_part", body, |body| store.put_part(upload, number, body, hint)).await
         }
         .boxed()
+    }
+
+    fn part_there<'a>(&'a self, upload: &'a str, number: u32) -> BoxFuture<'a, Result<Option<String>, DataError>> {
+        async move { self.call("part_there", self.answer(), self.store()?.part_there(upload, number)).await }.boxed()
     }
 
     fn copy_part<'a>(
@@ -94,7 +104,16 @@ impl NativeStore for Guarded {
         async move { self.call("set_tags", self.answer(), self.store()?.set_tags(blob, tags)).await }.boxed()
     }
 
-    fn mark_deleted<'a>(&'a self, bucket: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
-        async move { self.call("mark_deleted", self.answer(), self.store()?.mark_deleted(bucket, key)).await }.boxed()
+    fn mark_deleted<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        standing: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+        async move {
+            let work = self.store()?.mark_deleted(bucket, key, standing);
+            self.call("mark_deleted", self.answer(), work).await
+        }
+        .boxed()
     }
 }

@@ -10,7 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -19,8 +23,8 @@ use tokio::{
 use super::*;
 use crate::{
     data::{
-        BlobId, BodyHint, Capabilities, DiskUsage, MemoryBackend, NativeObject, NativeSource, NativeStore, PartToken,
-        PutHint, Staged, Written, conformance,
+        BlobId, BodyHint, Browse, Capabilities, DiskUsage, Expected, Found, MemoryBackend, NativeObject, NativeSource,
+        NativeStore, PartToken, PutHint, Staged, Written, conformance,
         faulty::{Call, Fault, FaultyBackend},
     },
     location::{Location, LocationTable},
@@ -115,6 +119,46 @@ impl DataBackend for Moody {
     fn native(&self) -> Option<&dyn NativeStore> {
         Some(self)
     }
+
+    fn browse(&self) -> Option<&dyn Browse> {
+        Some(self)
+    }
+}
+
+impl Browse for Moody {
+    fn identity(&self) -> BoxFuture<'_, Result<String, DataError>> {
+        self.felt("identity".to_owned())
+    }
+
+    fn expect(&self, _: Expected) {}
+
+    fn walk(&self, _: &str) -> BoxStream<'static, Result<Found, DataError>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let skipped = |name: &str| Ok(Found::Skipped { name: name.to_owned(), why: "a test" });
+        let found = stream::iter([skipped("one"), skipped("two")]);
+        match self.mood.load(Ordering::SeqCst) {
+            HANGS => stream::pending().boxed(),
+            FAILS => stream::iter([Err(DataError::Unavailable("a folder cannot be read".to_owned()))]).boxed(),
+            HANGS_IN_STREAM => found.chain(stream::pending()).boxed(),
+            _ => found.boxed(),
+        }
+    }
+
+    fn is_same(&self, known: &BlobId, found: &BlobId) -> bool {
+        known == found
+    }
+
+    fn stands<'a>(&'a self, _: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>> {
+        self.felt(true)
+    }
+
+    fn is_taken<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<bool, DataError>> {
+        self.felt(true)
+    }
+
+    fn holds<'a>(&'a self, _: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>> {
+        self.felt(true)
+    }
 }
 
 fn written() -> Written {
@@ -151,6 +195,10 @@ impl NativeStore for Moody {
         self.felt(Some(written()))
     }
 
+    fn lateness(&self, _: &str) -> Duration {
+        Duration::ZERO
+    }
+
     fn discard<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
         self.felt(())
     }
@@ -182,7 +230,12 @@ impl NativeStore for Moody {
         self.felt(())
     }
 
-    fn mark_deleted<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
+    fn mark_deleted<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Option<&'a BlobId>,
+    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
         self.felt(None)
     }
 }
@@ -384,12 +437,49 @@ async fn every_call_of_a_native_store_is_guarded() {
             is_unavailable(&store.put_part("upload", 1, once(b"x"), None.into()).await),
             is_unavailable(&store.copy_part("upload", 1, source()).await),
             is_unavailable(&store.set_tags(&blob, &[]).await),
-            is_unavailable(&store.mark_deleted("bucket", "key").await),
+            is_unavailable(&store.mark_deleted("bucket", "key", None).await),
         ]
     };
     assert_eq!(refused.await, [true; 10]);
     assert_eq!(moody.calls(), calls);
     assert_eq!(store.staged_upload("upload", vec![(1, "part".to_owned())], 1).parts.len(), 1);
+}
+
+#[tokio::test]
+async fn scans_are_guarded_too() {
+    let (moody, guarded, health) = moody_with(never_again());
+    let (store, blob) = (guarded.browse().unwrap(), BlobId::new("b"));
+    let walk = || store.walk("bucket").collect::<Vec<_>>();
+    assert_eq!(store.identity().await.unwrap(), "identity");
+    assert!(store.stands(&blob).await.unwrap() && store.holds(&blob).await.unwrap());
+    assert!(store.is_taken("bucket", "key").await.unwrap() && store.is_same(&blob, &blob));
+    assert_eq!(walk().await.iter().filter(|found| found.is_ok()).count(), 2);
+    // Whoever stops in the middle has nothing against the store.
+    for _ in 0..5 {
+        drop(store.walk("bucket").next().await.unwrap().unwrap());
+    }
+    assert_eq!(health.report().breaker, BreakerState::Closed);
+
+    moody.set(HANGS_IN_STREAM);
+    let broken = walk().await;
+    assert!(broken.len() == 3 && is_unavailable(&broken[2]), "what was found comes, then the silence ends");
+    moody.set(HANGS);
+    assert!(matches!(&walk().await[..], [outcome] if is_unavailable(outcome)));
+    moody.set(FAILS);
+    assert!(matches!(&walk().await[..], [outcome] if is_unavailable(outcome)));
+    assert_eq!(health.report().breaker, BreakerState::Open);
+
+    let calls = moody.calls();
+    assert!(matches!(&walk().await[..], [outcome] if is_unavailable(outcome)));
+    let refused = [
+        is_unavailable(&store.identity().await),
+        is_unavailable(&store.stands(&blob).await),
+        is_unavailable(&store.is_taken("bucket", "key").await),
+        is_unavailable(&store.holds(&blob).await),
+    ];
+    assert_eq!(refused, [true; 4]);
+    // The walk itself is made, and never asked for anything.
+    assert_eq!(moody.calls(), calls + 1);
 }
 
 #[tokio::test]

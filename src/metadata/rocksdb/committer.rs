@@ -388,7 +388,9 @@ impl Failure {
     /// What each of those who wait is told.
     fn answer(&self) -> MetadataError {
         match &self.error {
-            MetadataError::NoSpace => MetadataError::NoSpace,
+            MetadataError::NoSpace if !self.in_log => MetadataError::NoSpace,
+            // What came into the log may be read at the next start.
+            MetadataError::NoSpace => MetadataError::Unavailable("no space left for the log".to_owned()),
             MetadataError::Io(message) => MetadataError::Io(message.clone()),
             error => MetadataError::Io(error.to_string()),
         }

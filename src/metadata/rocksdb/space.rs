@@ -3,6 +3,9 @@
 //! RocksDB must not meet the end of the device: it would refuse everything, deletes too, until a table's worth of space
 //! is free again. So commits are refused before that. What is in the log is to be written once more, as tables, so that
 //! much stays free; then deletes, which make space, still have some to be written in, and a restart can read the log.
+//!
+//! What may use that reserve is told by the batch: it is small, it removes something, and it brings no body. A write that
+//! replaces an object removes one, too, but clients can repeat it until nothing is left for deletes.
 
 use std::{
     path::PathBuf,
@@ -12,7 +15,7 @@ use std::{
 use rocksdb::FlushOptions;
 
 use super::open::Database;
-use crate::metadata::{Batch, Write};
+use crate::metadata::{Batch, Table, Write};
 
 const MIB: u64 = 1 << 20;
 /// With more than this free nothing is near, whatever is buffered.
@@ -21,7 +24,7 @@ const AMPLE: u64 = 512 * MIB;
 /// device. A quarter of it is kept even from deletes.
 const SLACK: u64 = 8 * MIB;
 const SLACK_SHARE: u64 = 16;
-/// A batch of deletes is records and no bodies.
+/// A batch of deletes is records and no bodies, in bytes.
 const SMALL: usize = 64 << 10;
 /// Between flushes that are to free the log.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
@@ -45,9 +48,12 @@ impl Room {
     /// Whether a batch of this size may be written.
     pub(super) fn admits(self, batch: &Batch, bytes: usize) -> bool {
         let deletes = |write: &Write| matches!(write, Write::Delete(..) | Write::DeleteRange(..));
+        let brings = |write: &Write| matches!(write, Write::Put(ns, ..) if ns.table == Table::Bodies);
         match self {
             Self::All => true,
-            Self::Deletes => bytes <= SMALL && batch.writes.iter().any(deletes),
+            // Who only asks takes no space.
+            _ if batch.writes.is_empty() => true,
+            Self::Deletes => bytes <= SMALL && batch.writes.iter().any(deletes) && !batch.writes.iter().any(brings),
             Self::Nothing => false,
         }
     }
@@ -96,7 +102,7 @@ fn room(free: u64, group: u64, buffered: u64, slack: u64) -> Room {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::{Namespace, Table};
+    use crate::metadata::Namespace;
 
     #[test]
     fn growth_stops_before_deletes_do() {
@@ -109,13 +115,17 @@ mod tests {
 
     #[test]
     fn a_body_is_no_delete_even_if_it_replaces_one() {
-        let ns = Namespace::global(Table::Bodies);
+        let (bodies, current) = (Namespace::global(Table::Bodies), Namespace::global(Table::Current));
         let mut batch = Batch::new();
-        batch.put(ns, "new", "body");
+        batch.put(current, "key", "record");
         assert!(!Room::Deletes.admits(&batch, 7));
-        batch.delete(ns, "old");
-        assert!(Room::Deletes.admits(&batch, 10));
+        batch.delete(bodies, "old");
+        assert!(Room::Deletes.admits(&batch, 10), "an object without a body takes the place of one with a body");
         assert!(!Room::Deletes.admits(&batch, SMALL + 1));
         assert!(!Room::Nothing.admits(&batch, 10));
+        batch.put(bodies, "new", "body");
+        assert!(!Room::Deletes.admits(&batch, 20));
+        assert!(Room::All.admits(&batch, 20));
+        assert!(Room::Nothing.admits(&Batch::new(), 1), "whoever asks whether it may still write");
     }
 }

@@ -73,16 +73,16 @@ mod tests {
 
     #[tokio::test]
     async fn views_end_when_closed_or_forgotten() {
-        let (store, views) = (MemoryStore::new(), Views { silence: Duration::from_millis(50), ..Views::default() });
+        let (store, views) = (MemoryStore::new(), Views { silence: Duration::from_secs(2), ..Views::default() });
         let open = async || views.open(store.snapshot().await.unwrap()).unwrap();
         let (one, two) = (open().await, open().await);
         views.close(&one);
         assert!(views.get(&one).is_none() && views.get(&two).is_some());
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
         assert!(views.get(&two).is_some(), "nobody looked for it meanwhile");
         let three = open().await;
         assert!(views.get(&two).is_some(), "it was used just now");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
         open().await;
         assert!(views.get(&two).is_none() && views.get(&three).is_none());
         assert_eq!(views.count(), 1);

@@ -28,7 +28,7 @@ use crate::{
 /// Largest document: a hundred grants, with room for names and white space.
 const DOCUMENT: usize = 256 << 10;
 /// Attempts to hold on to a version that others replace.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 /// Returns the list of a bucket.
@@ -215,7 +215,12 @@ async fn receive(cx: &mut Context, body: RequestBody, needs: Vec<Need>) -> S3Res
 }
 
 /// The version that the request names, as it was when the caller was judged by it.
-async fn judged(cx: &mut Context, bucket: &Arc<Bucket>, object: &ObjectRef, action: Action) -> S3Result<ObjectRecord> {
+pub(super) async fn judged(
+    cx: &mut Context,
+    bucket: &Arc<Bucket>,
+    object: &ObjectRef,
+    action: Action,
+) -> S3Result<ObjectRecord> {
     for _ in 0..ATTEMPTS {
         if let Some(record) = cx.take_authorized(object) {
             return Ok(record);

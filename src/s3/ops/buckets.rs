@@ -143,6 +143,7 @@ impl Operation for CreateBucket {
         let document = body.optional_document(&head, &cx.intake, DOCUMENT, Digest::Optional).await?;
         let Configuration { constraint, tags } = configuration(&document, cx.head.dialect)?;
         let location = choose_location(&cx, constraint.as_deref())?;
+        cx.storage.check_unclaimed(&self.name, &location).await?;
         let owner = cx.principal.account.clone();
         let mut record = BucketRecord {
             owner: owner.as_str().to_owned(),
@@ -168,7 +169,7 @@ impl Operation for CreateBucket {
         let created = cx.storage.create_bucket(NewBucket { name: self.name.clone(), record }).await;
         let path = format!("/{}", self.name);
         match created {
-            Ok(_) => {}
+            Ok(bucket) => cx.storage.claim(&bucket, &location).await?,
             Err(StorageError::BucketAlreadyOwnedByYou) if location.legacy_aws_behavior => {
                 let existing = cx.bucket(&self.name).await?;
                 let table = cx.storage.locations();

@@ -19,7 +19,7 @@ use crate::{
         head::{self, Head},
         lock_headers,
         object_headers::{attributes, storage_class},
-        operation::{Need, ObjectRef, Operation, Pattern, Scope, Target},
+        operation::{Deed, Need, ObjectRef, Operation, Pattern, Scope, Target},
         ops::{get_object::missing, lifecycle::show_expiration, put_object::written},
         read_through,
         reply::Document,
@@ -257,6 +257,7 @@ impl Operation for CopyObject {
     const NAME: &'static str = "CopyObject";
     const ACTION: &'static str = "objectCopy";
     const PATTERN: Pattern = Pattern::with_header(Method::PUT, Scope::Object, &[], "x-amz-copy-source");
+    const DEED: Deed = Deed::Copies;
     type Reply = Document;
 
     fn parse(head: &Head) -> S3Result<Self> {
@@ -291,8 +292,8 @@ impl Operation for CopyObject {
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let source = self.source.find(&cx).await?;
-        if self.tagging == Directive::Copy && !source.record.tags.is_empty() {
-            self.authorize_tags(&mut cx).await?;
+        if self.tagging == Directive::Copy {
+            self.authorize_tags(&mut cx, &source.record).await?;
         }
         if source.record.size > LARGEST_PUT {
             return Err(S3Error::request(
@@ -343,11 +344,15 @@ impl CopyObject {
         }))
     }
 
-    /// Tags go along only where the caller may read them there and set them here (S3 reference, "`CopyObject`").
-    async fn authorize_tags(&self, cx: &mut Context) -> S3Result<()> {
-        cx.authorize(&self.source.tags_need()).await?;
-        let target = Target::Written(self.object.clone());
-        cx.authorize(&Need { action: Action::PutObjectTagging, target }).await
+    /// Tags go along only where the caller may read them there and set them here (S3 reference, "`CopyObject`"). The
+    /// write is judged by them, and by no header: only now it is known what the copy will have.
+    async fn authorize_tags(&self, cx: &mut Context, source: &ObjectRecord) -> S3Result<()> {
+        let mut needs = vec![self.object.need(Action::PutObject)];
+        if !source.tags.is_empty() {
+            cx.authorize(&self.source.tags_need()).await?;
+            needs.push(Need { action: Action::PutObjectTagging, target: Target::Written(self.object.clone()) });
+        }
+        cx.retag(&source.tags, &needs).await
     }
 
     /// What is said of the copy. Lists, storage class, redirect and locks are never taken from the source.

@@ -119,8 +119,11 @@ impl GetObject {
         if let Some(there) = self.0.elsewhere(&mut cx, &bucket).await? {
             return Ok(there);
         }
+        // The original asks for neither of the two where no bytes are wanted (HEAD).
+        cx.check_read_location()?;
         for _ in 0..ATTEMPTS {
             let record = self.0.find(&mut cx, &bucket).await?;
+            cx.check_is_there(&record)?;
             // What cannot be read has no ranges and parts either.
             cx.storage.check_readable(&record)?;
             let selection = self.0.select(&cx, &bucket, &record).await?;
@@ -227,7 +230,6 @@ impl Read {
     }
 
     async fn find(&self, cx: &mut Context, bucket: &Bucket) -> S3Result<ObjectRecord> {
-        cx.check_read_location()?;
         let record = cx.version(bucket, &self.object).await.map_err(|e| missing(cx, e))?;
         guarded_key(&cx.head, &cx.settings, KeyOf::Object)?;
         // Ceph looks for the part before it asks for the key.
@@ -237,7 +239,7 @@ impl Read {
         // Before conditions and range: without the key nothing is told of the object.
         check_key_of_read(cx, bucket, &record, self.customer.as_ref())?;
         match self.condition.judge(&record, cx.now) {
-            Verdict::Go => cx.check_is_there(&record).map(|()| record),
+            Verdict::Go => Ok(record),
             Verdict::NotModified => Err(S3Error::not_modified(validators(cx, bucket, &record))),
             Verdict::Failed(condition) => Err(S3Error::from(S3Code::PreconditionFailed).with("Condition", condition)),
         }

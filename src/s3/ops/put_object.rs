@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::{
+    auth::Action,
     location::Location,
     s3::{
         authorize::write_needs,
@@ -15,7 +16,7 @@ use crate::{
         error::S3Result,
         head::{Head, parse_number},
         lock_headers,
-        object_headers::{attributes, show_checksum},
+        object_headers::{attributes, refuse_words, show_checksum},
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         ops::lifecycle::show_expiration,
         read_through,
@@ -56,6 +57,11 @@ impl Operation for PutObject {
         let object = head.object_without_version()?;
         let mut needs = write_needs(&object, head);
         needs.extend(lock_headers::needs_of_put(head, &object)?);
+        // An append tells what is there: its size, and a checksum of the whole.
+        if offset.is_some_and(|offset| offset > 0) {
+            needs.push(object.need(Action::GetObject));
+            refuse_ignored(head)?;
+        }
         Ok(Self { needs, condition: write_condition(head)?, object, offset })
     }
 
@@ -63,13 +69,20 @@ impl Operation for PutObject {
         self.needs.clone()
     }
 
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
+    async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
         let head = Arc::clone(&cx.head);
         let bucket = cx.bucket(&self.object.bucket).await?;
         let attributes = attributes(&head, &cx, &bucket)?;
         let location = cx.location(&bucket, &attributes.metadata)?;
         if let Some(offset) = self.offset {
-            return self.append(&cx, offset, (bucket, location, attributes), body).await;
+            let object = self.object.clone();
+            return match self.append(&cx, offset, (bucket, location, attributes), body).await {
+                // Who may only write is not told how much is there.
+                Err(e) if e.code == S3Code::InvalidWriteOffset && !may_read(&mut cx, &object).await => {
+                    Err(S3Code::InvalidWriteOffset.into())
+                }
+                other => other,
+            };
         }
         let body = body.object(&head, &cx.intake, None)?;
         let condition = read_through::write_condition(&cx, &bucket, &self.object, self.condition).await?;
@@ -112,6 +125,9 @@ impl PutObject {
             Err(e) => return Err(e.into()),
         };
         cx.storage.check_condition(&bucket, &self.object.key, &self.condition).await?;
+        if current.is_some() {
+            refuse_ignored(&cx.head)?;
+        }
         let size = current.as_ref().map_or(0, |record| record.size);
         if size != offset {
             return Err(StorageError::WriteOffset { offset, size }.into());
@@ -144,6 +160,15 @@ impl PutObject {
             _ => Ok(()),
         }
     }
+}
+
+async fn may_read(cx: &mut Context, object: &ObjectRef) -> bool {
+    cx.authorize(&object.need(Action::GetObject)).await.is_ok()
+}
+
+/// What an append to an object would pass over. Encryption and locks are refused by the engine.
+fn refuse_ignored(head: &Head) -> S3Result<()> {
+    refuse_words(head, &["x-amz-grant-"], "An append changes nothing of an object but its bytes.")
 }
 
 /// The headers of a write's answer.

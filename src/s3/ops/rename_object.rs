@@ -10,6 +10,7 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::{self, Head},
+        object_headers::refuse_words,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
         ops::get_object::missing,
         reply::Plain,
@@ -44,7 +45,8 @@ impl Operation for RenameObject {
 
     fn parse(head: &Head) -> S3Result<Self> {
         let object = head.object_without_version()?;
-        refuse_words(head)?;
+        let families = ["x-amz-grant-", "x-amz-server-side-encryption", "x-amz-object-lock-"];
+        refuse_words(head, &families, "A rename changes nothing but the key.")?;
         let source = source(head, &object)?;
         if source == object.key {
             return Err(S3Error::request("The source and the destination of a rename are the same."));
@@ -83,7 +85,7 @@ impl Operation for RenameObject {
             check: check(self.source_condition, self.dates, cx.now),
             token,
         };
-        cx.storage.rename_object(&rename).await.map_err(|e| missing(&cx, e))?;
+        cx.storage.rename_object(rename).await.map_err(|e| missing(&cx, e))?;
         Ok(Plain::ok())
     }
 }
@@ -104,27 +106,6 @@ impl RenameObject {
         let conditions = format!("{:?} {:?} {:?}", self.source_condition, self.condition, self.dates);
         let digest = hash(&[self.source.as_str(), self.object.key.as_str(), &conditions]);
         RenameToken { id: UploadId::from_bytes(id), digest: Bytes::copy_from_slice(&digest) }
-    }
-}
-
-/// Refuses headers by which other writes say what the object is to be: a rename changes nothing but the key. Ignored, they
-/// would still meet a policy that asks for encryption, tags or a list of whatever is written.
-fn refuse_words(head: &Head) -> S3Result<()> {
-    const NAMES: [&str; 5] = [
-        "x-amz-acl",
-        "x-amz-tagging",
-        "x-amz-storage-class",
-        "x-amz-website-redirect-location",
-        "x-amz-metadata-directive",
-    ];
-    const FAMILIES: [&str; 3] = ["x-amz-grant-", "x-amz-server-side-encryption", "x-amz-object-lock-"];
-    let headers = head.headers.keys().map(|name| name.as_str().to_owned());
-    let mut names = headers.chain(head.queries().map(|(name, _)| name.to_ascii_lowercase()));
-    let is_word =
-        |name: &String| NAMES.contains(&name.as_str()) || FAMILIES.iter().any(|family| name.starts_with(family));
-    match names.find(is_word) {
-        None => Ok(()),
-        Some(name) => Err(S3Error::argument("A rename changes nothing but the key.", "header", &name)),
     }
 }
 

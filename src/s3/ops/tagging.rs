@@ -9,8 +9,11 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::Head,
-        operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::get_object::missing,
+        operation::{Deed, Need, ObjectRef, Operation, Pattern, Scope},
+        ops::{
+            acl::{ATTEMPTS, judged},
+            get_object::missing,
+        },
         read_through,
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
@@ -64,17 +67,32 @@ fn version_header(cx: &Context, versioned: bool, record: &ObjectRecord, reply: P
     if versioned { reply.with(HeaderName::from_static("x-amz-version-id"), &cx.version_text(record)) } else { reply }
 }
 
-fn pick(object: &ObjectRef, plain: Action, versioned: Action) -> Vec<Need> {
-    vec![object.need(if object.version.is_some() { versioned } else { plain })]
+fn pick(object: &ObjectRef, plain: Action, versioned: Action) -> Action {
+    if object.version.is_some() { versioned } else { plain }
 }
 
-async fn replace(cx: &Context, object: &ObjectRef, tags: Vec<Pair>, reply: Plain) -> S3Result<Plain> {
+/// Replaces the tags of the version that the caller was judged by: what was written since may be somebody else's.
+async fn replace(
+    cx: &mut Context,
+    (object, action): (&ObjectRef, Action),
+    tags: Vec<Pair>,
+    reply: Plain,
+) -> S3Result<Plain> {
     let bucket = cx.bucket(&object.bucket).await?;
-    let edit = |record: &mut ObjectRecord| record.tags.clone_from(&tags);
-    match cx.storage.update_version(&bucket, &object.key, object.version, edit).await {
-        Ok(record) => Ok(version_header(cx, bucket.is_versioned(), &record, reply)),
-        Err(e) => Err(missing(cx, e)),
+    for _ in 0..ATTEMPTS {
+        let id = judged(cx, &bucket, object, action).await?.version_id();
+        let edit = |record: &mut ObjectRecord| {
+            if record.version_id() == id {
+                record.tags.clone_from(&tags);
+            }
+        };
+        let updated = cx.storage.update_version(&bucket, &object.key, object.version, edit).await;
+        let updated = updated.map_err(|e| missing(cx, e))?;
+        if updated.version_id() == id {
+            return Ok(version_header(cx, bucket.is_versioned(), &updated, reply));
+        }
     }
+    Err(S3Code::OperationAborted.into())
 }
 
 impl Operation for GetObjectTagging {
@@ -88,7 +106,7 @@ impl Operation for GetObjectTagging {
     }
 
     fn needs(&self) -> Vec<Need> {
-        pick(&self.object, Action::GetObjectTagging, Action::GetObjectVersionTagging)
+        vec![self.object.need(pick(&self.object, Action::GetObjectTagging, Action::GetObjectVersionTagging))]
     }
 
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Document> {
@@ -107,6 +125,7 @@ impl Operation for PutObjectTagging {
     const NAME: &'static str = "PutObjectTagging";
     const ACTION: &'static str = "objectPutTagging";
     const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Object, &["tagging"]);
+    const DEED: Deed = Deed::SetsTags;
     type Reply = Plain;
 
     fn parse(head: &Head) -> S3Result<Self> {
@@ -114,7 +133,7 @@ impl Operation for PutObjectTagging {
     }
 
     fn needs(&self) -> Vec<Need> {
-        pick(&self.object, Action::PutObjectTagging, Action::PutObjectVersionTagging)
+        vec![self.object.need(self.action())]
     }
 
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
@@ -124,7 +143,13 @@ impl Operation for PutObjectTagging {
         // A policy may ask which tags are set: then only now the request is judged.
         cx.retag(parsed.as_deref().unwrap_or_default(), &self.needs()).await?;
         let tags = parsed?;
-        replace(&cx, &self.object, tags, Plain::ok()).await
+        replace(&mut cx, (&self.object, self.action()), tags, Plain::ok()).await
+    }
+}
+
+impl PutObjectTagging {
+    fn action(&self) -> Action {
+        pick(&self.object, Action::PutObjectTagging, Action::PutObjectVersionTagging)
     }
 }
 
@@ -139,11 +164,17 @@ impl Operation for DeleteObjectTagging {
     }
 
     fn needs(&self) -> Vec<Need> {
-        pick(&self.object, Action::DeleteObjectTagging, Action::DeleteObjectVersionTagging)
+        vec![self.object.need(self.action())]
     }
 
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
-        replace(&cx, &self.object, Vec::new(), Plain::no_content()).await
+    async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Plain> {
+        replace(&mut cx, (&self.object, self.action()), Vec::new(), Plain::no_content()).await
+    }
+}
+
+impl DeleteObjectTagging {
+    fn action(&self) -> Action {
+        pick(&self.object, Action::DeleteObjectTagging, Action::DeleteObjectVersionTagging)
     }
 }
 

@@ -70,7 +70,7 @@ async fn merge(here: ListPage, mut far: Far<'_>, query: &ListQuery) -> S3Result<
     loop {
         let next = here.front().map(|entry| place(entry).to_owned());
         let there = match far.peek(next.as_deref()).await? {
-            Peeked::Entry(entry) => Some(place(&entry).to_owned()),
+            Peeked::Entry(text) => Some(text),
             Peeked::End => None,
             Peeked::Enough => {
                 cut(&mut page, here, far.reached, query.limit);
@@ -112,7 +112,7 @@ fn cut(page: &mut ListPage, mut here: VecDeque<Entry<ObjectEntry>>, reached: Lis
 /// What comes next on the old server.
 enum Peeked {
     /// This. It is shown, or is here, too.
-    Entry(Entry<ObjectEntry>),
+    Entry(String),
     /// Nothing.
     End,
     /// Nobody knows: this page has cost enough. The next one goes on where the walk has come to.
@@ -181,7 +181,7 @@ impl<'a> Far<'a> {
             }
             if is_known || self.shows(&entry).await? {
                 self.is_shown = true;
-                return Ok(Peeked::Entry(entry));
+                return Ok(Peeked::Entry(place(&entry).to_owned()));
             }
             self.skip();
         }

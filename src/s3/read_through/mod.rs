@@ -34,7 +34,7 @@ use crate::{
         Bucket, DeleteCondition, Found, StorageError, WriteCondition,
         records::{ContentHeaders, ObjectRecord, Pair},
     },
-    types::{BucketName, ByteStream, ETag, ObjectKey, Timestamp},
+    types::{AccountId, ByteStream, ETag, ObjectKey, Timestamp},
 };
 
 /// Headers of a request that the old server judges.
@@ -67,29 +67,34 @@ const MARK: &str = "x-cloudserver-read-through";
 pub struct ReadThrough {
     /// Asks it.
     pub client: S3Client,
-    /// The buckets; all, where it is none.
+    /// Whose buckets are read there.
+    pub owner: AccountId,
+    /// Which of them; all, where it is none.
     pub buckets: Option<BTreeSet<String>>,
     /// Whether listings show what is there.
     pub lists: bool,
 }
 
 impl ReadThrough {
-    fn concerns(&self, bucket: &BucketName) -> bool {
-        self.buckets.as_ref().is_none_or(|names| names.contains(bucket.as_str()))
+    /// A name alone gives nobody what the old server keeps under it.
+    fn concerns(&self, bucket: &Bucket) -> bool {
+        bucket.owner == self.owner && self.buckets.as_ref().is_none_or(|names| names.contains(bucket.name.as_str()))
     }
 }
 
 impl Context {
     /// The old server, if objects of this bucket are read there.
     fn old_server(&self, bucket: &Bucket) -> Option<&ReadThrough> {
-        let old = self.settings.read_through.as_deref().filter(|old| old.concerns(&bucket.name));
+        let old = self.settings.read_through.as_deref().filter(|old| old.concerns(bucket));
         old.filter(|_| self.head.header(HERE_ONLY).is_none())
     }
 
     /// Whether what is missing here may be on the old server.
     pub(super) fn reads_through(&self, bucket: &Bucket, object: &ObjectRef, action: Action) -> bool {
         let reads = matches!(action, Action::GetObject | Action::GetObjectTagging | Action::GetObjectAttributes);
-        reads && object.version.is_none() && self.old_server(bucket).is_some()
+        // A policy that asks for tags cannot be judged by those of an object elsewhere.
+        let is_judged = bucket.policy.as_ref().is_none_or(|policy| !policy.asks_existing_tags());
+        reads && is_judged && object.version.is_none() && self.old_server(bucket).is_some()
     }
 }
 
@@ -142,16 +147,15 @@ pub(super) async fn version(
     bucket: &Bucket,
     (object, action): (&ObjectRef, Action),
 ) -> S3Result<ObjectRecord> {
-    match cx.version(bucket, object).await {
-        Err(e @ StorageError::NoSuchKey(None)) => match record(cx, bucket, object).await? {
-            Some(record) => Ok(record),
-            None => {
-                cx.judge_missing(bucket, object, action)?;
-                Err(missing(cx, e))
-            }
-        },
-        other => other.map_err(|e| missing(cx, e)),
+    let absent = match cx.version(bucket, object).await {
+        Err(absent @ StorageError::NoSuchKey(None)) => absent,
+        other => return other.map_err(|e| missing(cx, e)),
+    };
+    if let Some(record) = record(cx, bucket, object).await? {
+        return Ok(record);
     }
+    cx.judge_missing(bucket, object, action)?;
+    Err(missing(cx, absent))
 }
 
 /// What the old server has of a key that is not here, with its tags, where the caller may read it.

@@ -179,7 +179,7 @@ impl Storage {
         request: CompleteRequest,
     ) -> StorageResult<ObjectRecord> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
-        self.settle(bucket.id, key).await?;
+        self.settle_before(bucket.id, key, Some((id, &request.digest()))).await?;
         for _ in 0..ATTEMPTS {
             self.same_bucket(bucket).await?;
             let Some(upload) = self.open_upload(bucket.id, key, id).await? else {

@@ -15,7 +15,7 @@ use super::{
     buckets::Bucket,
     change::{Change, Demand},
     keys,
-    native::{StagedBlob, check_versionable, native_object},
+    native::{StagedBlob, native_object},
     objects::ATTEMPTS,
     records::{ObjectRecord, Record, UploadRecord},
 };
@@ -28,10 +28,12 @@ use crate::{
 mod complete;
 mod parts;
 mod plan;
+mod race;
 
 pub(super) use complete::Completion;
 pub(super) use plan::lay_out_in_one;
 pub use plan::{AnnouncedChecksum, CompleteRequest, ListedPart, PartChecksums};
+pub(super) use race::PartRaces;
 
 /// An upload to be opened.
 #[derive(Clone, Debug)]
@@ -85,7 +87,7 @@ impl Storage {
         let NewUpload { bucket, key, location, attributes, checksum, initiator, initiator_display_name } = new;
         self.check_new_lock(&bucket, &attributes.lock).await?;
         let id = self.inner.ids.upload_id();
-        check_versionable(&bucket, &location)?;
+        self.check_fits(&bucket, &location).await?;
         let encryption = self.encryption_for(&bucket, &attributes.encryption).await?;
         let mut staged = match location.backend.native() {
             None => None,

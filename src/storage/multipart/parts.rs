@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::require_open;
+use super::{race::Racer, require_open};
 use crate::{
     data::DataError,
     kms::SecretKey,
@@ -59,25 +59,44 @@ impl Storage {
         self.check_part_early(bucket, (id, number), body.length).await?;
         self.check_location_of_part(bucket, (id, number), (&location, body.length)).await?;
         let unlocked = self.unlock(bucket.id, object, customer).await?;
+        let racer = self.races_for((&upload, id, number));
         let goal = if upload.handle.is_empty() { Goal::Blob } else { Goal::Part(&upload.handle, number) };
         let stored = self.receive(&location, body, unlocked.as_ref(), goal).await.map_err(|e| match e {
             // The store has no such upload any more.
             StorageError::Data(DataError::NotFound(_)) if !upload.handle.is_empty() => StorageError::NoSuchUpload,
             other => other,
         })?;
-        self.name_part(bucket, key, (id, number), (&upload, stored), unlocked.as_ref()).await
+        self.name_part((bucket, key), (id, number), (&upload, stored), unlocked.as_ref(), racer).await
     }
 
-    /// Makes stored bytes a part.
+    /// A place among those who write a part of a store's own upload.
+    pub(in crate::storage) fn races_for(
+        &self,
+        (upload, id, number): (&UploadRecord, UploadId, u16),
+    ) -> Option<Racer<'_>> {
+        (!upload.handle.is_empty()).then(|| self.inner.races.enter((id, number)))
+    }
+
+    /// Makes stored bytes a part, unless another that was written meanwhile has taken its place at the store.
     pub(in crate::storage) async fn name_part(
         &self,
-        bucket: &Arc<Bucket>,
-        key: &ObjectKey,
+        (bucket, key): (&Arc<Bucket>, &ObjectKey),
         (id, number): (UploadId, u16),
         (upload, mut stored): (&UploadRecord, Stored),
         unlocked: Option<&Unlocked>,
+        racer: Option<Racer<'_>>,
     ) -> StorageResult<PartRecord> {
         let part = self.part_of((upload, number), &stored, unlocked)?;
+        let _last_word = match (&racer, stored.part_token()) {
+            (Some(racer), Some(token)) => {
+                let guard = racer.last_word().await;
+                if !racer.stands(&*self.location(upload.location())?, upload, token).await? {
+                    return Ok(part);
+                }
+                Some(guard)
+            }
+            _ => None,
+        };
         let row = keys::part(id, number);
         let mut queue = None;
         for attempt in 0..ATTEMPTS {

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::{
-    check_versionable,
     moved::Moved,
     native_object, native_object_of,
     publish::{Published, Publishing, seen},
@@ -22,7 +21,7 @@ use crate::{
         versions::Head,
         write::{Goal, Stored},
     },
-    types::{BodyDigests, ChecksumType, ETag, IncomingBody, ObjectKey},
+    types::{BodyDigests, BodyError, ChecksumType, ETag, IncomingBody, ObjectKey},
 };
 
 impl Storage {
@@ -49,7 +48,7 @@ impl Storage {
         if bucket.is_versioned() {
             return Err(StorageError::Versioned);
         }
-        check_versionable(&bucket, location)?;
+        self.check_fits(&bucket, location).await?;
         let head = self.head(&bucket, &key).await?;
         append.condition.check(&head)?;
         let size = head.object().map_or(0, |old| old.size);
@@ -61,10 +60,21 @@ impl Storage {
             Some(old) => Box::pin(self.write_anew(append, (&head, old), location)).await,
         };
         match written {
-            // Somebody else was faster.
-            Err(e @ (StorageError::Contention | StorageError::PreconditionFailed(_))) => {
-                let size = self.head(&bucket, &key).await?.object().map_or(0, |now| now.size);
-                Err(if size == offset { e } else { StorageError::WriteOffset { offset, size } })
+            Err(
+                e @ (StorageError::Contention
+                | StorageError::PreconditionFailed(_)
+                | StorageError::Vanished
+                | StorageError::Body(BodyError::Unreadable(_))),
+            ) => {
+                let now = self.head(&bucket, &key).await?;
+                let size = now.object().map_or(0, |now| now.size);
+                let is_gone = !matches!(e, StorageError::Contention | StorageError::PreconditionFailed(_));
+                Err(match e {
+                    // Somebody else was faster, and the bytes that were there gave way where they stood.
+                    _ if size != offset => StorageError::WriteOffset { offset, size },
+                    _ if is_gone && seen(&now) != seen(&head) => StorageError::Contention,
+                    e => e,
+                })
             }
             other => other,
         }
@@ -117,14 +127,14 @@ impl Storage {
         });
         (*location.name).clone_into(&mut record.location);
         let rows = lay_out_in_one(&mut record, segments, (*location.name).to_owned());
-        let moved = Moved { from: key.clone(), version: seen(head), token: None };
+        let moved = Moved::new(key.clone(), seen(head), None);
         let change = Published { record, condition: WriteCondition::Always, op: JournalOp::ObjectPut };
         let job = Publishing::new((bucket, key), change, staged(&mut stored)?);
         self.publish_staged(Publishing { moved: Some(moved), rows, ..job }).await
     }
 
     /// All segments of a version.
-    async fn all_segments(&self, bucket: &Bucket, record: &ObjectRecord) -> StorageResult<Vec<Segment>> {
+    pub(super) async fn all_segments(&self, bucket: &Bucket, record: &ObjectRecord) -> StorageResult<Vec<Segment>> {
         let Some(layout) = &record.layout else { return Ok(record.segments.clone()) };
         let mut all = Vec::new();
         for row in 0..u32::try_from(layout.row_starts.len()).unwrap_or(u32::MAX) {

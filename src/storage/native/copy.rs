@@ -122,6 +122,7 @@ impl Storage {
         let Some(copy) = self.store_copy(source, &location, checksum) else { return Ok(None) };
         self.check_part_early(bucket, (id, number), Some(copy.source.size)).await?;
         let from = NativeSource { blob: &copy.blob, range: 0..copy.size, size: copy.size };
+        let racer = self.races_for((&upload, id, number));
         let token = match native(&location)?.copy_part(&upload.handle, u32::from(number), from).await {
             Ok(Some(token)) => token,
             // Who copies the bytes finds out whether source or upload is gone.
@@ -129,6 +130,6 @@ impl Storage {
             Err(e) => return Err(e.into()),
         };
         let stored = Stored::part(copy.digests.clone(), &location, token);
-        self.name_part(bucket, key, (id, number), (&upload, stored), None).await.map(Some)
+        self.name_part((bucket, key), (id, number), (&upload, stored), None, racer).await.map(Some)
     }
 }

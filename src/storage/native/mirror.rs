@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::native;
 use crate::{
     data::{BlobId, DataError},
-    metadata::{Batch, MetadataError, Namespace, Table},
+    metadata::{Batch, Direction, MetadataError, Namespace, Table},
     storage::{
         Storage, StorageError, StorageResult, keys,
         records::{Garbage, ObjectRecord, Record, Segment},
@@ -17,6 +17,8 @@ use crate::{
 
 /// A store has so long to take it.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Versions looked at for one that is no marker.
+const MARKERS: usize = 16;
 
 /// A version where it is stored.
 struct Placed {
@@ -75,7 +77,9 @@ impl Storage {
         if !is_newest || !marker.record.segments.is_empty() {
             return Ok(true);
         }
-        let made = tokio::time::timeout(LIMIT, store.mark_deleted(&note.bucket_name, key.as_str())).await;
+        let hidden = self.hidden_by(bucket, &key, &marker, &note.location).await?;
+        let made = store.mark_deleted(&note.bucket_name, key.as_str(), hidden.as_ref());
+        let made = tokio::time::timeout(LIMIT, made).await;
         let Some(blob) = made.map_err(silent)?? else { return Ok(true) };
         let mut record = marker.record;
         let (blob, location) = (blob.as_str().to_owned(), note.location.clone());
@@ -90,6 +94,28 @@ impl Storage {
         }
     }
 
+    /// The newest version behind a marker, where its bytes are in this location.
+    async fn hidden_by(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        marker: &Placed,
+        location: &str,
+    ) -> StorageResult<Option<BlobId>> {
+        let older = keys::after(&marker.place.1)..keys::versions_of(key).end;
+        let ns = Namespace::of(Table::Versions, bucket);
+        // Behind so many markers nothing stands any more: each of them hid what it found.
+        for (_, stored) in self.inner.metadata.scan(ns, older, Direction::Forward, MARKERS).await? {
+            let record = ObjectRecord::from_bytes(&stored)?;
+            if record.delete_marker {
+                continue;
+            }
+            let first = record.segments.first().filter(|first| first.location == location && !first.blob.is_empty());
+            return Ok(first.map(|first| BlobId::new(first.blob.as_str())));
+        }
+        Ok(None)
+    }
+
     async fn is_newest_marker(&self, bucket: BucketId, key: &ObjectKey, marker: &Placed) -> StorageResult<bool> {
         let current = Namespace::of(Table::Current, bucket);
         if !marker.record.delete_marker || self.inner.metadata.get(current, key.as_bytes()).await?.is_some() {
@@ -97,7 +123,7 @@ impl Storage {
         }
         let newer = keys::versions_of(key).start..marker.place.1.clone();
         let ns = Namespace::of(Table::Versions, bucket);
-        let rows = self.inner.metadata.scan(ns, newer, crate::metadata::Direction::Forward, 1).await?;
+        let rows = self.inner.metadata.scan(ns, newer, Direction::Forward, 1).await?;
         Ok(rows.is_empty())
     }
 }

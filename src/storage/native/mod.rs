@@ -4,15 +4,11 @@
 //! - Bytes are staged without the key's lock, and published under it, once every condition held and a note of it was
 //!   durable. The commit that names the blob deletes the note.
 //! - A note is there exactly as long as nobody knows whether the store has published: then [`NativeStore::find`] is
-//!   asked, and the write happens or leaves nothing. Until then nothing else is written under the key.
+//!   asked, and the write happens or leaves nothing. Until then nothing else is written under the key. What is not found
+//!   counts as never published once the store's [`NativeStore::lateness`] is over.
 //! - What may be refused is refused before the store publishes: it may keep one version only, and has lost it then.
 //! - An upload is closed by the note already. If the store will not put its parts together, it is open again.
 //! - A publication does not end when its client goes away.
-
-use std::collections::HashMap;
-
-use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::{
     Attributes, Storage, StorageError, StorageResult,
@@ -26,15 +22,22 @@ use crate::{
 };
 
 mod append;
+mod claim;
 mod copy;
 mod mirror;
 mod moved;
+mod notes;
 mod publish;
+mod relocate;
 mod rename;
 mod settle;
 
+pub(super) use claim::Claims;
 pub(super) use copy::StoreCopy;
+pub(super) use notes::Notes;
+use notes::UnderWay;
 pub(super) use publish::{Completing, Published, Publishing, staged_upload};
+pub(super) use relocate::is_named_at;
 
 /// Bytes that a store has staged. Dropped without a note of their publication, they are given up.
 #[derive(Debug)]
@@ -71,66 +74,8 @@ impl Drop for StagedBlob {
     }
 }
 
-/// The notes of publications, by row: those under way, and those whose outcome nobody knows.
-#[derive(Debug, Default)]
-pub(super) struct Notes(Mutex<HashMap<Bytes, Activity>>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Activity {
-    UnderWay,
-    Unsettled,
-}
-
-/// A publication under way. When it goes, a note that is still there is unsettled.
-#[derive(Debug)]
-struct UnderWay<'a> {
-    storage: &'a Storage,
-    row: &'a Bytes,
-}
-
-impl Notes {
-    /// Whether there is a note, or may be.
-    fn has(&self, row: &Bytes) -> bool {
-        self.0.lock().contains_key(row)
-    }
-
-    fn is_unsettled(&self, row: &Bytes) -> bool {
-        self.0.lock().get(row) == Some(&Activity::Unsettled)
-    }
-
-    fn unsettled(&self) -> Vec<Bytes> {
-        let notes = self.0.lock();
-        notes.iter().filter(|(_, activity)| **activity == Activity::Unsettled).map(|(row, _)| row.clone()).collect()
-    }
-
-    fn add_unsettled(&self, row: Bytes) {
-        self.0.lock().insert(row, Activity::Unsettled);
-    }
-
-    fn remove(&self, row: &Bytes) {
-        self.0.lock().remove(row);
-    }
-}
-
-impl<'a> UnderWay<'a> {
-    fn begin(storage: &'a Storage, row: &'a Bytes) -> Self {
-        storage.inner.notes.0.lock().insert(row.clone(), Activity::UnderWay);
-        Self { storage, row }
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        let mut notes = self.storage.inner.notes.0.lock();
-        if let Some(activity) = notes.get_mut(self.row) {
-            *activity = Activity::Unsettled;
-            self.storage.inner.garbage.wake();
-        }
-    }
-}
-
 /// The side of a location's backend that publishes objects.
-fn native(location: &Location) -> StorageResult<&dyn NativeStore> {
+pub(super) fn native(location: &Location) -> StorageResult<&dyn NativeStore> {
     let missing = StorageError::Broken("what was staged in a store is published there");
     location.backend.native().ok_or(missing)
 }

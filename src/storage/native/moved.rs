@@ -14,11 +14,14 @@ use crate::{
         change::Change,
         held::release,
         lock::{Bypass, Leave},
-        records::{JournalOp, ObjectRecord, Pending},
+        records::{JournalOp, ObjectRecord, Pending, Record},
         rename::{RenameToken, remember},
         versions::Head,
     },
-    types::{ObjectKey, UploadId},
+    types::{
+        ObjectKey, UploadId,
+        digest::{Digest, sha256},
+    },
 };
 
 /// What there was.
@@ -28,15 +31,37 @@ pub(in crate::storage) struct Moved {
     /// Its version id, as in keys.
     pub(super) version: Bytes,
     pub(super) token: Option<RenameToken>,
+    /// Where only its place changes: what [`whereabouts`] says of it; else empty.
+    pub(super) bytes: Bytes,
+}
+
+/// Stands for where the bytes of a version are.
+pub(super) fn whereabouts(record: &ObjectRecord) -> Bytes {
+    let place = ObjectRecord {
+        size: record.size,
+        segments: record.segments.clone(),
+        layout: record.layout.clone(),
+        upload_id: record.upload_id.clone(),
+        location: record.location.clone(),
+        ..ObjectRecord::default()
+    };
+    let mut digest = sha256();
+    digest.update(place.to_bytes());
+    Bytes::copy_from_slice(&digest.finalize())
 }
 
 impl Moved {
+    pub(super) fn new(from: ObjectKey, version: Bytes, token: Option<RenameToken>) -> Self {
+        Self { from, version, token, bytes: Bytes::new() }
+    }
+
     /// What a note has of it.
     pub(super) fn note(&self) -> Pending {
         let token = self.token.as_ref();
         Pending {
             moved_from: self.from.as_str().to_owned(),
             moved_version: self.version.clone(),
+            moved_bytes: self.bytes.clone(),
             completed_list: token.map(|it| [it.id.as_bytes(), &*it.digest].concat().into()).unwrap_or_default(),
             ..Pending::default()
         }
@@ -48,7 +73,7 @@ impl Moved {
             id: UploadId::from_bytes(*id),
             digest: note.completed_list.slice_ref(digest),
         });
-        Ok(Self { from, version: note.moved_version.clone(), token })
+        Ok(Self { from, version: note.moved_version.clone(), token, bytes: note.moved_bytes.clone() })
     }
 }
 
@@ -69,7 +94,42 @@ fn going_on(was: &ObjectRecord, now: &ObjectRecord) -> ObjectRecord {
     }
 }
 
+/// `was`, with its bytes where `now` has them.
+fn elsewhere(was: &ObjectRecord, now: &ObjectRecord) -> ObjectRecord {
+    ObjectRecord {
+        segments: now.segments.clone(),
+        layout: now.layout.clone(),
+        upload_id: now.upload_id.clone(),
+        location: now.location.clone(),
+        ..was.clone()
+    }
+}
+
 impl Storage {
+    /// Plans that the newest version of a key is somewhere else.
+    async fn plan_elsewhere<'b>(
+        &self,
+        bucket: &'b Bucket,
+        key: &ObjectKey,
+        moved: &Moved,
+        record: &mut ObjectRecord,
+    ) -> StorageResult<(Change<'b>, Head)> {
+        let head = self.head(bucket, key).await?;
+        let was = head.object().filter(|was| seen(&head) == moved.version && whereabouts(was) == moved.bytes);
+        let was = was.ok_or(StorageError::Contention)?;
+        let knows_tags = was.tags == record.tags;
+        *record = elsewhere(was, record);
+        let mut change = Change::new(bucket);
+        head.require(&mut change, key);
+        change.free_bytes(was, record);
+        change.put_current(key, record);
+        if !knows_tags {
+            // They were changed since the store was told.
+            change.mirror_tags(key, record);
+        }
+        Ok((change, head))
+    }
+
     /// Plans the write of an object that was there already. Tells what is the newest version of its key.
     ///
     /// # Errors
@@ -81,6 +141,9 @@ impl Storage {
         moved: &Moved,
         record: &mut ObjectRecord,
     ) -> StorageResult<(Change<'b>, Head)> {
+        if !moved.bytes.is_empty() {
+            return self.plan_elsewhere(bucket, key, moved, record).await;
+        }
         if bucket.is_versioned() {
             return Err(StorageError::Versioned);
         }

@@ -7,9 +7,9 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::{Notes, StagedBlob, UnderWay, check_versionable, moved::Moved, native};
+use super::{StagedBlob, UnderWay, moved::Moved, native};
 use crate::{
-    data::{DataError, NativeStore, PartsFault, Staged},
+    data::{DataError, NativeStore, PartsFault, Staged, Written},
     metadata::{Batch, Condition, MetadataError, Namespace, Table},
     storage::{
         Storage, StorageError, StorageResult, WriteCondition,
@@ -139,7 +139,7 @@ impl Storage {
         let bucket = self.same_bucket(&job.bucket).await?;
         let location = self.location(job.staged.location())?;
         let store = native(&location)?;
-        check_versionable(&bucket, &location)?;
+        self.check_fits(&bucket, &location).await?;
         let row = keys::publication(bucket.id, &job.key);
         let (batch, note) = self.plan_note(&bucket, job, &row).await?;
         match self.publish_noted((&bucket, store), (&row, &note, batch), job).await? {
@@ -155,11 +155,28 @@ impl Storage {
         (row, note, batch): (&Bytes, &Pending, Batch),
         job: &mut Publishing,
     ) -> StorageResult<Result<ObjectRecord, DataError>> {
+        let _under_way = UnderWay::begin(self, row, note);
+        match self.note_and_publish((bucket, store), (row, note, batch), job).await? {
+            Ok(written) => match self.roll_forward(row, note, written).await? {
+                Some(record) => Ok(Ok(record)),
+                None => Err(self.bucket(&bucket.name).await.err().unwrap_or(StorageError::Contention)),
+            },
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// Writes the note and publishes; `Err` within where the store certainly has not published. The caller holds the
+    /// key's lock, and has begun [`UnderWay`].
+    pub(super) async fn note_and_publish(
+        &self,
+        (bucket, store): (&Bucket, &dyn NativeStore),
+        (row, note, batch): (&Bytes, &Pending, Batch),
+        job: &mut Publishing,
+    ) -> StorageResult<Result<Written, DataError>> {
         let bounded = matches!(batch.conditions.first(), Some((.., Condition::Room(_))));
         let locations = LocationConditions::of(&batch);
-        let _under_way = UnderWay::begin(self, row);
         if let Err(e) = self.inner.metadata.commit(batch).await {
-            if matches!(e, MetadataError::Conflict(_) | MetadataError::Busy) {
+            if e.was_refused() {
                 self.inner.notes.remove(row);
             }
             if let Some(full) = locations.full(&e) {
@@ -175,10 +192,7 @@ impl Storage {
         let limit = self.inner.settings.publish_limit * if staged.parts.is_empty() { 1 } else { COMPLETE };
         let published = tokio::time::timeout(limit, store.publish(staged)).await;
         match published.unwrap_or_else(|_| Err(DataError::Unavailable("no answer in time".to_owned()))) {
-            Ok(written) => match self.roll_forward(row, note, written).await? {
-                Some(record) => Ok(Ok(record)),
-                None => Err(self.bucket(&bucket.name).await.err().unwrap_or(StorageError::Contention)),
-            },
+            Ok(written) => Ok(Ok(written)),
             Err(refusal @ (DataError::NotFound(_) | DataError::Parts(_))) => {
                 self.give_up(row, note, store).await?;
                 Ok(Err(refusal))
@@ -188,7 +202,12 @@ impl Storage {
     }
 
     /// The batch that notes the publication, under all conditions of the write.
-    async fn plan_note(&self, bucket: &Bucket, job: &mut Publishing, row: &Bytes) -> StorageResult<(Batch, Pending)> {
+    pub(super) async fn plan_note(
+        &self,
+        bucket: &Bucket,
+        job: &mut Publishing,
+        row: &Bytes,
+    ) -> StorageResult<(Batch, Pending)> {
         let Published { record, condition, op } = &mut job.change;
         let (mut change, head) = match &job.moved {
             None => self.plan_publication(bucket, &job.key, record, condition).await?,
@@ -211,6 +230,7 @@ impl Storage {
             seen: seen(&head),
             op: (*op).into(),
             upload: job.completion.as_ref().map(|it| it.upload.clone()),
+            noted_ms: self.inner.clock.now().as_millis(),
             ..job.moved.as_ref().map(Moved::note).unwrap_or_default()
         };
         let list = job.completion.as_ref().map(|it| it.completion.list());
@@ -253,13 +273,6 @@ fn refused(refusal: &DataError, job: &Publishing) -> StorageError {
         // Its own limit is not told.
         Some(_) => StorageError::EntityTooSmall { number, etag, size, minimum: size + 1 },
         None => StorageError::InvalidPart { number, etag },
-    }
-}
-
-impl Notes {
-    /// Begins again with what a crash left.
-    pub(in crate::storage) fn found(&self, row: Bytes) {
-        self.add_unsettled(row);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 
 use super::{
     StagedBlob,
@@ -20,7 +20,7 @@ use crate::{
         objects::ATTEMPTS,
         records::{JournalOp, ObjectRecord, Segment},
     },
-    types::ObjectKey,
+    types::{BodyError, ObjectKey},
 };
 
 /// The object at its new name, not published.
@@ -52,14 +52,28 @@ impl Storage {
         {
             return Ok(None);
         }
-        let from = self.head(&bucket, &rename.source).await?;
-        let Some(old) = from.object().filter(|_| !bucket.is_versioned()) else { return Ok(None) };
-        let Some(whole) = self.named_blob(old) else { return Ok(None) };
-        let to = self.head(&bucket, &rename.destination).await?;
-        rename.condition.check(&to)?;
-        (rename.check)(old, to.object())?;
-        let staged = self.stage_blob_copy((&bucket, &rename.destination), old, whole).await?;
-        Ok(Some(StagedRename { staged, version: seen(&from), record: old.clone() }))
+        let mut from = self.head(&bucket, &rename.source).await?;
+        for _ in 0..ATTEMPTS {
+            let Some(old) = from.object().filter(|_| !bucket.is_versioned()) else { return Ok(None) };
+            let Some(whole) = self.named_blob(old) else { return Ok(None) };
+            let to = self.head(&bucket, &rename.destination).await?;
+            rename.condition.check(&to)?;
+            (rename.check)(old, to.object())?;
+            let lost = match self.stage_blob_copy((&bucket, &rename.destination), old, whole).await {
+                Ok(staged) => {
+                    return Ok(Some(StagedRename { staged, version: seen(&from), record: old.clone() }));
+                }
+                Err(e @ (StorageError::LocationLost(_) | StorageError::Body(BodyError::Unreadable(_)))) => e,
+                Err(e) => return Err(e),
+            };
+            // Others may have put another object where it stood.
+            let now = self.head(&bucket, &rename.source).await?;
+            if seen(&now) == seen(&from) {
+                return Err(lost);
+            }
+            from = now;
+        }
+        Err(StorageError::Contention)
     }
 
     /// Stages the stored bytes of a version under another name.
@@ -91,18 +105,31 @@ impl Storage {
         Ok(StagedBlob::new(self, &location.name, staged))
     }
 
-    /// Publishes the copy and removes the original. The caller holds the locks of both keys.
-    pub(in crate::storage) async fn rename_staged(&self, rename: &Rename, staged: StagedRename) -> StorageResult<()> {
+    /// Publishes the copy and removes the original, whether or not the client stays.
+    pub(in crate::storage) async fn rename_staged(&self, rename: Rename, staged: StagedRename) -> StorageResult<()> {
         let StagedRename { staged, version, mut record } = staged;
-        let Rename { source, destination, token, .. } = rename;
-        let moved = Moved { from: source.clone(), version, token: token.clone() };
+        let moved = Moved::new(rename.source.clone(), version, rename.token.clone());
         if let Some(first) = record.segments.first_mut() {
             // What it is called is known when it is published.
             first.blob.clear();
         }
         let change = Published { record, condition: WriteCondition::Always, op: JournalOp::ObjectCopied };
-        let job = Publishing::new((Arc::clone(&rename.bucket), destination.clone()), change, staged);
+        let job = Publishing::new((Arc::clone(&rename.bucket), rename.destination.clone()), change, staged);
         let mut job = Publishing { moved: Some(moved), ..job };
+        let storage = self.clone();
+        let work = async move {
+            let renamed = storage.rename_in_turn(&rename, &mut job).await;
+            if renamed.is_err() && !job.staged.settled {
+                storage.give_up_staged(&mut job.staged).await;
+            }
+            renamed
+        };
+        self.detached(work.boxed()).await
+    }
+
+    async fn rename_in_turn(&self, rename: &Rename, job: &mut Publishing) -> StorageResult<()> {
+        let Rename { source, destination, token, .. } = rename;
+        let _guards = self.lock_rename(rename).await?;
         for _ in 0..ATTEMPTS {
             let bucket = self.same_bucket(&rename.bucket).await?;
             if let Some(token) = token
@@ -116,7 +143,7 @@ impl Storage {
             (rename.check)(old, to.object())?;
             let newest = to.object().map(ObjectRecord::version_id).max(Some(old.version_id()));
             job.change.record.set_version_id(self.inner.ids.version_id(newest));
-            match self.try_publish_staged(&mut job).await {
+            match self.try_publish_staged(job).await {
                 Err(StorageError::Metadata(MetadataError::Conflict(_))) => {}
                 other => return other.map(drop),
             }

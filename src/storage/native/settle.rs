@@ -1,11 +1,14 @@
 //! Publications whose outcome nobody knew: they happen, or leave nothing.
+//!
+//! A store elsewhere may still be at work on a request whose caller is gone. So what it does not show counts as never
+//! published only after a while: else it would come later, in the place of what was acknowledged.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    native,
+    check_versionable, native,
     publish::{PENDING, seen},
 };
 use crate::{
@@ -15,11 +18,12 @@ use crate::{
         Storage, StorageError, StorageResult,
         buckets::Bucket,
         change::{Change, upload_id},
+        garbage::GarbageReport,
         held::release,
         keys,
         lock::{Bypass, Leave},
         multipart::Completion,
-        records::{Garbage, GarbageKind, ObjectRecord, Pending, Record, Segment, UploadRecord},
+        records::{Garbage, GarbageKind, ObjectRecord, Pending, Record, Segment, UploadRecord, Versioning},
         versions,
     },
     types::{BucketId, BucketName, ObjectKey, UploadId, VersionSelector},
@@ -29,10 +33,20 @@ use crate::{
 const FIND_LIMIT: Duration = Duration::from_secs(15);
 /// A start waits so long for it; the garbage worker asks again.
 const START_LIMIT: Duration = Duration::from_secs(3);
+/// A writer waits so long for what may still come in the place of what it writes.
+const WRITE_LIMIT: Duration = Duration::from_secs(15);
 /// A reader waits so long for what is written in the place of what it reads.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
 const GARBAGE: Namespace = Namespace::global(Table::Garbage);
+
+/// What is known of a publication after a look at its store.
+enum Fate {
+    /// It happened, or never will; the note is gone.
+    Settled,
+    /// It did not happen, but for so long it still may.
+    MayCome(Duration),
+}
 
 /// Why a commit that ends a publication was refused.
 pub(super) enum Refusal {
@@ -52,29 +66,55 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Data`] where the store does not tell.
     pub(in crate::storage) async fn settle(&self, bucket: BucketId, key: &ObjectKey) -> StorageResult<()> {
+        self.settle_before(bucket, key, None).await
+    }
+
+    /// As [`Storage::settle`], for whoever completes an upload with this list of parts. If that was tried before and may
+    /// still come, nothing is to be waited for: it is the same write.
+    pub(in crate::storage) async fn settle_before(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        again: Option<(UploadId, &Bytes)>,
+    ) -> StorageResult<()> {
         let row = keys::publication(bucket, key);
         if !self.inner.notes.has(&row) {
             return Ok(());
         }
-        self.settle_row(&row, FIND_LIMIT).await.map_err(|error| {
-            tracing::warn!(%error, "an earlier write of the key is not settled yet");
-            unsettled()
-        })
+        let settled = async {
+            match self.settle_row(&row, FIND_LIMIT, again).await? {
+                Fate::MayCome(wait) if wait <= WRITE_LIMIT => {
+                    tokio::time::sleep(wait).await;
+                    self.settle_row(&row, FIND_LIMIT, again).await
+                }
+                fate => Ok(fate),
+            }
+        };
+        match settled.await {
+            Ok(Fate::Settled) => Ok(()),
+            Ok(Fate::MayCome(_)) => Err(unsettled()),
+            Err(error) => {
+                tracing::warn!(%error, "an earlier write of the key is not settled yet");
+                Err(unsettled())
+            }
+        }
     }
 
     /// Settles what a crash left, as far as the stores answer at once. Gives the number of notes.
     pub(in crate::storage) async fn settle_at_start(&self, rows: Vec<Bytes>) -> usize {
         let found = rows.len();
+        let mut places = Vec::with_capacity(found);
         for row in &rows {
-            self.inner.notes.found(row.clone());
+            let note = self.note(row).await.ok().flatten().map(|(_, note)| note).unwrap_or_default();
+            self.inner.notes.found(row.clone(), &note, self.inner.clock.now());
+            places.push(note.location);
         }
         let mut silent: Vec<String> = Vec::new();
-        for row in &rows {
-            let location = self.note(row).await.ok().flatten().map(|(_, note)| note.location).unwrap_or_default();
+        for (row, location) in rows.iter().zip(places) {
             if silent.contains(&location) {
                 continue;
             }
-            if let Err(error) = self.settle_row(row, START_LIMIT).await {
+            if let Err(error) = self.settle_row(row, START_LIMIT, None).await {
                 tracing::warn!(%error, location, "what became of a write before the start is not known yet");
                 silent.push(location);
             }
@@ -82,28 +122,31 @@ impl Storage {
         found
     }
 
-    /// Settles what can be settled now. Gives the numbers of notes settled, and left.
-    pub(in crate::storage) async fn settle_all(&self) -> (usize, usize) {
-        let (mut done, mut left) = (0, 0);
+    /// Settles what can be settled now; and one of the errors of each location.
+    pub(in crate::storage) async fn settle_all(&self) -> (GarbageReport, BTreeMap<String, String>) {
+        let (mut report, mut errors) = (GarbageReport::default(), BTreeMap::new());
         for row in self.inner.notes.unsettled() {
             let Some((bucket, key)) = keys::published_key(&row) else { continue };
             // Whoever holds the lock settles it first.
             let Some(_guard) = self.inner.locks.try_lock(bucket, &key) else {
-                left += 1;
+                report.failed += 1;
                 continue;
             };
             if !self.inner.notes.is_unsettled(&row) {
                 continue;
             }
-            match self.settle_row(&row, FIND_LIMIT).await {
-                Ok(()) => done += 1,
+            match self.settle_row(&row, FIND_LIMIT, None).await {
+                Ok(Fate::Settled) => report.done += 1,
+                Ok(Fate::MayCome(_)) => report.in_use += 1,
                 Err(error) => {
-                    tracing::warn!(%error, "what became of a write is not known yet");
-                    left += 1;
+                    tracing::debug!(%error, key = key.as_str(), "what became of a write is not known yet");
+                    let location = self.inner.notes.location_of(&row);
+                    errors.entry(location).or_insert_with(|| error.to_string());
+                    report.failed += 1;
                 }
             }
         }
-        (done, left)
+        (report, errors)
     }
 
     /// The upload whose parts its store is just putting together.
@@ -122,27 +165,32 @@ impl Storage {
         Ok(note.and_then(|note| note.upload))
     }
 
-    async fn note(&self, row: &Bytes) -> StorageResult<Option<(Bytes, Pending)>> {
+    pub(super) async fn note(&self, row: &Bytes) -> StorageResult<Option<(Bytes, Pending)>> {
         let Some(stored) = self.inner.metadata.get(PENDING, row).await? else { return Ok(None) };
         let note = Pending::from_bytes(&stored)?;
         Ok(Some((stored, note)))
     }
 
-    async fn settle_row(&self, row: &Bytes, limit: Duration) -> StorageResult<()> {
+    async fn settle_row(&self, row: &Bytes, limit: Duration, again: Option<(UploadId, &Bytes)>) -> StorageResult<Fate> {
         let Some((_, note)) = self.note(row).await? else {
             self.inner.notes.remove(row);
-            return Ok(());
+            return Ok(Fate::Settled);
         };
         let location = self.location(&note.location)?;
         let store = native(&location)?;
         let silent = |_| DataError::Unavailable("no answer in time".to_owned());
+        // Looked at before the store is: what it does not show then was late.
+        let wait = self.inner.notes.left_of(row, store.lateness(&note.handle));
         match tokio::time::timeout(limit, store.find(&note.handle)).await.map_err(silent)?? {
             Some(written) => {
                 self.roll_forward(row, &note, written).await?;
             }
+            None if !wait.is_zero() && !again.is_some_and(|(id, list)| is_same_completion(&note, id, list)) => {
+                return Ok(Fate::MayCome(wait));
+            }
             None => self.give_up(row, &note, store).await?,
         }
-        Ok(())
+        Ok(Fate::Settled)
     }
 
     /// Makes a published version the newest of its key, if it still may be; else its blob is garbage, and this is `None`.
@@ -183,14 +231,21 @@ impl Storage {
         Err(StorageError::Contention)
     }
 
-    /// The bucket of a note, if it still lives.
-    async fn noted_bucket(&self, note: &Pending) -> StorageResult<Option<std::sync::Arc<Bucket>>> {
+    /// The bucket of a note, if it still lives. It is as it was then where the store keeps one version only: what is
+    /// published has taken the place of what was there, though versioning may have been enabled meanwhile.
+    async fn noted_bucket(&self, note: &Pending) -> StorageResult<Option<Arc<Bucket>>> {
         let name = BucketName::new(&note.bucket_name).map_err(|_| StorageError::Broken("a note names its bucket"))?;
-        match self.bucket(&name).await {
-            Ok(bucket) => Ok(Some(bucket).filter(|bucket| bucket.id.get() == note.bucket)),
-            Err(StorageError::NoSuchBucket) => Ok(None),
-            Err(e) => Err(e),
+        let bucket = match self.bucket(&name).await {
+            Ok(bucket) if bucket.id.get() == note.bucket => bucket,
+            Ok(_) | Err(StorageError::NoSuchBucket) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        if check_versionable(&bucket, &*self.location(&note.location)?).is_ok() {
+            return Ok(Some(bucket));
         }
+        let mut before = Bucket::clone(&bucket);
+        before.record.set_state(Versioning::Unversioned);
+        Ok(Some(Arc::new(before)))
     }
 
     async fn commit_noted(
@@ -230,13 +285,16 @@ impl Storage {
     }
 
     /// The version may not be written any more: its blob goes, and with it what else it had.
-    async fn orphan(
+    pub(super) async fn orphan(
         &self,
         (row, stored): (&Bytes, &Bytes),
         note: &Pending,
         bucket: Option<&Bucket>,
         blob: Segment,
     ) -> StorageResult<Option<ObjectRecord>> {
+        // Before the note goes, if that can be: whoever looks for what others put there must not take it for theirs.
+        let blob = self.try_remove_blobs(vec![blob]).await.into_iter().map(|(blob, _)| blob);
+        let blobs: Vec<Segment> = blob.collect();
         let mut batch = Batch::new();
         if let Some(bucket) = bucket {
             let mut change = Change::new(bucket);
@@ -250,7 +308,9 @@ impl Storage {
             let garbage = Garbage { bucket: note.bucket, ..garbage };
             batch.append(GARBAGE, garbage.to_bytes());
         };
-        leave(Garbage { segments: vec![blob], ..Garbage::of(GarbageKind::Segments) });
+        if !blobs.is_empty() {
+            leave(Garbage { segments: blobs, ..Garbage::of(GarbageKind::Segments) });
+        }
         if let Some(record) = &note.record {
             let has_rows = note.upload.is_some() || has_own_rows(note, record);
             let upload = if has_rows { record.upload_id.clone() } else { Bytes::new() };
@@ -342,6 +402,12 @@ fn settled_elsewhere(e: MetadataError) -> StorageError {
 fn own_annotations(note: &Pending) -> Bytes {
     let is_new = note.moved_from.is_empty();
     note.record.as_ref().filter(|_| is_new).map(|record| record.annotation_id.clone()).unwrap_or_default()
+}
+
+/// Whether a note is of the completion of this upload with this list of parts.
+fn is_same_completion(note: &Pending, id: UploadId, list: &Bytes) -> bool {
+    let upload = note.record.as_ref().filter(|_| note.upload.is_some()).map(|record| &record.upload_id);
+    upload.is_some_and(|upload| upload == id.as_bytes().as_slice()) && note.completed_list == *list
 }
 
 /// Whether the rows of the layout came with the note. Those of a rename are the object's as it was.

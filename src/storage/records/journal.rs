@@ -159,6 +159,12 @@ pub struct Pending {
     /// Versions that they hold until then.
     #[prost(uint64, tag = "22")]
     pub held_versions: u64,
+    /// Where only the place of an object's bytes changes: a digest of where they were.
+    #[prost(bytes = "bytes", tag = "23")]
+    pub moved_bytes: Bytes,
+    /// When it was written, in milliseconds since the epoch; 0 in those of earlier releases.
+    #[prost(uint64, tag = "24")]
+    pub noted_ms: u64,
 }
 
 impl Garbage {

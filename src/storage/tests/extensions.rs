@@ -62,7 +62,7 @@ async fn rename(world: &World, bucket: &Arc<Bucket>, from: &str, to: &str) -> St
         check: Box::new(|_, _| Ok(())),
         token: None,
     };
-    world.storage.rename_object(&rename).await
+    world.storage.rename_object(rename).await
 }
 
 /// A copy with its annotations, or one that is given up before it is written.

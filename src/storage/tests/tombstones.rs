@@ -73,24 +73,24 @@ async fn of_a_copy_and_a_delete_the_delete_wins_in_each_of_200_rounds() {
         for round in 0..200 {
             let name = format!("key{round}");
             let mut both = JoinSet::new();
-            let (copier, of) = (Arc::clone(&world), Arc::clone(&bucket));
+            let (writer, of) = (Arc::clone(&world), Arc::clone(&bucket));
             let copied = name.clone();
             both.spawn(async move {
                 if round % 3 != 0 {
-                    return copier.put_if(&of, &copied, b"old", never()).await.is_ok();
+                    return writer.put_if(&of, &copied, b"old", never()).await.is_ok();
                 }
-                let id = copier.create_upload(&of, &copied).await;
-                copier.put_part(&of, &copied, id, (1, b"old")).await.unwrap();
+                let id = writer.create_upload(&of, &copied).await;
+                writer.put_part(&of, &copied, id, (1, b"old")).await.unwrap();
                 let request = CompleteRequest { condition: never(), ..listing_of(&[b"old"]) };
-                let done = copier.complete(&of, &copied, id, &request).await.is_ok();
+                let done = writer.complete(&of, &copied, id, &request).await.is_ok();
                 if !done {
-                    copier.abort(&of, &copied, id).await.unwrap();
+                    writer.abort(&of, &copied, id).await.unwrap();
                 }
                 done
             });
-            let (deleter, of, deleted) = (Arc::clone(&world), Arc::clone(&bucket), name.clone());
+            let (eraser, of, deleted) = (Arc::clone(&world), Arc::clone(&bucket), name.clone());
             both.spawn(async move {
-                deleter.delete(&of, &deleted, None).await.unwrap();
+                eraser.delete(&of, &deleted, None).await.unwrap();
                 true
             });
             while let Some(done) = both.join_next().await {
@@ -114,12 +114,12 @@ async fn a_history_goes_on_behind_the_version_it_names_and_nowhere_else() {
     let second = world.put_if(&bucket, KEY, b"2", behind(first)).await.unwrap().version_id();
     let failed = world.put_if(&bucket, KEY, b"3", behind(first)).await;
     assert!(matches!(failed, Err(StorageError::PreconditionFailed(FailedCondition::IfNewest))), "{failed:?}");
-    let marked =
+    let behind_of =
         |id| DeleteCondition { found: Some(Found::Newest(VersionSelector::Id(id))), ..DeleteCondition::default() };
     let delete = async |condition| world.storage.delete_object(&bucket, &key(), None, &condition).await;
-    assert!(delete(marked(first)).await.is_err());
-    let marker = delete(marked(second)).await.unwrap().version.unwrap().unwrap();
-    assert!(delete(marked(second)).await.is_err(), "a marker of somebody else's would be hidden");
+    assert!(delete(behind_of(first)).await.is_err());
+    let marker = delete(behind_of(second)).await.unwrap().version.unwrap().unwrap();
+    assert!(delete(behind_of(second)).await.is_err(), "a marker of somebody else's would be hidden");
     world.put_if(&bucket, KEY, b"3", behind(marker)).await.unwrap();
     let unmade = DeleteCondition { found: Some(Found::Never), ..DeleteCondition::default() };
     assert!(delete(unmade).await.is_err());

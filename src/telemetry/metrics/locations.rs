@@ -79,6 +79,8 @@ pub struct LocationMetrics {
     held: Family<Place, Gauge>,
     versions: Family<Place, Gauge>,
     limit: Family<Place, Gauge>,
+    notes: Family<Place, Gauge>,
+    oldest: Family<Place, Gauge>,
 }
 
 impl Default for LocationMetrics {
@@ -92,6 +94,8 @@ impl Default for LocationMetrics {
             held: Family::default(),
             versions: Family::default(),
             limit: Family::default(),
+            notes: Family::default(),
+            oldest: Family::default(),
         }
     }
 }
@@ -106,6 +110,10 @@ impl LocationMetrics {
         registry.register("location_transferred_bytes", "Bytes to and from locations elsewhere", self.bytes.clone());
         registry.register("location_held_bytes", "Bytes that a location holds", self.held.clone());
         registry.register("location_versions", "Versions of objects at a location", self.versions.clone());
+        let notes = self.notes.clone();
+        registry.register("location_unconfirmed_notes", "What a location was told and has not confirmed", notes);
+        let oldest = self.oldest.clone();
+        registry.register("location_unconfirmed_oldest_seconds", "For how long the oldest of that waits", oldest);
         registry.register("location_limit_bytes", "Most bytes that a location may hold", self.limit.clone());
     }
 
@@ -117,6 +125,18 @@ impl LocationMetrics {
             received: self.bytes.get_or_create_owned(&direction("received")),
             location: location.to_owned(),
             all: self.clone(),
+        }
+    }
+
+    /// What locations have not confirmed yet: how many notes, and for how many seconds the oldest waits. Others are not
+    /// shown any more.
+    pub fn show_unconfirmed(&self, all: impl IntoIterator<Item = (String, u64, u64)>) {
+        self.notes.clear();
+        self.oldest.clear();
+        for (location, notes, seconds) in all {
+            let place = Place { location };
+            self.notes.get_or_create(&place).set(i64::try_from(notes).unwrap_or(i64::MAX));
+            self.oldest.get_or_create(&place).set(i64::try_from(seconds).unwrap_or(i64::MAX));
         }
     }
 
@@ -198,6 +218,7 @@ mod tests {
         far.sent(100);
         far.received(7);
         metrics.show_held("far", (3, 4096), Some(1 << 30));
+        metrics.show_unconfirmed([("far".to_owned(), 2, 61)]);
         metrics.show_held("near", (1, 1), Some(5));
         metrics.show_held("near", (1, 1), None);
         let mut registry = Registry::default();
@@ -215,6 +236,8 @@ mod tests {
             "location_held_bytes{location=\"far\"} 4096",
             "location_versions{location=\"far\"} 3",
             "location_limit_bytes{location=\"far\"} 1073741824",
+            "location_unconfirmed_notes{location=\"far\"} 2",
+            "location_unconfirmed_oldest_seconds{location=\"far\"} 61",
         ] {
             assert!(shown.lines().any(|got| got == line), "{line} is not in\n{shown}");
         }

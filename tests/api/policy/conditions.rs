@@ -131,6 +131,29 @@ async fn a_trusted_proxy_says_whom_it_speaks_for_and_nobody_else_does() {
 }
 
 #[tokio::test]
+async fn health_and_reports_are_for_the_client_behind_a_trusted_proxy() {
+    for (trusted, forwarded, status) in [
+        ("127.0.0.0/8", Some("203.0.113.7"), 403),
+        ("127.0.0.0/8", Some("203.0.113.7, 127.0.0.1"), 403),
+        ("127.0.0.0/8", None, 200),
+        ("10.0.0.0/8", Some("203.0.113.7"), 200),
+    ] {
+        let world = World::with(|config| {
+            let networks = vec![trusted.parse().unwrap()];
+            config.trusted_proxies = Some(TrustedProxies { networks, header: "x-forwarded-for".to_owned() });
+            config.report_token = Some("token".into());
+        })
+        .await;
+        for path in ["/_/healthcheck/deep", "/_/healthcheck", "/_/report"] {
+            let call = world.nobody().get(path).header("x-scal-report-token", "token");
+            let call = forwarded.iter().fold(call, |call, value| call.header("x-forwarded-for", value));
+            let reply = call.send().await;
+            assert_eq!(reply.status, status, "{trusted} {forwarded:?} {path}: {reply}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn listings_are_bound_to_prefixes_and_sizes() {
     let world = World::new().await;
     let bart = world.bucket("lists").await;

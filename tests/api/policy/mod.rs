@@ -3,6 +3,7 @@
 mod between;
 mod combinations;
 mod conditions;
+mod evasions;
 mod ownership;
 mod payment;
 mod permissions;

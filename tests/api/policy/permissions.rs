@@ -158,6 +158,8 @@ fn entry(name: &str) -> Option<Entry> {
             "PutObject" => cases.extend([
                 ("", MATCHED, &["s3:PutObject object", "s3:GetObject object"] as &[&str]),
                 ("", PRESENT, &["s3:PutObject object"]),
+                ("", &[("x-amz-write-offset-bytes", "0")], &["s3:PutObject object"]),
+                ("", &[("x-amz-write-offset-bytes", "1")], &["s3:PutObject object", "s3:GetObject object"]),
             ]),
             "CompleteMultipartUpload" => cases.push(("", MATCHED, &["s3:PutObject upload", "s3:GetObject object"])),
             _ => {}

@@ -61,6 +61,11 @@ impl Behind {
         !matches!(self, Self::Nothing | Self::Modules { .. })
     }
 
+    /// Whether the objects are in a bucket of another server.
+    pub(crate) fn is_far(&self) -> bool {
+        matches!(self, Self::Far { .. })
+    }
+
     /// Moves the locations of a fresh server, where no configuration can say it.
     #[cfg(feature = "conformance")]
     pub(crate) fn move_locations(&self, server: &Server) {
@@ -121,6 +126,12 @@ async fn over_far(config: &mut Config, versions: bool) -> Behind {
         "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
         "supportsVersioning": versions, "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
     });
+    // As in memory, archives are there, and nothing is in them.
+    for (_, location) in locations.as_object_mut().unwrap() {
+        if location["isCold"] == json!(true) {
+            location["type"] = json!("mem");
+        }
+    }
     let file = folder.path().join("locations.json");
     std::fs::write(&file, locations.to_string()).unwrap();
     let launch = Launch {

@@ -158,7 +158,7 @@ impl Signing {
 }
 
 /// Parameters that version 2 signs.
-const SIGNED_V2: &[&str] = &[
+pub(crate) const SIGNED_V2: &[&str] = &[
     "accelerate",
     "acl",
     "analytics",

@@ -135,6 +135,11 @@ impl World {
         self.behind.is_named()
     }
 
+    /// Whether the objects are in a bucket of another server.
+    pub(crate) fn is_far(&self) -> bool {
+        self.behind.is_far()
+    }
+
     pub(crate) fn storage(&self) -> &Storage {
         self.server.storage()
     }

@@ -178,3 +178,29 @@ async fn a_race_with_links_wins_nothing() {
     assert_eq!(names, ["k"], "nothing got out");
     assert_eq!(fs::read(outside.path().join("k")).unwrap(), b"secret", "nothing was removed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_folder_is_not_taken_over_from_whoever_was_there_first() {
+    if !rustix::process::geteuid().is_root() {
+        // Nobody else can give away a folder.
+        return;
+    }
+    for path in [".cloudserver", ".cloudserver/kept"] {
+        let world = World::new();
+        fs::create_dir_all(world.path(path)).unwrap();
+        std::os::unix::fs::chown(world.path(path), Some(12_345), None).unwrap();
+        let why = world.backend.probe().await.unwrap_err().to_string();
+        assert!(why.contains("is of user 12345"), "{why}");
+        // It is ours after all.
+        std::os::unix::fs::chown(world.path(path), Some(0), None).unwrap();
+        world.backend.probe().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_in_the_place_of_our_folder_is_refused() {
+    let (world, outside) = (World::new(), tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(outside.path(), world.path(".cloudserver")).unwrap();
+    assert!(matches!(world.backend.probe().await, Err(DataError::Unavailable(_))));
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "nothing escapes");
+}

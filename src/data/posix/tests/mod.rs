@@ -2,6 +2,8 @@
 
 mod attacks;
 mod found;
+mod interrupted;
+mod kept;
 mod outside;
 mod publishing;
 mod uploads;
@@ -19,7 +21,7 @@ use futures_util::{StreamExt, stream};
 use super::{PosixBackend, PosixOptions, Root};
 use crate::{
     clock::SystemClock,
-    data::{BlobId, DataBackend, DataError, FileDurability, NativeObject, NativeStore, Staged, conformance},
+    data::{BlobId, DataBackend, DataError, Expected, FileDurability, NativeObject, NativeStore, Staged, conformance},
     types::ByteStream,
 };
 
@@ -47,7 +49,7 @@ impl World {
     /// As on a file system without attributes.
     fn without_attributes() -> Self {
         let world = Self::new();
-        let mut root = Root::open(&world.root).unwrap();
+        let mut root = Root::open(&world.root, &Expected::Anything).unwrap();
         root.attributes = false;
         *world.backend.core.root.lock() = Some(Arc::new(root));
         world

@@ -3,6 +3,7 @@
 use std::{io::Write, time::Duration};
 
 use super::*;
+use crate::data::{Browse, PutHint};
 
 async fn assert_changed(world: &World, blob: &BlobId) {
     let found = world.read(blob, 0..1).await;
@@ -104,6 +105,86 @@ async fn an_absent_folder_is_said_to_be_absent_and_needs_no_restart() {
     fs::create_dir(&world.root).unwrap();
     world.assert_holds(&blob, b"bytes").await;
     assert!(matches!(world.backend.probe().await, Err(DataError::Unavailable(_))));
+    assert_away(&world, &blob, "is its file system mounted?").await;
+    assert_eq!(fs::read_dir(&world.root).unwrap().count(), 0, "nothing is made where nothing may be");
+    // The right one is back, without a restart.
+    fs::remove_dir(&world.root).unwrap();
+    fs::rename(world.root.with_extension("old"), &world.root).unwrap();
     world.backend.probe().await.unwrap();
-    world.assert_gone(&blob).await;
+    world.assert_holds(&blob, b"bytes").await;
+}
+
+/// Nothing is read, written, found or removed, and every answer says what to do.
+async fn assert_away(world: &World, blob: &BlobId, told: &str) {
+    let backend = &world.backend;
+    let small = || body(b"bytes");
+    let faults = [
+        backend.probe().await.unwrap_err(),
+        backend.get(blob, 0..1).await.map(drop).unwrap_err(),
+        backend.delete(blob).await.unwrap_err(),
+        backend.stage(&object("new"), small(), Some(5).into()).await.unwrap_err(),
+        backend.put(small(), PutHint::default()).await.unwrap_err(),
+        backend.create_upload(&object("new")).await.unwrap_err(),
+        backend.mark_deleted("b", "k", Some(blob)).await.unwrap_err(),
+        backend.holds(blob).await.unwrap_err(),
+        backend.is_taken("b", "k").await.unwrap_err(),
+        backend.identity().await.unwrap_err(),
+    ];
+    for fault in faults {
+        assert!(matches!(&fault, DataError::Unavailable(why) if why.contains(told)), "{fault}");
+    }
+}
+
+/// Another backend over the same folder, as after a restart.
+fn again(world: &mut World, expected: Expected) {
+    world.backend = PosixBackend::new(PosixOptions::new(&world.root), Arc::new(SystemClock));
+    world.backend.expect(expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_mount_point_is_no_store_that_was_used_before() {
+    let mut world = World::new();
+    let blob = world.publish("k", b"bytes").await;
+    let id = world.backend.identity().await.unwrap();
+    let mounted = world.root.with_extension("mounted");
+    for expected in [Expected::Identity(id.clone()), Expected::Something] {
+        fs::rename(&world.root, &mounted).unwrap();
+        fs::create_dir(&world.root).unwrap();
+        again(&mut world, expected.clone());
+        assert_away(&world, &blob, "is its file system mounted?").await;
+        assert_eq!(fs::read_dir(&world.root).unwrap().count(), 0, "{expected:?}");
+        // Mounted at last.
+        fs::remove_dir(&world.root).unwrap();
+        fs::rename(&mounted, &world.root).unwrap();
+        world.backend.probe().await.unwrap();
+        world.assert_holds(&blob, b"bytes").await;
+    }
+    // What is told is what helps.
+    fs::remove_dir_all(world.path(".cloudserver")).unwrap();
+    again(&mut world, Expected::Identity(id.clone()));
+    let why = world.backend.probe().await.unwrap_err().to_string();
+    fs::create_dir(world.path(".cloudserver")).unwrap();
+    let lines: Vec<&str> = why.split('"').skip(1).step_by(2).collect();
+    fs::write(world.path(".cloudserver/format"), format!("{}\n{}\n", lines[0], lines[1])).unwrap();
+    world.backend.probe().await.unwrap();
+    assert_eq!(world.backend.identity().await.unwrap(), id);
+    world.assert_holds(&blob, b"bytes").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folder_of_another_location_is_not_taken_for_this_one() {
+    let (mut world, other) = (World::new(), World::new());
+    let blob = world.publish("k", b"bytes").await;
+    other.publish("k", b"others").await;
+    let id = world.backend.identity().await.unwrap();
+    fs::remove_dir_all(&world.root).unwrap();
+    fs::rename(&other.root, &world.root).unwrap();
+    again(&mut world, Expected::Identity(id));
+    assert_away(&world, &blob, "is another folder than before").await;
+    // Told later what it must be, it looks again.
+    again(&mut world, Expected::Something);
+    world.backend.probe().await.unwrap();
+    let wrong = Expected::Identity("0".repeat(40));
+    world.backend.expect(wrong);
+    assert!(matches!(world.backend.probe().await, Err(DataError::Unavailable(_))));
 }

@@ -132,13 +132,13 @@ async fn everybody_at_once_on_names_within_names() {
 async fn a_hidden_object_comes_back_unless_its_place_is_taken() {
     let world = World::new();
     let blob = world.publish("d/k", b"bytes").await;
-    let marker = world.backend.mark_deleted("b", "d/k").await.unwrap().unwrap();
+    let marker = world.backend.mark_deleted("b", "d/k", Some(&blob)).await.unwrap().unwrap();
     assert_eq!(world.tree(), ["b"]);
     world.assert_holds(&blob, b"bytes").await;
-    assert_eq!(world.backend.mark_deleted("b", "d/k").await.unwrap(), None);
+    assert_eq!(world.backend.mark_deleted("b", "d/k", Some(&blob)).await.unwrap(), None);
     world.delete(&marker).await;
     assert_eq!(world.tree(), ["b", "b/d", "b/d/k"]);
-    let marker = world.backend.mark_deleted("b", "d/k").await.unwrap().unwrap();
+    let marker = world.backend.mark_deleted("b", "d/k", Some(&blob)).await.unwrap().unwrap();
     let other = world.publish("d/k", b"other").await;
     world.delete(&marker).await;
     assert_eq!(fs::read(world.path("b/d/k")).unwrap(), b"other");

@@ -12,7 +12,7 @@ use crate::{
         head::Head,
         lock_headers,
         object_headers::attributes,
-        operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        operation::{Deed, Need, ObjectRef, Operation, Pattern, Scope},
         ops::lifecycle::show_abort,
         reply::Document,
         request_body::RequestBody,
@@ -34,6 +34,7 @@ impl Operation for CreateMultipartUpload {
     const NAME: &'static str = "CreateMultipartUpload";
     const ACTION: &'static str = "initiateMultipartUpload";
     const PATTERN: Pattern = Pattern::new(Method::POST, Scope::Object, &["uploads"]);
+    const DEED: Deed = Deed::Prepares;
     type Reply = Document;
 
     fn parse(head: &Head) -> S3Result<Self> {

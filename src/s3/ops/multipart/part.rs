@@ -15,7 +15,7 @@ use crate::{
         error::{S3Error, S3Result},
         head::Head,
         object_headers::show_checksum,
-        operation::{Need, Operation, Pattern, Scope},
+        operation::{Deed, Need, Operation, Pattern, Scope},
         ops::copy_object::{CopySource, result, source_version, unwritten},
         reply::{Document, Plain, set},
         request_body::{Declared, RequestBody},
@@ -39,6 +39,7 @@ impl Operation for UploadPart {
     const ACTION: &'static str = "objectPutPart";
     const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Object, &["partNumber", "uploadId"]);
     const STREAMS: bool = true;
+    const DEED: Deed = Deed::Prepares;
     type Reply = Plain;
 
     fn parse(head: &Head) -> S3Result<Self> {
@@ -112,6 +113,7 @@ impl Operation for UploadPartCopy {
     const ACTION: &'static str = "objectPutCopyPart";
     const PATTERN: Pattern =
         Pattern::with_header(Method::PUT, Scope::Object, &["partNumber", "uploadId"], "x-amz-copy-source");
+    const DEED: Deed = Deed::Prepares;
     type Reply = Document;
 
     fn parse(head: &Head) -> S3Result<Self> {
@@ -151,10 +153,10 @@ impl Operation for UploadPartCopy {
         let place = (*id, self.number);
         let from = (&source.record, range.clone());
         let at_store = async {
-            match source.is_elsewhere {
-                true => Ok(None),
-                false => cx.storage.copy_part_at_store(&bucket, &object.key, place, from, algorithm).await,
+            if source.is_elsewhere {
+                return Ok(None);
             }
+            cx.storage.copy_part_at_store(&bucket, &object.key, place, from, algorithm).await
         };
         let stored = match at_store.await {
             Ok(None) => {

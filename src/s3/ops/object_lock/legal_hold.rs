@@ -10,7 +10,7 @@ use crate::{
         context::Context,
         error::{S3Error, S3Result},
         head::Head,
-        operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        operation::{Deed, Need, ObjectRef, Operation, Pattern, Scope},
         ops::get_object::missing,
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
@@ -60,6 +60,7 @@ impl Operation for PutObjectLegalHold {
     const NAME: &'static str = "PutObjectLegalHold";
     const ACTION: &'static str = "objectPutLegalHold";
     const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Object, &["legal-hold"]);
+    const DEED: Deed = Deed::SetsLock;
     type Reply = Plain;
 
     fn parse(head: &Head) -> S3Result<Self> {

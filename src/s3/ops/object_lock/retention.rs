@@ -11,7 +11,7 @@ use crate::{
         error::{S3Error, S3Result},
         head::Head,
         lock_headers::bypass,
-        operation::{Need, ObjectRef, Operation, Pattern, Scope},
+        operation::{Deed, Need, ObjectRef, Operation, Pattern, Scope},
         ops::get_object::missing,
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
@@ -71,6 +71,7 @@ impl Operation for PutObjectRetention {
     const NAME: &'static str = "PutObjectRetention";
     const ACTION: &'static str = "objectPutRetention";
     const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Object, &["retention"]);
+    const DEED: Deed = Deed::SetsLock;
     type Reply = Plain;
 
     fn parse(head: &Head) -> S3Result<Self> {

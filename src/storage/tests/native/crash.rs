@@ -15,7 +15,7 @@ use crate::{
         memory_native::{Mode, NativeFault, Step},
     },
     storage::{
-        Attributes, PutObject, StorageError, WriteCondition, listing,
+        Attributes, PutObject, StorageError, Tombstones, WriteCondition, listing,
         records::{JournalOp, Versioning},
     },
 };
@@ -65,6 +65,84 @@ async fn a_crash_before_publishing_leaves_everything_as_it_was_and_an_upload_ope
             let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
             again.complete(&bucket, KEY, upload.id, &listing_of(&slices)).await.unwrap();
             check(&again, &native, &bucket, Some(&new)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rename_that_is_rolled_forward_is_remembered_as_a_delete_of_its_source() {
+    for mode in MODES {
+        let (world, native, bucket, _) = with_old(mode, true).await;
+        let (step, _) = prepared(&world, &bucket, Write::Rename).await;
+        native.break_next(Step::Publish, NativeFault::HangAfter);
+        left_at_store(&native, step).await;
+        let again = world.restarted();
+        again.storage.remember_deletes(Tombstones::Everywhere);
+        assert_eq!(again.storage.recover().await.unwrap(), 1);
+        assert!(again.storage.was_deleted(&bucket, &key("before")).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_does_for_a_caller_that_is_gone_is_waited_for() {
+    for (mode, write, is_there) in all_writes() {
+        if write == Write::Append && !is_there {
+            continue;
+        }
+        let (world, native, bucket, old) = with_old(mode, is_there).await;
+        let (step, new) = prepared(&world, &bucket, write).await;
+        native.set_lateness(Duration::from_hours(1));
+        native.break_next(Step::Publish, NativeFault::Hang);
+        left_at_store(&native, step).await;
+        let again = Arc::new(world.restarted());
+        assert_eq!(again.storage.recover().await.unwrap(), 1, "{mode:?} {write:?} {is_there}");
+        let report = again.storage.collect_garbage().await.unwrap();
+        assert_eq!((report.done, report.in_use, report.failed), (0, 1, 0));
+        // Nothing is lost meanwhile, and nothing is written that would be lost then.
+        let now = again.get(&bucket, KEY, None).await.ok();
+        assert_eq!(now.as_deref(), old);
+        let refused = again.put_if(&bucket, KEY, b"too early", WriteCondition::Always).await;
+        assert!(matches!(refused, Err(StorageError::Data(DataError::Unavailable(_)))), "{refused:?}");
+        native.arrive().unwrap();
+        check(&again, &native, &bucket, Some(&new)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_writer_waits_until_what_was_written_before_cannot_come_any_more() {
+    for mode in MODES {
+        let (world, native, bucket, _) = with_old(mode, true).await;
+        let lateness = Duration::from_millis(200);
+        native.set_lateness(lateness);
+        native.break_next(Step::Publish, NativeFault::Before);
+        world.put_if(&bucket, KEY, b"one that never comes", WriteCondition::Always).await.unwrap_err();
+        let began = tokio::time::Instant::now();
+        world.put(&bucket, KEY, b"one that waits").await;
+        assert!(began.elapsed() >= lateness / 2, "{:?}", began.elapsed());
+        check(&world, &native, &bucket, Some(b"one that waits")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_completion_that_is_asked_for_again_waits_for_nothing() {
+    for mode in MODES {
+        for arrives in [false, true] {
+            let (world, native, bucket, _) = with_old(mode, true).await;
+            let parts: [&[u8]; 2] = [b"first part", b"last part"];
+            let id = world.create_upload(&bucket, KEY).await;
+            for (number, part) in (1..).zip(parts) {
+                world.put_part(&bucket, KEY, id, (number, part)).await.unwrap();
+            }
+            native.set_lateness(Duration::from_hours(1));
+            native.break_next(Step::Publish, NativeFault::Before);
+            world.complete(&bucket, KEY, id, &listing_of(&parts)).await.unwrap_err();
+            let other = world.complete(&bucket, KEY, id, &listing_of(&parts[..1])).await;
+            assert!(matches!(other, Err(StorageError::Data(DataError::Unavailable(_)))), "{other:?}");
+            if arrives {
+                native.arrive().unwrap();
+            }
+            world.complete(&bucket, KEY, id, &listing_of(&parts)).await.unwrap();
+            check(&world, &native, &bucket, Some(&parts.concat())).await;
         }
     }
 }

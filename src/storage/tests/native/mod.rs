@@ -125,7 +125,7 @@ async fn prepared(
                     check: Box::new(|_, _| Ok(())),
                     token: None,
                 };
-                world.storage.rename_object(&rename).await
+                world.storage.rename_object(rename).await
             }
         }
     };

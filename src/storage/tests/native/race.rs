@@ -14,6 +14,7 @@ use crate::{
         StorageError, Usage, WriteCondition,
         records::{BucketRecord, Versioning},
     },
+    types::VersionSelector,
 };
 
 #[tokio::test]
@@ -40,7 +41,6 @@ async fn a_bucket_that_is_deleted_meanwhile_takes_what_was_published_along() {
 #[tokio::test]
 async fn a_publication_goes_on_when_its_client_goes_away() {
     for (mode, write, is_there) in all_writes() {
-        // A rename ends with its client; it is settled then.
         if write == Write::Append && !is_there {
             continue;
         }
@@ -50,8 +50,8 @@ async fn a_publication_goes_on_when_its_client_goes_away() {
         left_at_store(&native, step).await;
         native.go_on();
         assert!(world.storage.finish_publications(Duration::from_mins(1)).await, "{mode:?} {write:?}");
-        let expected = if write == Write::Rename { with_old(mode, is_there).await.3 } else { Some(&new[..]) };
-        check(&world, &native, &bucket, expected).await;
+        assert_eq!(world.storage.recover().await.unwrap(), 0, "nothing is left to be settled");
+        check(&world, &native, &bucket, Some(&new)).await;
     }
 }
 
@@ -123,6 +123,27 @@ async fn versioning_that_is_enabled_during_a_write_is_noticed_before_anything_is
     assert!(matches!(put, Err(StorageError::NotVersionable)), "{put:?}");
     let bucket = world.storage.bucket(&bucket.name).await.unwrap();
     check(&world, &native, &bucket, old).await;
+}
+
+#[tokio::test]
+async fn versioning_that_is_enabled_while_one_is_published_finds_the_new_object_as_the_null_version() {
+    for write in
+        [Write::Put(b"the new bytes, of which there are more"), Write::Complete(3), Write::Append, Write::Rename]
+    {
+        let (world, native, bucket, _) = with_old(Mode::InPlace, true).await;
+        let (step, new) = prepared(&world, &bucket, write).await;
+        native.break_next(Step::Publish, NativeFault::Wait);
+        let (written, ()) = tokio::join!(step, async {
+            native.reached().await;
+            world.set_versioning(&bucket.name, Versioning::Enabled).await;
+            native.go_on();
+        });
+        written.unwrap();
+        let bucket = world.storage.bucket(&bucket.name).await.unwrap();
+        check(&world, &native, &bucket, Some(&new)).await;
+        assert_eq!(world.get(&bucket, KEY, Some(VersionSelector::Null)).await.unwrap(), new, "{write:?}");
+        assert_eq!(world.storage.usage(&bucket).await.unwrap().versions, 1, "the store has lost what was there before");
+    }
 }
 
 #[tokio::test]

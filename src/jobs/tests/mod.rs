@@ -1,5 +1,8 @@
 //! Jobs over an engine in memory with two places.
 
+mod named;
+mod scans;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +14,7 @@ use crate::{
     data::{BlobId, DataBackend, MemoryBackend, MemoryNative, memory_native::Mode},
     kms::MemoryKms,
     location::{Location, LocationTable},
-    metadata::MemoryStore,
+    metadata::{MemoryStore, MetadataStore},
     storage::{
         Attributes, CompleteRequest, DeleteCondition, ListedPart, NewBucket, NewUpload, PutObject, Settings,
         WriteCondition,
@@ -25,9 +28,11 @@ use crate::{
     },
 };
 
-struct World {
-    storage: Storage,
-    jobs: Jobs,
+pub(super) struct World {
+    clock: Arc<ManualClock>,
+    metadata: Arc<dyn MetadataStore>,
+    pub(super) storage: Storage,
+    pub(super) jobs: Jobs,
     backends: [Arc<MemoryBackend>; 2],
     /// Keeps objects under names of their own.
     named: Arc<MemoryNative>,
@@ -37,26 +42,58 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Mode::Versioned)
+    }
+
+    fn with(mode: Mode) -> Self {
+        Self::made(Arc::new(MemoryStore::new()), mode)
+    }
+
+    pub(super) fn over(metadata: Arc<dyn MetadataStore>) -> Self {
+        Self::made(metadata, Mode::Versioned)
+    }
+
+    fn made(metadata: Arc<dyn MetadataStore>, mode: Mode) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_800_000_000)));
         let backends = [(); 2].map(|()| Arc::new(MemoryBackend::new()));
-        let [old, new] = &backends;
+        let named = Arc::new(MemoryNative::new(mode));
+        let (storage, jobs) = Self::open(&clock, &metadata, &backends, &named);
+        Self { clock, metadata, storage, jobs, backends, named, home: "old" }
+    }
+
+    /// As after the end of the process: nothing is left but the stores.
+    fn restart(&mut self) {
+        (self.storage, self.jobs) = Self::open(&self.clock, &self.metadata, &self.backends, &self.named);
+    }
+
+    fn open(
+        clock: &Arc<ManualClock>,
+        metadata: &Arc<dyn MetadataStore>,
+        backends: &[Arc<MemoryBackend>; 2],
+        store: &Arc<MemoryNative>,
+    ) -> (Storage, Jobs) {
+        let [old, new] = backends;
         let blobs = |name: &str, backend: &Arc<MemoryBackend>| {
             let backend: Arc<dyn DataBackend> = Arc::<MemoryBackend>::clone(backend);
             Location::new(name, backend)
         };
         let cold = Location { is_cold: true, ..blobs("cold", new) };
-        let store = Arc::new(MemoryNative::new(Mode::Versioned));
-        let named = Location::new("named", Arc::<MemoryNative>::clone(&store));
-        let table = LocationTable::new([blobs("old", old), blobs("alias", old), blobs("new", new), cold, named]);
-        let ids = Identifiers::new(Arc::<ManualClock>::clone(&clock), "RG001");
-        let settings = Settings { inline_threshold: 8, min_part_size: 4, ..Settings::default() };
-        let storage =
-            Storage::new(Arc::new(MemoryStore::new()), table, clock, ids, (Arc::new(MemoryKms::default()), settings));
+        let named = Location::new("named", Arc::<MemoryNative>::clone(store));
+        let other = Location::new("also-named", Arc::<MemoryNative>::clone(store));
+        let narrow = Location { size_limit: Some(40), ..Location::new("narrow", Arc::<MemoryNative>::clone(store)) };
+        let table =
+            LocationTable::new([blobs("old", old), blobs("alias", old), blobs("new", new), cold, named, other, narrow]);
+        let ids = Identifiers::new(Arc::<ManualClock>::clone(clock), "RG001");
+        let limit = std::time::Duration::from_millis(100);
+        let settings = Settings { inline_threshold: 8, min_part_size: 4, publish_limit: limit, ..Settings::default() };
+        let metadata = Arc::clone(metadata);
+        let clock = Arc::<ManualClock>::clone(clock);
+        let storage = Storage::new(metadata, table, clock, ids, (Arc::new(MemoryKms::default()), settings));
         let jobs = Jobs::new(storage.clone(), [Arc::new(Moves) as Arc<dyn JobKind>]);
-        Self { storage, jobs, backends, named: store, home: "old" }
+        (storage, jobs)
     }
 
-    async fn bucket(&self, versioning: Versioning) -> Arc<Bucket> {
+    pub(super) async fn bucket(&self, versioning: Versioning) -> Arc<Bucket> {
         let name = BucketName::new("bucket").unwrap();
         let record = BucketRecord { owner: "owner".into(), location: "old".into(), ..BucketRecord::default() };
         self.storage.create_bucket(NewBucket { name: name.clone(), record }).await.unwrap();
@@ -109,12 +146,12 @@ impl World {
         (record, body::collect(stream, usize::MAX).await.unwrap())
     }
 
-    async fn submit(&self, bucket: &Arc<Bucket>, request: JobRequest) -> Result<JobRecord, JobError> {
+    pub(super) async fn submit(&self, bucket: &Arc<Bucket>, request: JobRequest) -> Result<JobRecord, JobError> {
         self.jobs.submit(("move", &AccountId::new("owner")), bucket, request).await
     }
 
     /// Takes all jobs to their end.
-    async fn work(&self) {
+    pub(super) async fn work(&self) {
         // The tasks stay alive: a dropped sender would look like a stop.
         let tasks = Tasks::default();
         let mut stop = tasks.stop_signal();
@@ -128,7 +165,7 @@ impl World {
     }
 }
 
-fn to_new() -> JobRequest {
+pub(super) fn to_new() -> JobRequest {
     JobRequest { from: "old".into(), to: "new".into(), ..JobRequest::default() }
 }
 
