@@ -427,13 +427,7 @@ impl DataBackend for TreeBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            durable: true,
-            verified_reads: true,
-            listing: true,
-            versioned_buckets: true,
-            one_bucket: false,
-        }
+        Capabilities { durable: true, verified_reads: true, listing: true, versioned_buckets: true, one_bucket: false }
     }
 }
 
