@@ -75,6 +75,7 @@ clients: ## Installs the client programs that `make compat` drives.
 
 compat: clients build ## Runs the client tests against the development binary (CLOUDSERVER_BIN names another).
 	$(CARGO) test --locked --features failpoints,conformance --no-run --lib --test locations
+	CLIENTS="$$(tests/compat/install)" $(CARGO) test --locked --features failpoints,conformance --test locations -- --ignored real_
 	$(PYTEST) -q -n $(JOBS) --dist worksteal tests/compat
 
 fuzz: ## Runs every fuzz target for FUZZ_SECONDS (60) from its kept corpus; TARGETS names some.

@@ -23,13 +23,16 @@ pub(super) fn check(
         LocationKind::Mem | LocationKind::File | LocationKind::Mongodb => {}
         LocationKind::AwsS3 | LocationKind::Gcp => checked.s3(kind)?,
         LocationKind::Azure | LocationKind::AzureArchive => {
-            checked.override_azure(environment);
+            checked.override_with(environment, &AZURE_VARIABLES);
             checked.azure(kind)?;
         }
         LocationKind::Dmf => checked.dmf()?,
         LocationKind::Scality => checked.scality()?,
         LocationKind::Pfs => checked.pfs(environment)?,
         LocationKind::Posix => checked.posix()?,
+        LocationKind::WebDav => checked.webdav(environment)?,
+        LocationKind::WebHdfs => checked.webhdfs(environment)?,
+        LocationKind::Sftp => checked.sftp(environment)?,
     }
     Ok(checked.details)
 }
@@ -53,29 +56,34 @@ const AZURE_LOGINS: [(&str, &[&str]); 3] = [
     ("client-secret", &["tenantId", "clientId", "clientKey"]),
 ];
 
-struct Checked<'a> {
+/// Details under examination.
+pub(super) struct Checked<'a> {
     entry: Entry<'a>,
     details: Map<String, Value>,
 }
 
 impl Checked<'_> {
-    fn refuse(&self, problem: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
+    pub(super) fn refuse(&self, problem: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
         self.entry.refuse(problem, remedy)
     }
 
-    fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.details.get(key).is_some_and(|value| !value.is_null())
     }
 
-    fn text(&self, key: &str) -> Option<&str> {
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
         self.details.get(key).and_then(Value::as_str)
     }
 
-    fn texts(&self, keys: &[&str]) -> Result<(), ConfigError> {
+    pub(super) fn texts(&self, keys: &[&str]) -> Result<(), ConfigError> {
         match keys.iter().find(|key| self.has(key) && self.text(key).is_none()) {
             Some(key) => Err(self.refuse(format!("{key} must be a string"), "write it in quotes")),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        self.details.get(key).filter(|value| !value.is_null())
     }
 
     fn flags(&self, keys: &[&str]) -> Result<(), ConfigError> {
@@ -86,7 +94,7 @@ impl Checked<'_> {
         }
     }
 
-    fn mandatory(&self, key: &str) -> Result<&str, ConfigError> {
+    pub(super) fn mandatory(&self, key: &str) -> Result<&str, ConfigError> {
         self.text(key)
             .filter(|text| !text.is_empty())
             .ok_or_else(|| self.refuse(format!("{key} is mandatory and must be a string"), "add it to details"))
@@ -120,10 +128,11 @@ impl Checked<'_> {
         ))
     }
 
-    fn override_azure(&mut self, environment: &Environment) {
-        for (suffix, key) in AZURE_VARIABLES {
+    /// Takes details from the variables `<location>_<suffix>`, which win.
+    pub(super) fn override_with(&mut self, environment: &Environment, variables: &[(&str, &str)]) {
+        for (suffix, key) in variables {
             if let Some(value) = environment.get(&format!("{}_{suffix}", self.entry.name)) {
-                self.details.insert(key.to_owned(), Value::String(value.to_owned()));
+                self.details.insert((*key).to_owned(), Value::String(value.to_owned()));
             }
         }
     }

@@ -8,7 +8,7 @@ use super::{
     env::Environment,
     error::{ConfigError, Rule, rule},
     fields::Fields,
-    location_details,
+    location_details, store_details,
 };
 
 /// The location that every configuration has, and that a bucket without a choice goes to.
@@ -39,10 +39,16 @@ pub enum LocationKind {
     Pfs,
     /// `posix`: plain files under a directory. Ours, absent from the original.
     Posix,
+    /// `webdav`: a collection of a WebDAV server. Ours.
+    WebDav,
+    /// `webhdfs`: a directory of an HDFS cluster, over its HTTP interface. Ours.
+    WebHdfs,
+    /// `sftp`: a folder of an SSH server. Ours.
+    Sftp,
 }
 
 impl LocationKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::Mem,
         Self::File,
         Self::Scality,
@@ -54,6 +60,9 @@ impl LocationKind {
         Self::Gcp,
         Self::Pfs,
         Self::Posix,
+        Self::WebDav,
+        Self::WebHdfs,
+        Self::Sftp,
     ];
 
     /// The word in the file.
@@ -70,12 +79,26 @@ impl LocationKind {
             Self::Gcp => "gcp",
             Self::Pfs => "pfs",
             Self::Posix => "posix",
+            Self::WebDav => "webdav",
+            Self::WebHdfs => "webhdfs",
+            Self::Sftp => "sftp",
         }
     }
 
     /// Whether this release can keep data there.
     pub const fn is_implemented(self) -> bool {
-        matches!(self, Self::Mem | Self::File | Self::AwsS3 | Self::Azure | Self::Gcp | Self::Posix)
+        match self {
+            Self::Mem
+            | Self::File
+            | Self::AwsS3
+            | Self::Azure
+            | Self::Gcp
+            | Self::Posix
+            | Self::WebDav
+            | Self::WebHdfs => true,
+            Self::Sftp => cfg!(feature = "sftp"),
+            Self::Scality | Self::Mongodb | Self::Dmf | Self::AzureArchive | Self::Pfs => false,
+        }
     }
 }
 
@@ -232,6 +255,7 @@ impl Locations {
             ));
         }
         keep_apart(file, &by_name)?;
+        store_details::keep_apart(file, &by_name)?;
         Ok(Self { source: file.to_owned(), by_name })
     }
 
@@ -342,7 +366,13 @@ impl Entry<'_> {
         let Some(text) = text else {
             return Err(self.refuse("type is mandatory", format!("write one of {words}")));
         };
-        text.parse().map_err(|()| self.refuse(format!("type \"{text}\" is unknown"), format!("write one of {words}")))
+        let kind: Result<LocationKind, ()> = text.parse();
+        let kind =
+            kind.map_err(|()| self.refuse(format!("type \"{text}\" is unknown"), format!("write one of {words}")))?;
+        if kind == LocationKind::Sftp && !kind.is_implemented() {
+            return Err(self.refuse("type sftp is not in this build", "build with the feature sftp"));
+        }
+        Ok(kind)
     }
 
     fn object_id(self, fields: &mut Fields) -> Result<String, ConfigError> {

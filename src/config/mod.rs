@@ -29,6 +29,7 @@ mod outbound;
 mod reload;
 mod settings;
 mod sources;
+mod store_details;
 
 pub use authdata::{Account, Accounts};
 pub use banner::{all_warnings, banner, facts, shared_credentials};

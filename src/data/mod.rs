@@ -20,6 +20,11 @@ mod name;
 mod native;
 pub mod posix;
 pub mod remote;
+#[cfg(feature = "sftp")]
+pub mod sftp;
+mod tree;
+pub mod webdav;
+pub mod webhdfs;
 
 use std::{fmt, ops::Range};
 
@@ -39,6 +44,11 @@ pub use memory_native::MemoryNative;
 pub use native::{BodyHint, NativeObject, NativeSource, NativeStore, PartToken, Staged};
 pub use posix::{PosixBackend, PosixOptions};
 pub use remote::RemoteBackend;
+#[cfg(feature = "sftp")]
+pub use sftp::{HostKey, SftpLogin, SftpOptions};
+pub use tree::TreeBackend;
+pub use webdav::{WebDavLogin, WebDavOptions};
+pub use webhdfs::{WebHdfsLogin, WebHdfsOptions};
 
 use crate::types::{BodyError, ByteStream};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::{StartError, far_s3, outbound};
+use super::{StartError, far_s3, outbound, trees};
 use crate::{
     clock::SystemClock,
     config::{Config, Durability, Location, LocationKind, permissions},
@@ -26,6 +26,7 @@ pub(super) fn open(config: &Config, location: &Location) -> Result<Option<Arc<dy
         | LocationKind::Pfs => Ok(None),
         LocationKind::Azure => Ok(Some(azure(config, location)?)),
         LocationKind::Posix => Ok(Some(posix(location))),
+        LocationKind::WebDav | LocationKind::WebHdfs | LocationKind::Sftp => trees::open(config, location),
     }
 }
 

@@ -49,10 +49,12 @@ fn endpoint(location: &Location) -> Endpoint {
     }
 }
 
-/// The region in a host name of Amazon's: `s3.eu-west-1.amazonaws.com`, `s3-eu-west-1.amazonaws.com`.
+/// The region in a host name of Amazon's or Backblaze's: `s3.eu-west-1.amazonaws.com`, `s3-eu-west-1.amazonaws.com`,
+/// `s3.us-west-004.backblazeb2.com`.
 fn region_of(authority: &str) -> &str {
     let host = authority.split(':').next().unwrap_or_default();
-    let names = host.strip_suffix(".amazonaws.com").or_else(|| host.strip_suffix(".amazonaws.com.cn"));
+    let ends = [".amazonaws.com", ".amazonaws.com.cn", ".backblazeb2.com"];
+    let names = ends.iter().find_map(|end| host.strip_suffix(end));
     let region = names.and_then(|names| names.strip_prefix("s3.").or_else(|| names.strip_prefix("s3-")));
     let region = region.map(|region| region.strip_prefix("dualstack.").unwrap_or(region));
     region.filter(|region| !region.is_empty()).unwrap_or("us-east-1")
@@ -90,13 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn regions_are_read_from_amazons_host_names_only() {
+    fn regions_are_read_from_known_host_names_only() {
         for (host, region) in [
             ("s3.amazonaws.com", "us-east-1"),
             ("s3.eu-west-1.amazonaws.com", "eu-west-1"),
             ("s3-eu-central-1.amazonaws.com:443", "eu-central-1"),
             ("s3.dualstack.ap-south-1.amazonaws.com", "ap-south-1"),
             ("s3.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+            ("s3.us-west-004.backblazeb2.com", "us-west-004"),
             ("s3.far.test:9000", "us-east-1"),
         ] {
             assert_eq!(region_of(host), region, "{host}");

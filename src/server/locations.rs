@@ -47,7 +47,7 @@ pub(super) async fn warn_of_changes(storage: &Storage, old: &Locations, new: &Lo
 
 /// Whether the bytes of a location are to be looked for elsewhere. Other secrets, or another way there, are none.
 fn moved(before: &Location, after: &Location) -> bool {
-    const PLACE: [&str; 8] = [
+    const PLACE: [&str; 12] = [
         "awsEndpoint",
         "gcpEndpoint",
         "bucketName",
@@ -56,6 +56,10 @@ fn moved(before: &Location, after: &Location) -> bool {
         "azureContainerName",
         "azureStorageAccountName",
         "path",
+        "url",
+        "endpoint",
+        "host",
+        "port",
     ];
     before.kind != after.kind || PLACE.iter().any(|key| before.details.get(key) != after.details.get(key))
 }

@@ -19,6 +19,7 @@ mod standby;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 pub use assemble::Server;
 pub use error::StartError;

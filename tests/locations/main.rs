@@ -10,11 +10,14 @@
 
 mod far;
 mod faults;
+mod files;
 mod foreign;
 mod google;
 mod lies;
 mod migrations;
 mod modules;
 mod near;
+mod real;
 mod storms;
 mod suites;
+mod trees;

@@ -25,25 +25,31 @@ use crate::{
     faults::{Fault, Proxy},
 };
 
-struct Near {
+pub(crate) struct Near {
     _server: Server,
     _folder: TempDir,
-    client: S3Client,
+    pub(crate) client: S3Client,
 }
 
 /// A server with metadata in memory and all objects in the far bucket, reached at `address`.
 async fn near(address: SocketAddr, keeps: Keeps) -> Near {
-    let folder = TempDir::new().unwrap();
-    let locations = serde_json::json!({
-        "us-east-1": {
-            "type": "aws_s3", "objectId": "us-east-1", "legacyAwsBehavior": true,
-            "details": {
-                "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
-                "supportsVersioning": keeps == Keeps::Versions,
-                "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
-            },
+    near_with(serde_json::json!({
+        "type": "aws_s3",
+        "details": {
+            "awsEndpoint": address.to_string(), "bucketName": "far", "https": false, "pathStyle": true,
+            "supportsVersioning": keeps == Keeps::Versions,
+            "credentials": {"accessKey": "accessKey1", "secretKey": "verySecretKey1"},
         },
-    });
+    }))
+    .await
+}
+
+/// A server with metadata in memory and all objects in a location of this type and these details.
+pub(crate) async fn near_with(mut location: serde_json::Value) -> Near {
+    let folder = TempDir::new().unwrap();
+    location["objectId"] = "us-east-1".into();
+    location["legacyAwsBehavior"] = true.into();
+    let locations = serde_json::json!({"us-east-1": location});
     let file = folder.path().join("locations.json");
     std::fs::write(&file, locations.to_string()).unwrap();
     let anywhere = vec![SocketAddr::from(([127, 0, 0, 1], 0))];

@@ -163,6 +163,8 @@ fn valid_entries_of_every_type_are_accepted_and_those_not_served_warn_once() {
         ("gcp", json!({"gcpEndpoint": "gcs.test", "mpuBucketName": "m"}), LocationKind::Gcp),
         ("pfs", json!({"pfsDaemonEndpoint": {"host": "h", "port": 9992}}), LocationKind::Pfs),
         ("posix", json!({"path": "/srv", "fileMode": "0660", "directoryMode": "2770"}), LocationKind::Posix),
+        ("webdav", json!({"url": "https://dav.test/x/", "username": "u", "passwordFile": "f"}), LocationKind::WebDav),
+        ("webhdfs", json!({"endpoint": "http://n:9870/", "path": "/a", "username": "u"}), LocationKind::WebHdfs),
     ];
     for (word, details, kind) in cases {
         let config = Install::new().location("new", &entry(word, &details)).load();
@@ -242,4 +244,115 @@ fn unknown_keys_of_a_location_warn_once() {
     let warnings = Install::new().change("locationConfig.json", &json!({"EU": {"colour": "red"}})).load().warnings;
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("unknown setting EU.colour"), "{warnings:?}");
+}
+
+fn sftp(more: &serde_json::Value) -> serde_json::Value {
+    let mut details = json!({
+        "host": "box.test", "path": "folder", "username": "u", "privateKeyFile": "id", "hostKey": "ssh-ed25519 AAAA",
+    });
+    for (key, value) in more.as_object().unwrap() {
+        details[key] = value.clone();
+    }
+    details
+}
+
+#[test]
+#[cfg(feature = "sftp")]
+fn a_folder_of_an_ssh_server_needs_a_login_and_a_key_to_know_the_server_by() {
+    let cases = [
+        (json!({"host": null}), "host is mandatory"),
+        (json!({"host": "u@box.test"}), "host must be a name or an address alone"),
+        (json!({"port": "22"}), "port must be a number from 1 to 65535"),
+        (json!({"port": 0}), "port must be a number from 1 to 65535"),
+        (json!({"username": ""}), "username is mandatory"),
+        (json!({"path": ""}), "path is mandatory"),
+        (json!({"path": "a/../b"}), "path must have no parts"),
+        (json!({"privateKeyFile": null}), "password or privateKeyFile is mandatory"),
+        (json!({"password": "p"}), "password or privateKeyFile is mandatory, and they exclude each other"),
+        (json!({"hostKey": null}), "hostKey or knownHostsFile is mandatory"),
+        (json!({"knownHostsFile": "f"}), "hostKey or knownHostsFile is mandatory, and they exclude each other"),
+        (json!({"hostKey": "ssh-rsa AAAA"}), "hostKey must be an Ed25519 or ECDSA key"),
+    ];
+    for (more, problem) in cases {
+        let install = Install::new().location("new", &entry("sftp", &sftp(&more)));
+        install.assert_error(&format!("bad location constraint: \"new\" {problem}"), "locationConfig.json");
+    }
+    let install = Install::new().location("new", &entry("sftp", &sftp(&json!({"port": 2222, "passphrase": "p"}))));
+    assert_eq!(install.load().locations.get("new").unwrap().kind, LocationKind::Sftp);
+}
+
+#[test]
+#[cfg(not(feature = "sftp"))]
+fn a_build_without_sftp_refuses_it_and_says_what_to_do() {
+    let install = Install::new().location("new", &entry("sftp", &sftp(&json!({}))));
+    install.assert_error("bad location constraint: \"new\" type sftp is not in this build", "locationConfig.json");
+}
+
+#[test]
+fn two_locations_never_share_a_folder_elsewhere() {
+    let install = |second: &str| {
+        let mut two = entry("webdav", &json!({"url": second}));
+        two["objectId"] = json!("y");
+        Install::new().location("one", &entry("webdav", &json!({"url": "https://d/a"}))).location("two", &two)
+    };
+    assert!(install("https://d/b").load().locations.contains("two"));
+    let same = install("https://d/a/");
+    same.assert_error(
+        "bad location constraint: \"two\" is in the same folder as location \"one\"",
+        "locationConfig.json",
+    );
+}
+
+#[test]
+fn broken_details_of_stores_of_files_stop_the_start() {
+    let cases = [
+        ("webdav", json!({}), "url is mandatory"),
+        ("webdav", json!({"url": "dav.test/x"}), "url must be an address that begins with http:// or https://"),
+        (
+            "webdav",
+            json!({"url": "https://u:p@dav.test/"}),
+            "url must be an address that begins with http:// or https://",
+        ),
+        (
+            "webdav",
+            json!({"url": "https://dav.test/?a"}),
+            "url must be an address that begins with http:// or https://",
+        ),
+        ("webdav", json!({"url": "https:///x"}), "url must be an address that begins with http:// or https://"),
+        ("webdav", json!({"url": "https://d", "username": "u"}), "username and password must come together"),
+        (
+            "webdav",
+            json!({"url": "https://d", "username": "u", "password": "p", "token": "t"}),
+            "username and password must come together, and not beside a token",
+        ),
+        ("webdav", json!({"url": "https://d", "username": "u:v", "password": "p"}), "username must have no colon"),
+        ("webdav", json!({"url": "https://d", "token": "a\nb"}), "token must have no control characters"),
+        (
+            "webdav",
+            json!({"url": "https://d", "token": "t", "tokenFile": "f"}),
+            "token and tokenFile exclude each other",
+        ),
+        ("webhdfs", json!({"endpoint": "http://n:9870"}), "path is mandatory"),
+        ("webhdfs", json!({"endpoint": "n:9870", "path": "/a"}), "endpoint must be an address that begins with"),
+        (
+            "webhdfs",
+            json!({"endpoint": "http://n", "path": "/"}),
+            "path \"/\" must be the absolute path of a directory",
+        ),
+        ("webhdfs", json!({"endpoint": "http://n", "path": "/a/../b"}), "path \"/a/../b\" must be the absolute path"),
+        (
+            "webhdfs",
+            json!({"endpoint": "http://n", "path": "/a", "username": "u", "token": "t"}),
+            "username and token exclude each other",
+        ),
+    ];
+    for (kind, details, problem) in cases {
+        let install = Install::new().location("new", &entry(kind, &details));
+        install.assert_error(&format!("bad location constraint: \"new\" {problem}"), "locationConfig.json");
+    }
+    let install = Install::new().location("far", &entry("webdav", &json!({"url": "https://d", "username": "u"})));
+    let details =
+        install.env(&[("far_WEBDAV_PASSWORD", "sesame")]).load().locations.get("far").unwrap().details.clone();
+    assert_eq!(details.text("password"), Some("sesame"));
+    assert!(!format!("{details:?}").contains("sesame"));
 }

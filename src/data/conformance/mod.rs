@@ -101,7 +101,7 @@ impl Numbers {
 }
 
 /// Bytes that differ from place to place and from seed to seed.
-fn payload(size: usize, seed: u64) -> Bytes {
+pub(super) fn payload(size: usize, seed: u64) -> Bytes {
     let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
