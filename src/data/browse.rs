@@ -49,7 +49,7 @@ pub trait Browse: fmt::Debug + Send + Sync {
 
     /// Says what the store must be: one that is not is [`DataError::Unavailable`], to reads and writes, until it is back.
     /// What a store has turned out to be is expected from then on.
-    fn expect(&self, expected: Expected);
+    fn require(&self, expected: Expected);
 
     /// Everything that is where objects of a bucket are, in no order. Ends after an error.
     fn walk(&self, bucket: &str) -> BoxStream<'static, Result<Found, DataError>>;

@@ -287,7 +287,7 @@ impl Storage {
             let Some(store) = location.backend.browse() else { continue };
             let known = self.inner.metadata.get(SYSTEM, &known_store(&location.name)).await?;
             let identity = known.and_then(|known| String::from_utf8(known.to_vec()).ok());
-            store.expect(match identity {
+            store.require(match identity {
                 Some(identity) => Expected::Identity(identity),
                 None if self.usage_of_location(&location.name).await?.is_used() => Expected::Something,
                 None => Expected::Anything,

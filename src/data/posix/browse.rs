@@ -44,7 +44,7 @@ impl Browse for PosixBackend {
         async move { pool::run(move || core.identity()).await? }.boxed()
     }
 
-    fn expect(&self, expected: Expected) {
+    fn require(&self, expected: Expected) {
         let known = self.core.root.lock().as_ref().map(|root| root.id.clone());
         let is_other = matches!((&known, &expected), (Some(known), Expected::Identity(id)) if known != id);
         if is_other {

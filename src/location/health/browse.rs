@@ -66,9 +66,9 @@ impl Browse for Guarded {
         async move { self.call("identity", self.answer(), self.browsed()?.identity()).await }.boxed()
     }
 
-    fn expect(&self, expected: Expected) {
+    fn require(&self, expected: Expected) {
         if let Some(store) = self.inner.browse() {
-            store.expect(expected);
+            store.require(expected);
         }
     }
 

@@ -130,7 +130,7 @@ impl Browse for Moody {
         self.felt("identity".to_owned())
     }
 
-    fn expect(&self, _: Expected) {}
+    fn require(&self, _: Expected) {}
 
     fn walk(&self, _: &str) -> BoxStream<'static, Result<Found, DataError>> {
         self.calls.fetch_add(1, Ordering::SeqCst);

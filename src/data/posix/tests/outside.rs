@@ -138,7 +138,7 @@ async fn assert_away(world: &World, blob: &BlobId, told: &str) {
 /// Another backend over the same folder, as after a restart.
 fn again(world: &mut World, expected: Expected) {
     world.backend = PosixBackend::new(PosixOptions::new(&world.root), Arc::new(SystemClock));
-    world.backend.expect(expected);
+    world.backend.require(expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
