@@ -185,6 +185,6 @@ async fn the_folder_of_another_location_is_not_taken_for_this_one() {
     again(&mut world, Expected::Something);
     world.backend.probe().await.unwrap();
     let wrong = Expected::Identity("0".repeat(40));
-    world.backend.expect(wrong);
+    world.backend.require(wrong);
     assert!(matches!(world.backend.probe().await, Err(DataError::Unavailable(_))));
 }
