@@ -57,10 +57,10 @@ pub(crate) struct FileServer {
 /// What a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speaks {
-    WebDav,
+    Dav,
     /// The same, without ranges: it answers with whole files.
-    WebDavWhole,
-    WebHdfs,
+    DavWhole,
+    Hdfs,
 }
 
 impl FileServer {
@@ -92,11 +92,11 @@ type State = (Arc<Mutex<Files>>, Arc<Mutex<SocketAddr>>);
 async fn answer(speaks: Speaks, (files, bytes_at): State, request: Request<Incoming>) -> Result<Answer, hyper::Error> {
     let (head, body) = request.into_parts();
     // As a server that writes in place: what has come is there, even if the rest never comes.
-    let writes = head.method == Method::PUT && (speaks != Speaks::WebHdfs || head.uri.path().starts_with("/node"));
+    let writes = head.method == Method::PUT && (speaks != Speaks::Hdfs || head.uri.path().starts_with("/node"));
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => {
-            if writes && speaks != Speaks::WebHdfs {
+            if writes && speaks != Speaks::Hdfs {
                 files.lock().files.insert(head.uri.path().to_owned(), Bytes::from_static(b"half"));
             }
             return Err(error);
@@ -105,9 +105,9 @@ async fn answer(speaks: Speaks, (files, bytes_at): State, request: Request<Incom
     let head = Request::from_parts(head, body);
     let files = &mut files.lock();
     Ok(match speaks {
-        Speaks::WebDav => dav(files, &head, true),
-        Speaks::WebDavWhole => dav(files, &head, false),
-        Speaks::WebHdfs => hdfs(files, &head, *bytes_at.lock()),
+        Speaks::Dav => dav(files, &head, true),
+        Speaks::DavWhole => dav(files, &head, false),
+        Speaks::Hdfs => hdfs(files, &head, *bytes_at.lock()),
     })
 }
 

@@ -28,7 +28,7 @@ use crate::{
     near::{Near, near_with},
 };
 
-const BOTH: [Speaks; 2] = [Speaks::WebDav, Speaks::WebHdfs];
+const BOTH: [Speaks; 2] = [Speaks::Dav, Speaks::Hdfs];
 
 /// A backend over `/far` of a server that may stand behind a proxy. It soon gives up.
 fn backend(speaks: Speaks, address: SocketAddr) -> Arc<dyn DataBackend> {
@@ -42,12 +42,12 @@ fn backend(speaks: Speaks, address: SocketAddr) -> Arc<dyn DataBackend> {
     };
     let login = WebDavLogin::Password { user: "user".to_owned(), password: "password".into() };
     let tree = match speaks {
-        Speaks::WebHdfs => {
+        Speaks::Hdfs => {
             let login = WebHdfsLogin::User("hdfs".to_owned());
             let endpoint = format!("http://{address}");
             webhdfs::backend(http, &WebHdfsOptions { endpoint, path: "/far".to_owned(), login })
         }
-        Speaks::WebDav | Speaks::WebDavWhole => {
+        Speaks::Dav | Speaks::DavWhole => {
             webdav::backend(http, &WebDavOptions { url: format!("http://{address}/far/"), login })
         }
     };
@@ -57,11 +57,11 @@ fn backend(speaks: Speaks, address: SocketAddr) -> Arc<dyn DataBackend> {
 /// The same location, configured.
 fn configured(speaks: Speaks, address: SocketAddr) -> serde_json::Value {
     match speaks {
-        Speaks::WebHdfs => json!({
+        Speaks::Hdfs => json!({
             "type": "webhdfs",
             "details": {"endpoint": format!("http://{address}"), "path": "/far", "username": "hdfs"},
         }),
-        Speaks::WebDav | Speaks::WebDavWhole => json!({
+        Speaks::Dav | Speaks::DavWhole => json!({
             "type": "webdav",
             "details": {"url": format!("http://{address}/far"), "username": "user", "password": "password"},
         }),
@@ -75,7 +75,7 @@ async fn put(backend: &dyn DataBackend, size: usize, seed: u64) -> Result<clouds
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_of_a_file_server_is_a_data_backend() {
-    for speaks in [Speaks::WebDav, Speaks::WebDavWhole, Speaks::WebHdfs] {
+    for speaks in [Speaks::Dav, Speaks::DavWhole, Speaks::Hdfs] {
         let server = FileServer::new(speaks).await;
         suite(backend(speaks, server.address)).await;
         tokio::time::sleep(Duration::from_secs(3)).await;

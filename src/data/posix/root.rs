@@ -511,8 +511,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_folder_that_was_removed_is_made_durable_again() {
+    #[tokio::test]
+    async fn a_folder_that_was_removed_is_made_durable_again() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path(), &Expected::Anything).unwrap();
         let syncs = Cell::new(0);
@@ -529,7 +529,7 @@ mod tests {
         assert_eq!((make(), make()), (1, 0));
         for _ in 0..3 {
             // Its inode is used again. The clock of a file system ticks in milliseconds.
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             fs::remove_dir(dir.path().join("d/e")).unwrap();
             fs::create_dir(dir.path().join("d/e")).unwrap();
             assert_eq!((make(), make()), (1, 0));
