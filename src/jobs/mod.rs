@@ -235,15 +235,26 @@ impl Jobs {
                     continue;
                 }
                 let stepped = tokio::select! {
-                    stepped = self.advance(kind, job) => stepped,
+                    stepped = self.advance(kind, job.clone()) => stepped,
                     () = stop.wait() => return Ok(Turn::Nothing),
-                    // A job was cancelled or asked for: it must not wait for a long step of this one.
-                    () = self.changed.notified() => return Ok(Turn::Worked),
+                    ended = self.ended(&job) => ended.map(|()| true),
                 };
                 turn = turn.max(if stepped? { Turn::Worked } else { Turn::Failed });
             }
         }
         Ok(turn)
+    }
+
+    /// Returns when somebody has ended the job: it does not wait for its step then. Whatever becomes of other jobs, the
+    /// step goes on.
+    async fn ended(&self, job: &JobRecord) -> StorageResult<()> {
+        loop {
+            self.changed.notified().await;
+            let now = self.storage.job(&job.kind, &job.id).await?;
+            if now.is_none_or(|now| now.state() != JobState::Running) {
+                return Ok(());
+            }
+        }
     }
 
     /// Takes a job a step further; whether that went well.

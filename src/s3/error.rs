@@ -212,6 +212,7 @@ impl From<BodyError> for S3Error {
             BodyError::Disconnected | BodyError::Incomplete { .. } | BodyError::MalformedChunk(_) => {
                 Self::from(S3Code::IncompleteBody).because(e)
             }
+            BodyError::Crowded => Self::from(S3Code::SlowDown).header(header::CONNECTION, "close"),
             BodyError::TimedOut => Self::from(S3Code::RequestTimeout).header(header::CONNECTION, "close"),
             BodyError::TooLarge { limit } => {
                 Self::from(S3Code::EntityTooLarge).with("MaxSizeAllowed", limit.to_string())

@@ -28,6 +28,9 @@ pub enum BodyError {
     /// No bytes came for too long, or too few.
     #[error("the body stalled")]
     TimedOut,
+    /// What all requests together may hold of documents is used up.
+    #[error("too many documents are being read at once")]
+    Crowded,
     /// Fewer bytes than announced.
     #[error("the body ended after {got} of {expected} bytes")]
     Incomplete {

@@ -1,6 +1,13 @@
 //! Jobs whose records or steps meet with refusals, with others, and with later releases.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{BufMut, BytesMut};
 use futures_util::FutureExt;
@@ -105,4 +112,79 @@ async fn a_record_that_a_later_release_has_added_to_is_worked_on_and_cancelled()
         };
         assert_eq!(world.jobs.find(&job.id).await.unwrap().unwrap().state(), expected);
     }
+}
+
+/// Steps that last until they are let go.
+#[derive(Debug, Default)]
+struct Gated {
+    begun: AtomicUsize,
+    gate: Notify,
+}
+
+impl JobKind for Gated {
+    fn name(&self) -> &'static str {
+        "gated"
+    }
+
+    fn begin<'a>(
+        &'a self,
+        _: &'a Storage,
+        _: &'a Arc<Bucket>,
+        job: JobRecord,
+    ) -> BoxFuture<'a, Result<JobRecord, JobError>> {
+        Box::pin(async move { Ok(job) })
+    }
+
+    fn step<'a>(
+        &'a self,
+        _: &'a Storage,
+        _: &'a Arc<Bucket>,
+        mut job: JobRecord,
+    ) -> BoxFuture<'a, StorageResult<JobRecord>> {
+        Box::pin(async move {
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            self.gate.notified().await;
+            job.set_state(JobState::Done);
+            Ok(job)
+        })
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_jobs_and_ends_them_holds_up_nobody_elses() {
+    let world = World::over(Arc::new(MemoryStore::new()));
+    let bucket = world.bucket(Versioning::Unversioned).await;
+    let gated = Arc::new(Gated::default());
+    let kinds: [Arc<dyn JobKind>; 2] = [Arc::<Gated>::clone(&gated), Arc::new(Moves)];
+    let jobs = Jobs::new(world.storage.clone(), kinds);
+    let owner = AccountId::new("owner");
+    let job = jobs.submit(("gated", &owner), &bucket, JobRequest::default()).await.unwrap();
+    let others = async {
+        while gated.begun.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..20 {
+            let other = jobs.submit(("move", &owner), &bucket, to_new()).await.unwrap();
+            jobs.cancel(other).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        gated.gate.notify_one();
+    };
+    let tasks = Tasks::default();
+    let mut stop = tasks.stop_signal();
+    let (turn, ()) = tokio::join!(jobs.turn(&mut stop), others);
+    assert_eq!(turn.unwrap(), Turn::Worked);
+    assert_eq!(gated.begun.load(Ordering::SeqCst), 1, "no step was begun anew");
+    assert_eq!(jobs.find(&job.id).await.unwrap().unwrap().state(), JobState::Done);
+
+    // Its own end does not wait for its step.
+    let job = jobs.submit(("gated", &owner), &bucket, JobRequest::default()).await.unwrap();
+    let end = async {
+        while gated.begun.load(Ordering::SeqCst) == 1 {
+            tokio::task::yield_now().await;
+        }
+        jobs.cancel(job).await.unwrap();
+    };
+    let (turn, ()) = tokio::join!(jobs.turn(&mut stop), end);
+    assert_eq!(turn.unwrap(), Turn::Worked);
 }

@@ -167,3 +167,22 @@ fn a_document_that_came_in_one_piece_is_not_copied() {
     assert_eq!(read.as_ptr(), bytes.as_ptr());
     assert_eq!(document(Script::new([]), Plan::default(), 10), Ok(Bytes::new()));
 }
+
+#[test]
+fn documents_of_all_requests_share_what_they_may_hold_and_small_ones_need_nothing_of_it() {
+    let intake = intake().with_room(40);
+    let read = |bytes: &[u8]| {
+        let body = Script::cut(bytes, &[10]);
+        RUNTIME.block_on(intake.collect_document(body, Plan::default(), 1 << 20))
+    };
+    let (large, small) = (payload(50 << 10), payload(16 << 10));
+    let first = read(&large).expect("there is room for 34 KiB");
+    assert_eq!(read(&large), Err(BodyError::Crowded));
+    assert_eq!(read(&small).as_deref(), Ok(small.as_slice()), "small ones are not counted");
+    assert_eq!(first, large, "what was read stays");
+    let part = first.slice(..10);
+    drop(first);
+    assert_eq!(read(&large), Err(BodyError::Crowded), "a slice keeps the whole");
+    drop(part);
+    assert_eq!(read(&large).as_deref(), Ok(large.as_slice()));
+}
