@@ -35,11 +35,13 @@ impl Undo {
         self.name = None;
     }
 
-    /// They shall go, and that is waited for once; what fails is tried again behind the scenes.
-    pub(super) async fn now(mut self) {
-        let Some(name) = self.name else { return };
-        if self.inner.forget(name, self.named).await.is_ok() {
-            self.name = None;
+    /// They shall go, and that is waited for once. What fails is tried again behind the scenes, and what was still
+    /// arriving goes there.
+    pub(super) async fn now(self) {
+        if let Some(name) = self.name
+            && let Err(error) = self.inner.forget(name, self.named).await
+        {
+            tracing::debug!(%name, %error, "an unfinished blob stays for now");
         }
     }
 }
