@@ -389,8 +389,15 @@ async fn a_location_that_hangs_leaves_the_others_their_speed() {
         assert!(began.elapsed() < SOON, "{:?}", health.report());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let (status, text) = ready(&world).await;
-    assert!(status == 200 && text.contains(r#""far":{"message":"OK"}"#), "{text}");
+    // A look that began while it hung may end after it works again, and counts until the next one.
+    loop {
+        let (status, text) = ready(&world).await;
+        if status == 200 && text.contains(r#""far":{"message":"OK"}"#) {
+            break;
+        }
+        assert!(began.elapsed() < SOON, "{text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     // What the refused writes had begun is removed once the location is back.
     world.sound().await;
 }
