@@ -43,7 +43,7 @@ def seaweedfs(clients, home):
     ports = [f"-{name}.port={port}" for name, port in zip(names, (master, volume, filer, s3_port), strict=True)]
     ports += [f"-{name}.port.grpc={port}" for name, port in zip(names, grpc, strict=True)]
     words = ["server", "-ip=127.0.0.1", f"-dir={home / 'data'}", "-s3", f"-s3.config={home / 's3.json'}"]
-    words += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=20", "-master.telemetry=false"]
+    words += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=200", "-master.telemetry=false"]
     return [clients / "venv/bin/weed", *words, *ports], s3_port
 
 
@@ -74,7 +74,8 @@ def far(request, clients, tmp_path_factory):
         client.put_bucket_versioning(Bucket="keeps-versions", VersioningConfiguration={"Status": "Enabled"})
         yield f"127.0.0.1:{port}"
     finally:
-        process.terminate()
+        # What a store does at its end is not what is tried here.
+        process.kill()
         process.wait(30)
 
 
