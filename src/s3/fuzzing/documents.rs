@@ -1,6 +1,9 @@
 //! Every document that a request may carry. The first letter of an input says which one.
 
-use std::fmt::{Debug, Write as _};
+use std::{
+    collections::BTreeSet,
+    fmt::{Debug, Write as _},
+};
 
 use bytes::Bytes;
 
@@ -211,7 +214,8 @@ fn tree(document: &[u8]) {
     }
 }
 
-/// Whether all names are plain ones; namespaces are no part of a tree.
+/// Whether all names are plain ones. Namespaces are no part of a tree, so two attributes of one element that differ in
+/// theirs only cannot be spelled.
 fn spell(element: &Element<'_>, out: &mut String, depth: usize) -> bool {
     assert!(depth <= 32, "too deep");
     let name = element.name();
@@ -224,8 +228,9 @@ fn spell(element: &Element<'_>, out: &mut String, depth: usize) -> bool {
         }
     };
     write!(out, "<{name}").unwrap();
+    let mut names = BTreeSet::new();
     for (key, value) in element.attributes() {
-        if !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) || key == "xmlns" {
+        if !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) || key == "xmlns" || !names.insert(key) {
             return false;
         }
         write!(out, " {key}=\"").unwrap();
