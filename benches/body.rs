@@ -233,6 +233,20 @@ fn bodies(bench: &Bench) {
     }
 }
 
+/// What several long uploads at once cost, the first forms of clients only.
+fn concurrent(bench: &Bench) {
+    let size = 16 * MIB;
+    let bytes = payload(size);
+    let sha256 = Sha256::digest(&bytes).into();
+    let length = Some(size as u64);
+    let bare = Bytes::from(bytes);
+    for uploads in [1, 2, 4, 8, 16] {
+        bench.uploads("at once: plain", uploads, &bare, &|| Plan { length, ..Plan::default() });
+        let plan = || Plan { length, sha256: Some(sha256), ..Plan::default() };
+        bench.uploads("at once: signed SHA-256", uploads, &bare, &plan);
+    }
+}
+
 fn listing(bench: &Bench) {
     if !bench.wanted("listing") {
         return;
@@ -264,5 +278,6 @@ fn main() {
     hashes(&bench);
     lanes(&bench);
     bodies(&bench);
+    concurrent(&bench);
     listing(&bench);
 }

@@ -141,6 +141,12 @@ impl Digests {
         self.chain.is_some()
     }
 
+    /// Whether a hash other than the MD5 takes long: all but those that the processor has fast instructions for.
+    pub(super) fn slow(&self) -> bool {
+        use ChecksumAlgorithm::{Sha1, Sha256, Sha512};
+        self.gated() || self.sha256.is_some() || matches!(self.stored, Some(Sha1 | Sha256 | Sha512))
+    }
+
     /// The MD5, where it is wanted. It takes its bytes apart from the rest: together with other uploads'.
     pub(super) fn md5(&mut self) -> Option<&mut Md5Stream> {
         self.md5.as_mut()

@@ -15,7 +15,7 @@ use super::{
     digests::{Digests, Purpose},
     frames::Frames,
     framing::{Form, Framing},
-    pool::{HashPool, TOGETHER},
+    pool::{HashPool, together},
     verified::Verified,
 };
 use crate::types::{BodyError, DigestSlot, IncomingBody};
@@ -51,7 +51,7 @@ impl AsRef<[u8]> for Counted {
 impl Intake {
     /// An intake that tolerates clients of this pace and hashes on at most `threads` threads.
     pub fn new(pace: Pace, threads: usize) -> Self {
-        Self { pace, pool: HashPool::new(threads, TOGETHER), documents: Arc::new(Semaphore::new(DOCUMENTS)) }
+        Self { pace, pool: HashPool::new(threads, together()), documents: Arc::new(Semaphore::new(DOCUMENTS)) }
     }
 
     /// How slow a client may be.

@@ -19,15 +19,16 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::digests::{Digests, Op};
 use crate::types::{
     BodyError,
-    digest::{LANES, Md5Stream, update_together},
+    digest::{Md5Stream, lanes, update_together},
 };
 
 /// Up to this much is hashed where it is (a quarter of a millisecond of MD5).
@@ -39,8 +40,15 @@ const LEAST_BATCH: usize = 16 << 10;
 /// What all open uploads together gather before they hand over.
 const GATHERED: usize = 16 << 20;
 
+/// So long a worker waits for the uploads it has answered, which mostly come back at once.
+const LINGER: Duration = Duration::from_micros(100);
+/// So many batches with other long hashes wait before another worker starts: but for the MD5, they take turns.
+const SLOW_TOGETHER: usize = 2;
+
 /// Batches a worker takes at once. Without an optimising compiler the lanes are slower than one after the other.
-pub(super) const TOGETHER: usize = if cfg!(debug_assertions) { 1 } else { LANES };
+pub(super) fn together() -> usize {
+    if cfg!(debug_assertions) { 1 } else { lanes() }
+}
 
 /// A batch of one upload.
 #[derive(Debug)]
@@ -77,6 +85,11 @@ impl Batch {
         self.digests.md5().map(|md5| (md5, payload))
     }
 
+    /// Whether more than the MD5 takes long.
+    fn slow(&self) -> bool {
+        self.digests.slow()
+    }
+
     fn done(mut self, outcome: Result<(), BodyError>) -> Done {
         if !self.digests.gated() {
             // The writer has its own references; those here would only keep the bytes.
@@ -101,6 +114,8 @@ struct Queue {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
+    /// Tells workers that wait that a batch has come.
+    came: Condvar,
     most_workers: usize,
     together: usize,
     open: AtomicUsize,
@@ -114,7 +129,13 @@ impl HashPool {
     /// At most so many workers, each with at most so many batches at once.
     pub(super) fn new(most_workers: usize, together: usize) -> Self {
         let (most_workers, together) = (most_workers.max(1), together.max(1));
-        Self(Arc::new(Shared { queue: Mutex::default(), most_workers, together, open: AtomicUsize::new(0) }))
+        Self(Arc::new(Shared {
+            queue: Mutex::default(),
+            came: Condvar::new(),
+            most_workers,
+            together,
+            open: AtomicUsize::new(0),
+        }))
     }
 
     /// Counts an upload in for as long as the ticket lives.
@@ -126,9 +147,11 @@ impl HashPool {
     /// Hands a batch over. If the reply never comes, hashing broke down.
     fn submit(&self, batch: Batch) -> oneshot::Receiver<Done> {
         let (reply, receiver) = oneshot::channel();
+        let enough = if batch.slow() { SLOW_TOGETHER.min(self.0.together) } else { self.0.together };
         let mut queue = self.0.queue.lock();
         queue.jobs.push_back(Job { batch, reply });
-        if queue.workers < self.0.most_workers {
+        self.0.came.notify_all();
+        if queue.workers == 0 || (queue.jobs.len() >= enough && queue.workers < self.0.most_workers) {
             queue.workers += 1;
             let shared = Arc::clone(&self.0);
             drop(spawn_blocking(move || shared.work()));
@@ -139,7 +162,9 @@ impl HashPool {
 
 impl Shared {
     fn work(&self) {
-        while let Some(jobs) = self.next_jobs() {
+        let mut answered = 0;
+        while let Some(jobs) = self.next_jobs(answered) {
+            answered = jobs.len();
             let mut running: Vec<(Job, Result<(), BodyError>)> = Vec::with_capacity(jobs.len());
             for mut job in jobs {
                 // A worker that died would never be replaced. Its upload sees the reply dropped, no other is harmed.
@@ -157,8 +182,11 @@ impl Shared {
     }
 
     /// The next batches, or the worker's end.
-    fn next_jobs(&self) -> Option<Vec<Job>> {
+    fn next_jobs(&self, answered: usize) -> Option<Vec<Job>> {
         let mut queue = self.queue.lock();
+        // Else two sets of uploads would go on taking turns, each in half of the lanes.
+        let expected = (queue.jobs.len() + answered).min(self.together);
+        self.came.wait_while_for(&mut queue, |queue| queue.jobs.len() < expected, LINGER);
         let count = queue.jobs.len().min(self.together);
         if count == 0 {
             queue.workers -= 1;

@@ -2,7 +2,7 @@
 
 mod lanes;
 
-pub use lanes::{LANES, Md5Stream, update_together};
+pub use lanes::{Md5Stream, lanes, update_together};
 pub use sha2::Digest;
 
 /// MD5, for entity tags and `Content-MD5` only.
