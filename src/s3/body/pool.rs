@@ -1,11 +1,12 @@
 //! Hashing off the executor.
 //!
 //! MD5 costs some 2 ms per MiB, so the bytes of larger bodies are hashed on the blocking pool: while the writer
-//! stores one batch, the next is hashed. At most as many workers run as there are cores; a worker drains the queue of
-//! all uploads and ends when it is empty, so an idle server has none, and a busy one pays no hop per batch.
+//! stores one batch, the next is hashed. A worker drains the queue of all uploads and ends when it stays empty, so an
+//! idle server has none, and a busy one pays no hop per batch.
 //!
-//! A worker takes several uploads' batches at once where they wait: their MD5s are computed together (see
-//! [`crate::types::digest::update_together`]), at less than half the cost each.
+//! A worker takes several uploads' batches at once: their MD5s are computed together, in little more time than one of
+//! them alone takes (see [`crate::types::digest::update_together`]). So another starts only where more wait than one
+//! takes, or where other hashes take long, too; and never more than there are cores.
 //!
 //! An upload has one batch in the queue and gathers the next. The size of a batch falls as more uploads are open:
 //! together they hold at most about twice [`GATHERED`], and each at least [`LEAST_BATCH`] so that a batch is worth
@@ -227,7 +228,32 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::runtime::Runtime;
+
+    use super::{super::Plan, super::digests::Purpose, *};
+
+    #[test]
+    fn another_worker_starts_once_as_many_batches_wait_as_one_takes() {
+        for (plan, enough) in
+            [(Plan::default as fn() -> Plan, 4), (|| Plan { sha256: Some([0; 32]), ..Plan::default() }, SLOW_TOGETHER)]
+        {
+            let pool = HashPool::new(4, 4);
+            // One that is busy for long.
+            pool.0.queue.lock().workers = 1;
+            let runtime = Runtime::new().unwrap();
+            let _within = runtime.enter();
+            let submit = || {
+                let digests = Box::new(Digests::new(plan(), Purpose::Object));
+                pool.submit(Batch { digests, ops: Vec::new() })
+            };
+            let mut replies: Vec<_> = (1..enough).map(|_| submit()).collect();
+            assert_eq!(pool.0.queue.lock().workers, 1);
+            replies.push(submit());
+            for reply in replies {
+                assert!(runtime.block_on(reply).is_ok());
+            }
+        }
+    }
 
     #[test]
     fn batches_shrink_as_uploads_crowd_and_grow_again() {
