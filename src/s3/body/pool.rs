@@ -6,7 +6,9 @@
 //!
 //! A worker takes several uploads' batches at once: their MD5s are computed together, in little more time than one of
 //! them alone takes (see [`crate::types::digest::update_together`]). So another starts only where more wait than one
-//! takes, or where other hashes take long, too; and never more than there are cores.
+//! takes, or where other hashes take long, too; and never more than there are cores. Uploads of 16 MiB at once, plain,
+//! in microseconds of CPU per MiB for all of it (`benches/body.rs`, "at once", with AVX-512): one 1,850, two 980, four
+//! 460, eight 270, sixteen 250. Where each batch started a worker it was 1,850, 1,240, 740, 380 and 270.
 //!
 //! An upload has one batch in the queue and gathers the next. The size of a batch falls as more uploads are open:
 //! together they hold at most about twice [`GATHERED`], and each at least [`LEAST_BATCH`] so that a batch is worth
