@@ -77,6 +77,10 @@ pub enum NativeFault {
     Refuse(PartsFault),
     /// What was staged is gone.
     Forget,
+    /// It happens without the last byte, and is reported as done.
+    Short,
+    /// It happens, and is reported as not what was sent.
+    Misshapen,
 }
 
 #[derive(Clone, Debug)]
@@ -108,6 +112,8 @@ struct State {
     lateness: Duration,
     /// What publishing was last asked for.
     asked: Option<Staged>,
+    /// Whether the next object loses its last byte.
+    cuts: bool,
 }
 
 /// The store.
@@ -166,6 +172,8 @@ impl State {
     }
 
     fn put(&mut self, mode: Mode, handle: &str, object: NativeObject, bytes: Bytes) -> Written {
+        let cut = usize::from(std::mem::take(&mut self.cuts));
+        let bytes = bytes.slice(..bytes.len().saturating_sub(cut));
         let (name, id, size) = (name_of(&object), self.number(), bytes.len() as u64);
         let all = self.objects.entry(name.clone()).or_default();
         if mode == Mode::InPlace {
@@ -267,6 +275,17 @@ impl MemoryNative {
         newest(&mut self.state.lock());
     }
 
+    /// Somebody else puts a copy without its last byte in the place of the newest version under a name, with all its
+    /// marks.
+    pub fn cut(&self, name: &str) {
+        let newest = |state: &mut State| {
+            let newest = state.objects.get_mut(name)?.last_mut()?;
+            newest.bytes = newest.bytes.slice(..newest.bytes.len().saturating_sub(1));
+            Some(())
+        };
+        newest(&mut self.state.lock());
+    }
+
     /// Somebody else removes everything under a name.
     pub fn lose(&self, name: &str) {
         self.state.lock().objects.remove(name);
@@ -303,6 +322,14 @@ impl MemoryNative {
             }
             Some(NativeFault::Refuse(fault)) => Err(DataError::Parts(fault)),
             Some(NativeFault::Forget) => Err(DataError::NotFound(BlobId::new("staged"))),
+            Some(NativeFault::Short) => {
+                self.state.lock().cuts = true;
+                work.await
+            }
+            Some(NativeFault::Misshapen) => {
+                work.await?;
+                Err(DataError::Corrupt { blob: BlobId::new("published"), detail: "wrong on purpose".to_owned() })
+            }
         }
     }
 
