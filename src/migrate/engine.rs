@@ -169,8 +169,8 @@ async fn one(
     let options = &shared.options;
     let (place, versioning) = bucket::prepare(options, pair, accounts, report).await?;
     let mut state = state;
-    let given_up = uploads::give_up(shared, pair, &mut state, (&place.accounts.own, report)).await;
-    given_up.map_err(|left| match left {
+    let own = place.accounts.own.clone();
+    uploads::give_up(shared, pair, &mut state).await.map_err(|left| match left {
         uploads::Left::Target(error) => MigrateError::Target(error),
         uploads::Left::Journal(error) => error.into(),
     })?;
@@ -184,6 +184,7 @@ async fn one(
     let ledger = Arc::new(Ledger::new(&pair.from, state, report.clone()));
     copy_keys(shared, &Arc::new(place), &ledger, tasks, failed).await?;
     *report = ledger.end()?;
+    uploads::name(shared, pair, &own, report).await.map_err(MigrateError::Target)?;
     bucket::finish(options, pair, &versioning, report).await?;
     shared.journal.ended(&pair.from)?;
     Ok(())

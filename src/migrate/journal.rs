@@ -84,8 +84,6 @@ pub struct BucketState {
     pub failed: BTreeMap<String, Problem>,
     /// Uploads that are open at the target, or were: their keys, by id.
     pub uploads: BTreeMap<String, String>,
-    /// Keys of uploads of which nobody knows whether they were begun, and how many of each.
-    pub unanswered: BTreeMap<String, u32>,
     /// Whether it is done.
     pub ended: bool,
 }
@@ -120,6 +118,27 @@ struct Failed {
 pub struct Journal {
     path: PathBuf,
     file: Mutex<File>,
+    /// Of each bucket, by this run and those before it.
+    unanswered: Mutex<BTreeMap<String, Unanswered>>,
+}
+
+/// Keys of uploads of which nobody knows whether they were begun, and how many of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Unanswered(BTreeMap<String, u32>);
+
+impl Unanswered {
+    fn add(&mut self, key: &str) {
+        *self.0.entry(key.to_owned()).or_default() += 1;
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(left) = self.0.get_mut(key) {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.0.remove(key);
+            }
+        }
+    }
 }
 
 /// What the journal of an earlier run says.
@@ -143,11 +162,12 @@ impl Journal {
         if let Some(of) = reading.identity.as_ref().filter(|of| *of != identity) {
             return Err(JournalError::Other { path: path.to_owned(), of: of.clone() });
         }
-        let mut journal = Self { path: path.to_owned(), file: Mutex::new(opened) };
         if reading.is_over {
-            journal.file.get_mut().set_len(0).map_err(io)?;
+            opened.set_len(0).map_err(io)?;
             reading = Reading::default();
         }
+        let (file, unanswered) = (Mutex::new(opened), Mutex::new(reading.unanswered));
+        let journal = Self { path: path.to_owned(), file, unanswered };
         if reading.identity.is_none() {
             journal.line('h', identity)?;
         }
@@ -194,19 +214,35 @@ impl Journal {
         self.json('f', &Failed { bucket: bucket.to_owned(), problem: problem.clone() })
     }
 
+    /// Keys of uploads of which nobody knows whether they were begun.
+    pub(super) fn unanswered(&self, bucket: &str) -> Vec<String> {
+        self.unanswered.lock().get(bucket).map(|keys| keys.0.keys().cloned().collect()).unwrap_or_default()
+    }
+
     pub(super) fn upload_begins(&self, bucket: &str, key: &str) -> Result<(), JournalError> {
+        self.unanswered.lock().entry(bucket.to_owned()).or_default().add(key);
         self.json('u', &At { bucket: bucket.to_owned(), key: key.to_owned() })
     }
 
     /// Notes the id of an upload. It outlives a power cut: whoever finds it may give the upload up.
     pub(super) fn upload_is(&self, bucket: &str, key: &str, id: &str) -> Result<(), JournalError> {
+        self.answered(bucket, key);
         self.json('i', &Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.to_owned() })?;
         let synced = self.file.lock().sync_data();
         synced.map_err(|source| JournalError::Io { path: self.path.clone(), source })
     }
 
     pub(super) fn upload_is_over(&self, bucket: &str, key: &str, id: &str) -> Result<(), JournalError> {
+        if id.is_empty() {
+            self.answered(bucket, key);
+        }
         self.json('w', &Upload { bucket: bucket.to_owned(), key: key.to_owned(), id: id.to_owned() })
+    }
+
+    fn answered(&self, bucket: &str, key: &str) {
+        if let Some(keys) = self.unanswered.lock().get_mut(bucket) {
+            keys.remove(key);
+        }
     }
 
     pub(super) fn ended(&self, bucket: &str) -> Result<(), JournalError> {
@@ -226,31 +262,13 @@ fn done(text: &str) -> Option<(u64, Sums)> {
     Some((u64::from_str_radix(hash, 16).ok()?, Sums { keys: 1, versions, markers, bytes, present }))
 }
 
-impl BucketState {
-    fn upload(&mut self, is_begun: bool, upload: Upload) {
-        let Upload { key, id, .. } = upload;
-        if (is_begun || id.is_empty())
-            && let Some(left) = self.unanswered.get_mut(&key)
-        {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                self.unanswered.remove(&key);
-            }
-        }
-        if is_begun {
-            self.uploads.insert(id, key);
-        } else {
-            self.uploads.remove(&id);
-        }
-    }
-}
-
 #[derive(Default)]
 struct Reading {
     past: Past,
     identity: Option<String>,
     /// The bucket begun last.
     last: Option<String>,
+    unanswered: BTreeMap<String, Unanswered>,
     is_over: bool,
 }
 
@@ -324,11 +342,19 @@ impl Reading {
             }
             "u" => {
                 let at: At = serde_json::from_str(rest).ok()?;
-                *self.past.entry(at.bucket).or_default().unanswered.entry(at.key).or_default() += 1;
+                self.unanswered.entry(at.bucket).or_default().add(&at.key);
             }
             "i" | "w" => {
-                let upload: Upload = serde_json::from_str(rest).ok()?;
-                self.past.entry(upload.bucket.clone()).or_default().upload(kind == "i", upload);
+                let Upload { bucket, key, id } = serde_json::from_str(rest).ok()?;
+                if kind == "i" || id.is_empty() {
+                    self.unanswered.entry(bucket.clone()).or_default().remove(&key);
+                }
+                let uploads = &mut self.past.entry(bucket).or_default().uploads;
+                if kind == "i" {
+                    uploads.insert(id, key);
+                } else {
+                    uploads.remove(&id);
+                }
             }
             "z" => self.is_over = true,
             "e" => {
@@ -375,7 +401,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         written(&path);
-        let (_journal, past) = Journal::open(&path, "one").unwrap();
+        let (journal, past) = Journal::open(&path, "one").unwrap();
         let bucket = &past["b"];
         assert!(bucket.fresh && !bucket.ended);
         assert_eq!((bucket.after.as_deref(), bucket.touched.as_deref()), (Some("c\n\"ä"), Some("m")));
@@ -383,7 +409,10 @@ mod tests {
         assert_eq!((bucket.sums.keys, bucket.sums.versions, bucket.sums.bytes), (2, 3, 30));
         assert_eq!(bucket.failed["x"].problem, "gone");
         assert_eq!(bucket.uploads, BTreeMap::from([("1".to_owned(), "k".to_owned())]), "what is over is forgotten");
-        assert_eq!(bucket.unanswered, BTreeMap::from([("lost".to_owned(), 1)]));
+        assert_eq!(journal.unanswered("b"), ["lost"]);
+        journal.upload_begins("b", "lost").unwrap();
+        journal.upload_is("b", "lost", "3").unwrap();
+        assert_eq!(journal.unanswered("b"), ["lost"], "the answer to a later call is none to the first");
     }
 
     #[test]

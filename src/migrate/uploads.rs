@@ -2,7 +2,7 @@
 //!
 //! The journal has the id of each upload before its first part is sent: those are given up by the next run, and no others.
 //! An upload whose answer never came has no bytes, and nobody can tell it from one that somebody else began: it is named in
-//! the report and left alone.
+//! the report of the run that ends and left alone.
 
 use std::collections::BTreeMap;
 
@@ -20,20 +20,25 @@ pub(super) enum Left {
     Journal(JournalError),
 }
 
-/// Gives up what earlier runs left open, and names what may be theirs.
-pub(super) async fn give_up(
-    shared: &Shared,
-    pair: &Pairing,
-    state: &mut BucketState,
-    (own, report): (&str, &mut BucketReport),
-) -> Result<(), Left> {
-    let client = &shared.options.to;
+/// Gives up what earlier runs left open.
+pub(super) async fn give_up(shared: &Shared, pair: &Pairing, state: &mut BucketState) -> Result<(), Left> {
     for (id, key) in std::mem::take(&mut state.uploads) {
-        client.abort_multipart_upload(&pair.to, &key, &id).await.map_err(Left::Target)?;
+        shared.options.to.abort_multipart_upload(&pair.to, &key, &id).await.map_err(Left::Target)?;
         shared.journal.upload_is_over(&pair.from, &key, &id).map_err(Left::Journal)?;
     }
-    for key in state.unanswered.keys() {
-        for (id, initiator) in open(client, &pair.to, key).await.map_err(Left::Target)? {
+    Ok(())
+}
+
+/// Names what is open at the target and may be of this migration. At the end of a run: what a killed one sent last may
+/// arrive after the next has begun.
+pub(super) async fn name(
+    shared: &Shared,
+    pair: &Pairing,
+    own: &str,
+    report: &mut BucketReport,
+) -> Result<(), S3ClientError> {
+    for key in shared.journal.unanswered(&pair.from) {
+        for (id, initiator) in open(&shared.options.to, &pair.to, &key).await? {
             // Some stores do not say who began it.
             if own.is_empty() || initiator.is_empty() || initiator == own {
                 let text = "an upload in parts is open at the target that an interrupted run may have begun";

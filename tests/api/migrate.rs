@@ -189,27 +189,32 @@ async fn an_interrupted_run_goes_on_and_ends_identical() {
     multipart(&bart, "/many/key-050-parts", &parts).await;
     let state = folder();
     let state = state.path().join("state");
-    let mut interrupted = 0;
+    let (mut interrupted, mut ended_early) = (0, None);
     for round in 0..40_u64 {
         let running = run(options(&old, &new, &state), Arc::new(Progress::default()));
         // Dropped wherever it is: as a kill, but for what the sockets have.
         match tokio::time::timeout(Duration::from_millis(15 + 7 * round), running).await {
             Ok(ended) => {
-                let report = ended.unwrap();
-                assert!(report.is_complete(), "{report:?}");
+                ended_early = Some(ended.unwrap());
                 break;
             }
             Err(_) => interrupted += 1,
         }
     }
     assert!(interrupted >= 3, "{interrupted}");
-    let report = migrated(options(&old, &new, &state)).await;
-    assert!(report.is_complete(), "{report:?}");
+    let reports = [ended_early, Some(migrated(options(&old, &new, &state)).await)];
+    let reports: Vec<Report> = reports.into_iter().flatten().collect();
+    assert!(reports.iter().all(Report::is_complete), "{reports:?}");
     for bucket in ["many", "plain"] {
         assert_eq!(versions(&new, bucket).await, versions(&old, bucket).await, "{bucket}");
     }
+    // Only where a run was interrupted between the call that began an upload and its answer may one be left: named.
     let open = new.bart().get("/many?uploads").expect(200).await.text();
-    assert!(!open.contains("<Upload>"), "{open}");
+    let named = format!("{reports:?}");
+    for upload in open.split("<Upload>").skip(1) {
+        let id = upload.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+        assert!(named.contains(&format!("(upload id {id})")), "{open} {named}");
+    }
     new.sound().await;
 }
 

@@ -169,6 +169,34 @@ async fn bytes_that_change_on_the_way_are_never_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_answer_never_came_is_named_at_the_end() {
+    let (old, new) = (Far::new().await, Far::new().await);
+    let source = old.bucket("far", Keeps::Nothing).await;
+    new.bucket("far", Keeps::Nothing).await;
+    put_parts(&source, "parts", &[5 << 20, 5 << 20]).await;
+    let swallowed = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&swallowed);
+    let to = Proxy::new(new.address, move |line, _| {
+        let begins = line.starts_with("POST ") && line.contains("uploads");
+        if begins && counted.fetch_add(1, Ordering::SeqCst) < 2 { Fault::Swallow } else { Fault::None }
+    })
+    .await;
+    let folder = TempDir::new().unwrap();
+    let state = folder.path().join("state");
+    let once = Retry { attempts: 1, ..impatient() };
+    let mut reports = Vec::new();
+    while !reports.last().is_some_and(Report::is_complete) {
+        assert!(reports.len() < 5, "{reports:?}");
+        let all = options(client(old.address, impatient()), client(to.address, once), &state);
+        reports.push(run(all, Arc::default()).await.unwrap());
+    }
+    let last = reports.pop().unwrap();
+    let notes = &last.buckets[0].notes;
+    assert_eq!((notes.len(), swallowed.load(Ordering::SeqCst)), (2, 3), "{last:?}");
+    assert!(notes.iter().all(|note| note.key == "parts" && note.problem.contains("(upload id ")), "{last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_changes_meanwhile_is_copied_as_it_is_at_one_moment() {
     let (old, new) = (Far::new().await, Far::new().await);
     let source = old.bucket("far", Keeps::Nothing).await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::memory::{GIB, MIB, bytes, enough_space};
 use crate::support::{
     client::{Client, Request},
-    machine::mebibytes,
+    machine::{Process, mebibytes},
     run,
     server::{ACCESS, SECRET, Server, World},
     xml,
@@ -39,23 +39,58 @@ fn locations(far: &Server, versioned: bool) -> Value {
     } })
 }
 
-async fn upload(client: &Client, path: &str) -> Duration {
-    let begin = Instant::now();
-    let answer = client.send(Request::new("POST", path).query("uploads", "")).await.unwrap().good("an upload");
-    let upload = xml::first(answer.text(), "UploadId").unwrap().to_owned();
-    let part = |number: u64| {
-        let request = Request::new("PUT", path).query("partNumber", number).query("uploadId", &upload);
-        let (client, request) = (client.clone(), request.stream(PART, bytes(PART)));
-        async move { client.send(request).await.unwrap().good("a part").etag() }
-    };
-    let etags: Vec<String> = stream::iter((1..=SIZE / PART).map(part)).buffered(4).collect().await;
-    let part = |(index, etag)| format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag></Part>", index + 1);
-    let parts: String = etags.iter().enumerate().map(part).collect();
-    let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
-    let answer = client.send(Request::new("POST", path).query("uploadId", &upload).body(body)).await.unwrap();
-    let answer = answer.good("complete");
-    assert!(answer.text().contains("<CompleteMultipartUploadResult"), "{}", answer.text());
-    begin.elapsed()
+/// An upload in parts that goes on when it is told to.
+struct Upload {
+    client: Client,
+    path: &'static str,
+    id: String,
+    etags: Vec<String>,
+    took: Duration,
+}
+
+impl Upload {
+    async fn begin(client: Client, path: &'static str) -> Self {
+        let answer = client.send(Request::new("POST", path).query("uploads", "")).await.unwrap().good("an upload");
+        let id = xml::first(answer.text(), "UploadId").unwrap().to_owned();
+        Self { client, path, id, etags: Vec::new(), took: Duration::ZERO }
+    }
+
+    /// Sends the next gigabyte, four parts at a time.
+    async fn go_on(&mut self) {
+        let begin = Instant::now();
+        let first = self.etags.len() as u64 + 1;
+        let part = |number: u64| {
+            let request = Request::new("PUT", self.path).query("partNumber", number).query("uploadId", &self.id);
+            let (client, request) = (self.client.clone(), request.stream(PART, bytes(PART)));
+            async move { client.send(request).await.unwrap().good("a part").etag() }
+        };
+        let numbers = first..first + GIB / PART;
+        let sent: Vec<String> = stream::iter(numbers.map(part)).buffered(4).collect().await;
+        self.etags.extend(sent);
+        self.took += begin.elapsed();
+    }
+
+    async fn end(self) -> Duration {
+        let begin = Instant::now();
+        let part = |(index, etag)| format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag></Part>", index + 1);
+        let parts: String = self.etags.iter().enumerate().map(part).collect();
+        let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+        let request = Request::new("POST", self.path).query("uploadId", &self.id).body(body);
+        let answer = self.client.send(request).await.unwrap().good("complete");
+        assert!(answer.text().contains("<CompleteMultipartUploadResult"), "{}", answer.text());
+        self.took + begin.elapsed()
+    }
+}
+
+/// Uploads through both clients, a gigabyte in turn: what else the machine does meanwhile falls on both.
+async fn uploads(direct: &Client, through: &Client) -> [Duration; 2] {
+    let mut direct = Upload::begin(direct.clone(), "/far/direct").await;
+    let mut through = Upload::begin(through.clone(), "/near/through").await;
+    for _ in 0..SIZE / GIB {
+        direct.go_on().await;
+        through.go_on().await;
+    }
+    [direct.end().await, through.end().await]
 }
 
 async fn download(client: &Client, path: &str) -> Duration {
@@ -64,7 +99,35 @@ async fn download(client: &Client, path: &str) -> Duration {
     begin.elapsed()
 }
 
-async fn ten_gigabytes(versioned: bool) {
+/// Whose processors the far side works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Processors {
+    /// Those that the front and the client have, too: what the front needs the far side goes without.
+    Shared,
+    /// Half of the machine's, and the front and the client have the other half, as if it were a machine of its own.
+    Its,
+}
+
+/// Divides the processors; gives them back when it goes.
+struct Halves;
+
+impl Halves {
+    fn of(far: Process, front: Process) -> Self {
+        let all = std::thread::available_parallelism().unwrap().get();
+        far.stay_on(0, all / 2);
+        front.stay_on(all / 2, all);
+        Process(std::process::id()).stay_on(all / 2, all);
+        Self
+    }
+}
+
+impl Drop for Halves {
+    fn drop(&mut self) {
+        Process(std::process::id()).stay_on(0, usize::from(u16::MAX));
+    }
+}
+
+async fn ten_gigabytes(versioned: bool, processors: Processors) {
     let far_world = World::new(json!({}));
     if !enough_space(&far_world, 2 * SIZE) {
         return;
@@ -83,14 +146,15 @@ async fn ten_gigabytes(versioned: bool) {
     let through = front.client();
     through.create_bucket("near").await;
 
-    let put = [upload(&direct, "/far/direct").await, upload(&through, "/near/through").await];
+    let _halves = (processors == Processors::Its).then(|| Halves::of(far.process(), front.process()));
+    let put = uploads(&direct, &through).await;
     let peak_put = front.process().peak();
     front.process().forget_peak();
     let get = [download(&direct, "/far/direct").await, download(&through, "/near/through").await];
     let peak_get = front.process().peak();
     for (what, [direct, through], peak) in [("PUT", put, peak_put), ("GET", get, peak_get)] {
         println!(
-            "{what} of 10 GiB (far side versioned: {versioned}): {direct:.1?} direct, {through:.1?} through the front, {:.0} % of the far side's speed; peak {}",
+            "{what} of 10 GiB (far side versioned: {versioned}, processors: {processors:?}): {direct:.1?} direct, {through:.1?} through the front, {:.0} % of the far side's speed; peak {}",
             100.0 * direct.as_secs_f64() / through.as_secs_f64(),
             mebibytes(peak)
         );
@@ -101,11 +165,23 @@ async fn ten_gigabytes(versioned: bool) {
 #[test]
 #[ignore = "minutes and 20 GiB of disk; run by `make soak`"]
 fn r20_ten_gibibytes_through_a_versioned_far_side_need_little_memory() {
-    run(ten_gigabytes(true));
+    run(ten_gigabytes(true, Processors::Shared));
 }
 
 #[test]
 #[ignore = "minutes and 20 GiB of disk; run by `make soak`"]
 fn r20_ten_gibibytes_through_an_unversioned_far_side_need_little_memory() {
-    run(ten_gigabytes(false));
+    run(ten_gigabytes(false, Processors::Shared));
+}
+
+#[test]
+#[ignore = "minutes and 20 GiB of disk; run by `make soak`"]
+fn r20_ten_gibibytes_through_a_versioned_far_side_apart_need_little_memory() {
+    run(ten_gigabytes(true, Processors::Its));
+}
+
+#[test]
+#[ignore = "minutes and 20 GiB of disk; run by `make soak`"]
+fn r20_ten_gibibytes_through_an_unversioned_far_side_apart_need_little_memory() {
+    run(ten_gigabytes(false, Processors::Its));
 }

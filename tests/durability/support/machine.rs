@@ -53,6 +53,16 @@ impl Process {
         Duration::from_millis(ticks * 10)
     }
 
+    /// Keeps it to the processors from one to before another. As many of those as there are.
+    pub(crate) fn stay_on(self, from: usize, to: usize) {
+        let there = fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
+        let last: usize = there.trim().rsplit(['-', ',']).next().unwrap().parse().unwrap();
+        let processors = format!("{from}-{}", last.min(to - 1));
+        let mut taskset = Command::new("taskset");
+        taskset.args(["--all-tasks", "--cpu-list", "--pid", &processors, &self.0.to_string()]).stdout(Stdio::null());
+        assert!(taskset.status().unwrap().success(), "taskset {processors}");
+    }
+
     pub(crate) fn signal(self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.0.to_string()]).status().unwrap();
         assert!(sent.success(), "kill -s {name} {}", self.0);
