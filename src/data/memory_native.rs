@@ -171,9 +171,9 @@ impl State {
         Some(Written { blob: blob_of(name, version.id), size: version.bytes.len() as u64 })
     }
 
-    fn put(&mut self, mode: Mode, handle: &str, object: NativeObject, bytes: Bytes) -> Written {
+    fn put(&mut self, mode: Mode, handle: &str, object: NativeObject, mut bytes: Bytes) -> Written {
         let cut = usize::from(std::mem::take(&mut self.cuts));
-        let bytes = bytes.slice(..bytes.len().saturating_sub(cut));
+        bytes.truncate(bytes.len().saturating_sub(cut));
         let (name, id, size) = (name_of(&object), self.number(), bytes.len() as u64);
         let all = self.objects.entry(name.clone()).or_default();
         if mode == Mode::InPlace {

@@ -34,7 +34,7 @@ use crate::{
 
 const OWNER: &str = "79a5";
 /// What is to come comes by then, on a busy machine, too.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// Targets whose objects are encrypted.
 const SEALED: [&str; 2] = ["sealed-one", "sealed-two"];
 const OPEN: &str = "open";

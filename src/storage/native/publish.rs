@@ -157,7 +157,7 @@ impl Storage {
     ) -> StorageResult<Result<ObjectRecord, DataError>> {
         let _under_way = UnderWay::begin(self, row, note);
         match self.note_and_publish((bucket, store), (row, note, batch), job).await? {
-            Ok(written) => match self.roll_forward(row, note, written).await? {
+            Ok(written) => match Box::pin(self.roll_forward(row, note, written)).await? {
                 Ending::Newest(record) => Ok(Ok(*record)),
                 Ending::Late => Err(self.bucket(&bucket.name).await.err().unwrap_or(StorageError::Contention)),
                 Ending::Foreign(fault) => Err(fault.into()),
@@ -200,7 +200,7 @@ impl Storage {
             }
             Err(fault @ DataError::Corrupt { .. }) => {
                 // Whatever is found later under this handle, it is not what was sent.
-                self.note_misshapen(row).await?;
+                Box::pin(self.note_misshapen(row)).await?;
                 Err(fault.into())
             }
             Err(unknown) => Err(unknown.into()),

@@ -195,7 +195,7 @@ impl Storage {
         let wait = self.inner.notes.left_of(row, store.lateness(&note.handle));
         match tokio::time::timeout(limit, store.find(&note.handle)).await.map_err(silent)?? {
             Some(written) => {
-                self.roll_forward(row, &note, written).await?;
+                Box::pin(self.roll_forward(row, &note, written)).await?;
             }
             None if !wait.is_zero() && !again.is_some_and(|(id, list)| is_same_completion(&note, id, list)) => {
                 return Ok(Fate::MayCome(wait));
@@ -211,7 +211,7 @@ impl Storage {
     /// Never [`MetadataError::Conflict`]. The note stays.
     pub(super) async fn roll_forward(&self, row: &Bytes, note: &Pending, written: Written) -> StorageResult<Ending> {
         if let Some(fault) = misfit(note, &written) {
-            return self.disown(row, note, fault).await;
+            return Box::pin(self.disown(row, note, fault)).await;
         }
         let mut record = note.record.clone().ok_or(StorageError::Broken("a note has the version to be"))?;
         let first = record.segments.first_mut().ok_or(StorageError::Broken("a published version has a segment"))?;
@@ -234,7 +234,7 @@ impl Storage {
                     return Ok(Ending::Newest(record.into()));
                 }
                 Err(Refusal::Late) => {
-                    self.orphan((row, &stored), note, bucket.as_deref(), Some(blob)).await?;
+                    Box::pin(self.orphan((row, &stored), note, bucket.as_deref(), Some(blob))).await?;
                     return Ok(Ending::Late);
                 }
                 Err(Refusal::Error(StorageError::Metadata(MetadataError::Conflict(_)))) => {}

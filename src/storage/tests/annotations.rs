@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
+use tokio::task::JoinSet;
 
 use super::{
     audit::audit,
@@ -162,8 +163,9 @@ async fn annotations_are_readable_at_every_moment_while_keys_change() {
             annotate(&world, &bucket, NAMES[round % 2], &format!("text {round}")).await.unwrap();
         }
     };
+    let mut reading = JoinSet::new();
     let (reader, theirs) = (Arc::clone(&world), Arc::clone(&bucket));
-    let reading = tokio::spawn(async move {
+    reading.spawn(async move {
         for _ in 0..100 {
             for name in NAMES {
                 let text = read(&reader, &theirs, name).await.unwrap();
@@ -173,7 +175,7 @@ async fn annotations_are_readable_at_every_moment_while_keys_change() {
         }
     });
     tokio::join!(changing, writing);
-    reading.await.unwrap();
+    reading.join_next().await.unwrap().unwrap();
     assert_eq!(read(&world, &bucket, NAMES[2]).await.unwrap(), "a text");
     world.drain().await;
     audit(&world, &[&bucket], &[]).await;
