@@ -19,69 +19,14 @@ use super::{
 };
 use crate::types::ByteStream;
 
+pub use super::memory_faults::{Mode, NativeFault, Step};
+
 /// Bodies up to so many bytes are held until they are published.
 const HELD: usize = 16;
 /// Readers get slices of at most this many bytes.
 const SLICE: usize = 256 * 1024;
 /// Before the names that are made up.
 const MADE_UP: &str = ".cloudserver-blobs/";
-
-/// What a store does with the object that was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It stays, as an older version.
-    Versioned,
-    /// It gives way.
-    InPlace,
-}
-
-/// The steps that can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// [`NativeStore::stage`].
-    Stage,
-    /// [`NativeStore::publish`].
-    Publish,
-    /// [`NativeStore::find`].
-    Find,
-    /// [`NativeStore::discard`].
-    Discard,
-    /// [`NativeStore::create_upload`].
-    CreateUpload,
-    /// [`NativeStore::put_part`].
-    PutPart,
-    /// [`NativeStore::set_tags`].
-    SetTags,
-    /// [`NativeStore::mark_deleted`].
-    MarkDeleted,
-    /// [`DataBackend::get`].
-    Get,
-    /// [`DataBackend::delete`].
-    Delete,
-}
-
-/// How a step fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NativeFault {
-    /// Nothing happens, and an error says so.
-    Before,
-    /// It happens, and is reported as failed: the reply was lost.
-    LostReply,
-    /// It never answers, and nothing happens.
-    Hang,
-    /// It happens, and never answers.
-    HangAfter,
-    /// It works once [`MemoryNative::go_on`] says so.
-    Wait,
-    /// Parts are refused.
-    Refuse(PartsFault),
-    /// What was staged is gone.
-    Forget,
-    /// It happens without the last byte, and is reported as done.
-    Short,
-    /// It happens, and is reported as not what was sent.
-    Misshapen,
-}
 
 #[derive(Clone, Debug)]
 struct Version {

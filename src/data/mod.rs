@@ -15,6 +15,8 @@ mod fenced;
 pub mod file;
 pub mod memory;
 #[cfg(any(test, feature = "conformance"))]
+mod memory_faults;
+#[cfg(any(test, feature = "conformance"))]
 pub mod memory_native;
 mod name;
 mod native;
