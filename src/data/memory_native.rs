@@ -19,65 +19,14 @@ use super::{
 };
 use crate::types::ByteStream;
 
+pub use super::memory_faults::{Mode, NativeFault, Step};
+
 /// Bodies up to so many bytes are held until they are published.
 const HELD: usize = 16;
 /// Readers get slices of at most this many bytes.
 const SLICE: usize = 256 * 1024;
 /// Before the names that are made up.
 const MADE_UP: &str = ".cloudserver-blobs/";
-
-/// What a store does with the object that was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It stays, as an older version.
-    Versioned,
-    /// It gives way.
-    InPlace,
-}
-
-/// The steps that can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// [`NativeStore::stage`].
-    Stage,
-    /// [`NativeStore::publish`].
-    Publish,
-    /// [`NativeStore::find`].
-    Find,
-    /// [`NativeStore::discard`].
-    Discard,
-    /// [`NativeStore::create_upload`].
-    CreateUpload,
-    /// [`NativeStore::put_part`].
-    PutPart,
-    /// [`NativeStore::set_tags`].
-    SetTags,
-    /// [`NativeStore::mark_deleted`].
-    MarkDeleted,
-    /// [`DataBackend::get`].
-    Get,
-    /// [`DataBackend::delete`].
-    Delete,
-}
-
-/// How a step fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NativeFault {
-    /// Nothing happens, and an error says so.
-    Before,
-    /// It happens, and is reported as failed: the reply was lost.
-    LostReply,
-    /// It never answers, and nothing happens.
-    Hang,
-    /// It happens, and never answers.
-    HangAfter,
-    /// It works once [`MemoryNative::go_on`] says so.
-    Wait,
-    /// Parts are refused.
-    Refuse(PartsFault),
-    /// What was staged is gone.
-    Forget,
-}
 
 #[derive(Clone, Debug)]
 struct Version {
@@ -108,6 +57,8 @@ struct State {
     lateness: Duration,
     /// What publishing was last asked for.
     asked: Option<Staged>,
+    /// Whether the next object loses its last byte.
+    cuts: bool,
 }
 
 /// The store.
@@ -165,7 +116,9 @@ impl State {
         Some(Written { blob: blob_of(name, version.id), size: version.bytes.len() as u64 })
     }
 
-    fn put(&mut self, mode: Mode, handle: &str, object: NativeObject, bytes: Bytes) -> Written {
+    fn put(&mut self, mode: Mode, handle: &str, object: NativeObject, mut bytes: Bytes) -> Written {
+        let cut = usize::from(std::mem::take(&mut self.cuts));
+        bytes.truncate(bytes.len().saturating_sub(cut));
         let (name, id, size) = (name_of(&object), self.number(), bytes.len() as u64);
         let all = self.objects.entry(name.clone()).or_default();
         if mode == Mode::InPlace {
@@ -267,6 +220,17 @@ impl MemoryNative {
         newest(&mut self.state.lock());
     }
 
+    /// Somebody else puts a copy without its last byte in the place of the newest version under a name, with all its
+    /// marks.
+    pub fn cut(&self, name: &str) {
+        let newest = |state: &mut State| {
+            let newest = state.objects.get_mut(name)?.last_mut()?;
+            newest.bytes = newest.bytes.slice(..newest.bytes.len().saturating_sub(1));
+            Some(())
+        };
+        newest(&mut self.state.lock());
+    }
+
     /// Somebody else removes everything under a name.
     pub fn lose(&self, name: &str) {
         self.state.lock().objects.remove(name);
@@ -303,6 +267,14 @@ impl MemoryNative {
             }
             Some(NativeFault::Refuse(fault)) => Err(DataError::Parts(fault)),
             Some(NativeFault::Forget) => Err(DataError::NotFound(BlobId::new("staged"))),
+            Some(NativeFault::Short) => {
+                self.state.lock().cuts = true;
+                work.await
+            }
+            Some(NativeFault::Misshapen) => {
+                work.await?;
+                Err(DataError::Corrupt { blob: BlobId::new("published"), detail: "wrong on purpose".to_owned() })
+            }
         }
     }
 

@@ -16,6 +16,8 @@ pub mod file;
 pub mod layered;
 pub mod memory;
 #[cfg(any(test, feature = "conformance"))]
+mod memory_faults;
+#[cfg(any(test, feature = "conformance"))]
 pub mod memory_native;
 mod name;
 mod native;

@@ -121,7 +121,8 @@ pub trait NativeStore: fmt::Debug + Send + Sync {
     /// is open, until [`NativeStore::find`] tells.
     fn publish<'a>(&'a self, staged: &'a Staged) -> BoxFuture<'a, Result<Written, DataError>>;
 
-    /// The blob that was published with this handle, if it was and is still there.
+    /// The blob that was published with this handle, if it was and is still there. Its size is that of what is there now: a
+    /// store that knows its objects again by their marks alone may find what somebody else made of one.
     fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>>;
 
     /// How long the store may go on with a publication after its caller has gone or lost patience: what

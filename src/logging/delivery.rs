@@ -1,4 +1,4 @@
-//! From the queue into the buckets: page by page, each page grouped by what belongs into one object.
+//! Lines that belong into one bucket, put together to objects and written there.
 
 use bytes::{Bytes, BytesMut};
 
@@ -6,16 +6,12 @@ use super::{LogSettings, name};
 use crate::{
     auth::DeliveryService,
     storage::{
-        Bucket, DeliveryError, EncryptionRequest, LinePlace, Parcel, Sender, Storage, StorageError, StorageResult,
+        Bucket, DeliveryError, EncryptionRequest, LinePlace, Parcel, Sender, Storage, StorageError,
         records::{AccessLines, LogPartition, LoggingRecord},
     },
     types::{AccountId, Acl, BucketName, Grant, Grantee, ObjectKey, Permission},
 };
 
-/// Entries of the queue taken at a time: they are in memory together, some 16 MiB at most.
-const PAGE: usize = 64;
-/// Entries that the queue keeps: the oldest go where deliveries fail for so long.
-const MOST_ENTRIES: u64 = 100_000;
 const DAY_MS: u64 = 86_400_000;
 
 /// Lines for one object.
@@ -24,60 +20,60 @@ struct Object {
     logging: LoggingRecord,
     text: BytesMut,
     count: usize,
+    /// The entries of the queue that end in it.
+    entries: Vec<LinePlace>,
 }
 
-/// Delivers what is in the queue.
-///
-/// # Errors
-/// What may pass, such as a full disk. What will not pass (the target is gone, is full, or does not permit it) costs the
-/// lines.
-pub(super) async fn deliver(storage: &Storage, settings: &LogSettings) -> Result<(), DeliveryError> {
-    loop {
-        let page = storage.queued_access_lines(PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        let last: LinePlace = *last;
-        for object in objects(page.into_iter().map(|(_, lines)| lines), settings.lines) {
-            match write(storage, settings, &object).await {
-                Ok(()) => {}
-                Err(error) if error.passes() => {
-                    bound(storage, settings, last).await?;
-                    return Err(error);
-                }
-                Err(error) => {
-                    settings.dropped.inc_by(object.count as u64);
-                    let (source, target) = (&object.lines.source, &object.logging.target_bucket);
-                    tracing::warn!(
-                        source, target, lines = object.count, %error,
-                        "lines of an access log are dropped: the target takes none"
-                    );
-                }
+/// What became of some entries for one target.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    /// Those that may leave the queue.
+    pub(super) done: Vec<LinePlace>,
+    /// Why the others stay.
+    pub(super) failure: Option<DeliveryError>,
+}
+
+/// Writes the lines of entries for one target, up to the first that cannot be written now. What never can (the target is
+/// gone, is full, or does not permit it) costs its lines.
+pub(super) async fn deliver(
+    storage: &Storage,
+    settings: &LogSettings,
+    entries: Vec<(LinePlace, AccessLines)>,
+) -> Delivered {
+    // Entries without a setting belong nowhere.
+    let (homeless, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, entry)| entry.logging.is_none());
+    let done = homeless.into_iter().map(|(place, _)| place).collect();
+    let mut delivered = Delivered { done, failure: None };
+    for object in objects(entries, settings.lines) {
+        match write(storage, settings, &object).await {
+            Ok(()) => {}
+            Err(error) if error.passes() => {
+                delivered.failure = Some(error);
+                break;
+            }
+            Err(error) => {
+                settings.dropped.inc_by(object.count as u64);
+                let (source, target) = (&object.lines.source, &object.logging.target_bucket);
+                tracing::warn!(
+                    source, target, lines = object.count, %error,
+                    "lines of an access log are dropped: the target takes none"
+                );
             }
         }
-        storage.remove_access_lines(last).await?;
+        delivered.done.extend(object.entries);
     }
+    delivered
 }
 
-/// Removes a page where the queue is longer than it may be.
-async fn bound(storage: &Storage, settings: &LogSettings, last: LinePlace) -> StorageResult<()> {
-    if storage.queued_access_entries().await? > MOST_ENTRIES {
-        let page = storage.queued_access_lines(PAGE).await?;
-        let gone = page.iter().filter(|(place, _)| *place <= last);
-        let lines: usize = gone.map(|(_, entry)| count(&entry.lines)).sum();
-        settings.dropped.inc_by(lines as u64);
-        tracing::warn!(lines, "the oldest lines of access logs are dropped: they could not be delivered for too long");
-        storage.remove_access_lines(last).await?;
-    }
-    Ok(())
-}
-
-fn count(lines: &[u8]) -> usize {
+/// How many lines a text has.
+pub(super) fn count(lines: &[u8]) -> usize {
     lines.split_inclusive(|byte| *byte == b'\n').count()
 }
 
 /// Puts together what belongs together, in the order in which it came.
-fn objects(entries: impl Iterator<Item = AccessLines>, most: usize) -> Vec<Object> {
+fn objects(entries: Vec<(LinePlace, AccessLines)>, most: usize) -> Vec<Object> {
     let mut objects: Vec<Object> = Vec::new();
-    for entry in entries {
+    for (place, entry) in entries {
         let Some(logging) = entry.logging.clone() else { continue };
         let count = count(&entry.lines);
         let by_day = logging.partition() == LogPartition::EventTime;
@@ -92,15 +88,16 @@ fn objects(entries: impl Iterator<Item = AccessLines>, most: usize) -> Vec<Objec
             Some(object) => {
                 object.text.extend_from_slice(&entry.lines);
                 object.count += count;
+                object.entries.push(place);
             }
-            None => objects.extend(split(&entry, &logging, most)),
+            None => objects.extend(split(place, &entry, &logging, most)),
         }
     }
     objects
 }
 
 /// Objects of at most so many lines.
-fn split(entry: &AccessLines, logging: &LoggingRecord, most: usize) -> Vec<Object> {
+fn split(place: LinePlace, entry: &AccessLines, logging: &LoggingRecord, most: usize) -> Vec<Object> {
     let bare = AccessLines { lines: Bytes::new(), ..entry.clone() };
     let lines: Vec<&[u8]> = entry.lines.split_inclusive(|byte| *byte == b'\n').collect();
     let pieces = lines.chunks(most.max(1));
@@ -109,12 +106,22 @@ fn split(entry: &AccessLines, logging: &LoggingRecord, most: usize) -> Vec<Objec
         logging: logging.clone(),
         text: piece.concat().as_slice().into(),
         count: piece.len(),
+        entries: Vec::new(),
     };
-    pieces.map(object).collect()
+    let mut objects: Vec<Object> = pieces.map(object).collect();
+    match objects.last_mut() {
+        Some(last) => last.entries.push(place),
+        // Without a line it still is an entry, which has to leave the queue.
+        None => objects.push(Object { entries: vec![place], ..object(&[]) }),
+    }
+    objects
 }
 
 async fn write(storage: &Storage, settings: &LogSettings, object: &Object) -> Result<(), DeliveryError> {
-    let Object { lines, logging, text, .. } = object;
+    let Object { lines, logging, text, count, .. } = object;
+    if *count == 0 {
+        return Ok(());
+    }
     let source = BucketName::new(&lines.source).map_err(|_| StorageError::NoSuchBucket)?;
     let target = BucketName::new(&logging.target_bucket).map_err(|_| StorageError::NoSuchBucket)?;
     let target = storage.bucket(&target).await?;

@@ -2,12 +2,13 @@
 //! that it names (S3 reference, "Logging requests with server access logging").
 //!
 //! A request hands its line to a bounded channel and goes on; where that is full, the line is counted and dropped:
-//! a log never slows or fails what it tells of. One task takes lines from the channel, appends them to the durable
-//! queue `AccessLines` every second, and from there writes them into their buckets every few minutes and at shutdown.
-//! A crash loses what was not yet appended, at most about a second; a crash in the midst of a delivery repeats it, so
-//! a line may come twice, as on AWS. Objects are written by the engine itself: no delivery makes a line of its own.
+//! a log never slows or fails what it tells of. One task takes lines from the channel and appends them to the durable
+//! queue `AccessLines` every second; another, [`courier`], writes them from there into their buckets every few minutes and
+//! at shutdown. A crash loses what was not yet appended, at most about a second; a crash in the midst of a delivery repeats
+//! it, so a line may come twice, as on AWS. Objects are written by the engine itself: no delivery makes a line of its own.
 //! The target is asked as AWS's log delivery asks it ([`Storage::deliver`]); where it says no, lines are dropped, counted.
 
+mod courier;
 mod delivery;
 mod line;
 mod name;
@@ -25,7 +26,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use prometheus_client::metrics::counter::Counter;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
     auth::AccountNumbers,
@@ -37,6 +41,7 @@ use crate::{
     types::Timestamp,
 };
 
+use courier::{Courier, Filling};
 pub use line::AccessLine;
 
 /// Lines that wait in memory at most.
@@ -45,7 +50,7 @@ const WAITING: usize = 8192;
 const ENTRY: usize = 256 << 10;
 /// Between two appends to the queue.
 const APPEND: Duration = Duration::from_secs(1);
-/// After an append or a delivery that failed.
+/// After an append that failed.
 const RETRY: Duration = Duration::from_secs(5);
 const DAY_MS: u64 = 86_400_000;
 
@@ -80,14 +85,17 @@ pub struct AccessLogs {
 }
 
 impl AccessLogs {
-    /// Starts the task that delivers.
+    /// Starts the tasks that queue and deliver.
     pub fn start(storage: Storage, settings: LogSettings, tasks: &Tasks) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        let dropped = Arc::default();
+        let (dropped, filling) = (Arc::default(), Arc::<Filling>::default());
+        let courier = Courier::new(storage.clone(), settings.clone(), Arc::clone(&filling));
+        let (ended, filled) = oneshot::channel();
         let worker =
-            Worker { storage, settings, receiver, dropped: Arc::clone(&dropped), pending: Vec::new(), lines: 0 };
+            Worker { storage, settings, receiver, dropped: Arc::clone(&dropped), pending: Vec::new(), filling, ended };
         let stop = tasks.stop_signal();
         tasks.spawn("access logs", worker.run(stop));
+        tasks.spawn("access log delivery", courier.run(filled));
         Self { sender, dropped }
     }
 
@@ -100,39 +108,33 @@ impl AccessLogs {
     }
 }
 
-/// The task that delivers.
+/// The task that fills the queue.
 struct Worker {
     storage: Storage,
     settings: LogSettings,
     receiver: mpsc::Receiver<Waiting>,
     dropped: Arc<AtomicU64>,
     pending: Vec<Waiting>,
-    /// Lines in the queue, as far as this process knows.
-    lines: usize,
+    filling: Arc<Filling>,
+    /// When it goes, the queue is filled no more.
+    ended: oneshot::Sender<()>,
 }
 
 impl Worker {
     async fn run(mut self, mut stop: StopSignal) {
-        // What an earlier process left is delivered with the first of ours.
-        let mut due = Instant::now() + self.settings.interval;
+        let every = APPEND.min(self.settings.interval);
         while !stop.is_stopping() {
-            let wait = APPEND.min(due.saturating_duration_since(Instant::now()));
-            self.collect(wait, &mut stop).await;
+            self.collect(every, &mut stop).await;
             if !self.append().await {
                 stop.sleep(RETRY).await;
-            }
-            if Instant::now() >= due || self.lines >= self.settings.lines {
-                let wait = if self.deliver().await { self.settings.interval } else { RETRY };
-                due = Instant::now() + wait;
             }
         }
         // Requests have ended: what they left is in the channel.
         while let Ok(waiting) = self.receiver.try_recv() {
             self.pending.push(waiting);
         }
-        if self.append().await {
-            self.deliver().await;
-        }
+        self.append().await;
+        drop(self.ended);
     }
 
     /// Takes lines for a while, or until there are as many as wait at most.
@@ -168,23 +170,12 @@ impl Worker {
             tracing::warn!(%error, lines = self.pending.len(), "lines of access logs wait: the queue takes none");
             return false;
         }
-        self.lines += self.pending.len();
+        let before = self.filling.lines.fetch_add(self.pending.len(), Ordering::Relaxed);
+        if before + self.pending.len() >= self.settings.lines {
+            self.filling.enough.notify_one();
+        }
         self.pending.clear();
         true
-    }
-
-    /// Delivers all of the queue. Whether that went well; else the rest stays in the queue.
-    async fn deliver(&mut self) -> bool {
-        match delivery::deliver(&self.storage, &self.settings).await {
-            Ok(()) => {
-                self.lines = 0;
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "access logs wait: they cannot be delivered now");
-                false
-            }
-        }
     }
 }
 

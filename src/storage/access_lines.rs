@@ -29,14 +29,21 @@ impl Storage {
         Ok(self.inner.metadata.commit(batch).await?)
     }
 
-    /// The oldest lines, at most `limit` entries, with their places.
-    pub async fn queued_access_lines(&self, limit: usize) -> StorageResult<Vec<(LinePlace, AccessLines)>> {
-        let pairs = self.inner.metadata.scan(LINES, everything(), Direction::Forward, limit).await?;
+    /// The oldest lines behind a place, at most `limit` entries, with their places.
+    pub async fn queued_access_lines(
+        &self,
+        after: Option<LinePlace>,
+        limit: usize,
+    ) -> StorageResult<Vec<(LinePlace, AccessLines)>> {
+        let start = after.map_or_else(Bytes::new, LinePlace::behind);
+        let range = start..keys::end_of_all();
+        let pairs = self.inner.metadata.scan(LINES, range, Direction::Forward, limit).await?;
         let placed = pairs.iter().filter_map(|(key, value)| Some((place(key)?, value)));
         placed.map(|(place, value)| Ok((place, AccessLines::from_bytes(value)?))).collect()
     }
 
-    /// Entries between the oldest and the newest; numbers are dense but for those removed at the front.
+    /// Numbers between the oldest and the newest entry: none where there is no entry, and else at least as many as there
+    /// are entries.
     pub async fn queued_access_entries(&self) -> StorageResult<u64> {
         let mut ends = Vec::with_capacity(2);
         for direction in [Direction::Forward, Direction::Reverse] {
@@ -49,12 +56,27 @@ impl Storage {
         })
     }
 
-    /// Removes entries from the front up to and with `last`.
-    pub async fn remove_access_lines(&self, last: LinePlace) -> StorageResult<()> {
+    /// Removes entries. What is not there counts as removed.
+    pub async fn remove_access_lines(&self, places: &[LinePlace]) -> StorageResult<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
         let mut batch = Batch::new();
-        let end = Bytes::copy_from_slice(&(last.0 + 1).to_be_bytes());
-        batch.delete_range(LINES, Bytes::new()..end);
+        for place in places {
+            batch.delete(LINES, place.key());
+        }
         Ok(self.inner.metadata.commit(batch).await?)
+    }
+}
+
+impl LinePlace {
+    fn key(self) -> Bytes {
+        Bytes::copy_from_slice(&self.0.to_be_bytes())
+    }
+
+    /// The first key behind it.
+    fn behind(self) -> Bytes {
+        Bytes::copy_from_slice(&self.0.saturating_add(1).to_be_bytes())
     }
 }
 

@@ -145,3 +145,33 @@ async fn tags_never_reach_what_somebody_else_wrote_meanwhile() {
         assert_eq!(bart.get(&target).expect(200).await.tags("Key"), ["his"]);
     }
 }
+
+/// What is shown is what the caller was judged by, and not what came in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_that_somebody_else_wrote_meanwhile_are_never_shown() {
+    let world = World::new().await;
+    let bart = world.bucket("tags").await;
+    let lisa = world.lisa();
+    bart.put("/tags?acl", "").header("x-amz-acl", "public-read-write").expect(200).await;
+    let mut shown = 0;
+    for round in 0..40 {
+        let key = format!("/tags/{round}");
+        lisa.put(&key, "hers").header("x-amz-tagging", "hers=1").expect(200).await;
+        let target = format!("{key}?tagging");
+        let his = bart.put(&key, "his").header("x-amz-tagging", "his=1");
+        let look = async || lisa.get(&target).send().await;
+        let (_, first, second, third) = tokio::join!(his.expect(200), look(), look(), look());
+        for reply in [first, second, third] {
+            match reply.status {
+                200 => {
+                    assert_eq!(reply.tags("Key"), ["hers"]);
+                    shown += 1;
+                }
+                // Hers is gone: his is not for her.
+                status => assert!(matches!(status, 403 | 404), "{reply}"),
+            }
+        }
+        lisa.get(&target).refused(403, "AccessDenied").await;
+    }
+    assert!(shown > 0, "none was in time");
+}

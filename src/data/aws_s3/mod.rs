@@ -264,8 +264,10 @@ fn write_of(headers: &HeaderMap) -> Option<&str> {
     text_of(headers, "x-amz-meta-cloudserver-write").or_else(|| text_of(headers, "x-goog-meta-cloudserver-write"))
 }
 
+/// Bytes of what is stored. Where Google's store would send another encoding of them, it tells their number so.
 fn size_of(headers: &HeaderMap) -> Option<u64> {
-    text_of(headers, header::CONTENT_LENGTH.as_str())?.parse().ok()
+    let length = text_of(headers, header::CONTENT_LENGTH.as_str());
+    length.or_else(|| text_of(headers, "x-goog-stored-content-length"))?.parse().ok()
 }
 
 fn no_versions() -> DataError {

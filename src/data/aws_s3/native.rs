@@ -137,6 +137,7 @@ impl Far {
             None => self.locate(&handle.key, &handle.write).await.map_err(|error| self.fault(&error))?,
         };
         let written = found.map(|stored| {
+            // No answer leaves out the length of what has one.
             let size = size_of(&stored.headers).unwrap_or(0);
             // Not every store repeats its name for a version that was asked for by it.
             let version = stored.version.clone().or(handle.version.clone());

@@ -10,7 +10,9 @@
 //!   a rename needs no key.
 //! - A segment has a random id; its key comes from the object's key, the bucket and that id. No two segments share a
 //!   key, so no nonce is used twice, and bytes of one segment are not authentic in another.
-//! - Changing how an object is encrypted ([`Storage::reencrypt`]) seals its key anew. Its bytes stay.
+//! - Changing how an object is encrypted ([`Storage::reencrypt`]) seals its key anew. Its bytes stay, and so do those of
+//!   its annotations: their keys, too, come from the object's key, so the one commit that seals it puts all of them under
+//!   the new key of the key manager.
 //! - Sizes and checksums in records are those of the text.
 
 use std::sync::Arc;

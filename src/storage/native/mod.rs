@@ -6,6 +6,9 @@
 //! - A note is there exactly as long as nobody knows whether the store has published: then [`NativeStore::find`] is
 //!   asked, and the write happens or leaves nothing. Until then nothing else is written under the key. What is not found
 //!   counts as never published once the store's [`NativeStore::lateness`] is over.
+//! - A version is named only if what the store shows of it is as large as what it was given. Else somebody else's bytes are
+//!   under that name, or the store's own fault: the write has come to nothing, nobody reads them as the object, and they
+//!   are not removed, for they may be another's.
 //! - What may be refused is refused before the store publishes: it may keep one version only, and has lost it then.
 //! - An upload is closed by the note already. If the store will not put its parts together, it is open again.
 //! - A publication does not end when its client goes away.
@@ -31,6 +34,8 @@ mod publish;
 mod relocate;
 mod rename;
 mod settle;
+
+use settle::Ending;
 
 pub(super) use claim::Claims;
 pub(super) use copy::StoreCopy;

@@ -7,7 +7,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::{StagedBlob, UnderWay, moved::Moved, native};
+use super::{Ending, StagedBlob, UnderWay, moved::Moved, native};
 use crate::{
     data::{DataError, NativeStore, PartsFault, Staged, Written},
     metadata::{Batch, Condition, MetadataError, Namespace, Table},
@@ -157,9 +157,10 @@ impl Storage {
     ) -> StorageResult<Result<ObjectRecord, DataError>> {
         let _under_way = UnderWay::begin(self, row, note);
         match self.note_and_publish((bucket, store), (row, note, batch), job).await? {
-            Ok(written) => match self.roll_forward(row, note, written).await? {
-                Some(record) => Ok(Ok(record)),
-                None => Err(self.bucket(&bucket.name).await.err().unwrap_or(StorageError::Contention)),
+            Ok(written) => match Box::pin(self.roll_forward(row, note, written)).await? {
+                Ending::Newest(record) => Ok(Ok(*record)),
+                Ending::Late => Err(self.bucket(&bucket.name).await.err().unwrap_or(StorageError::Contention)),
+                Ending::Foreign(fault) => Err(fault.into()),
             },
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -197,8 +198,22 @@ impl Storage {
                 self.give_up(row, note, store).await?;
                 Ok(Err(refusal))
             }
+            Err(fault @ DataError::Corrupt { .. }) => {
+                // Whatever is found later under this handle, it is not what was sent.
+                Box::pin(self.note_misshapen(row)).await?;
+                Err(fault.into())
+            }
             Err(unknown) => Err(unknown.into()),
         }
+    }
+
+    /// Notes that the store has published something else than it was given, if anything.
+    async fn note_misshapen(&self, row: &Bytes) -> StorageResult<()> {
+        let Some((stored, note)) = self.note(row).await? else { return Ok(()) };
+        let note = Pending { misshapen: true, ..note };
+        let mut batch = Batch::new();
+        batch.unchanged(PENDING, row.clone(), Some(&stored)).put(PENDING, row.clone(), note.to_bytes());
+        Ok(self.inner.metadata.commit(batch).await?)
     }
 
     /// The batch that notes the publication, under all conditions of the write.
@@ -231,6 +246,7 @@ impl Storage {
             op: (*op).into(),
             upload: job.completion.as_ref().map(|it| it.upload.clone()),
             noted_ms: self.inner.clock.now().as_millis(),
+            stored_bytes: Some(job.staged.staged.size),
             ..job.moved.as_ref().map(Moved::note).unwrap_or_default()
         };
         let list = job.completion.as_ref().map(|it| it.completion.list());

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 
 use super::{
-    StagedBlob, UnderWay, check_versionable,
+    Ending, StagedBlob, UnderWay, check_versionable,
     moved::{Moved, whereabouts},
     native, native_object_of,
     publish::{Published, Publishing},
@@ -177,9 +177,13 @@ impl Storage {
         }
         fail::fail_point!("move-compared", |_| std::process::abort());
         let _guard = self.inner.locks.lock(job.bucket.id, &job.key).await;
-        let done = self.roll_forward(row, &note, written).await?.is_some();
+        let done = self.roll_forward(row, &note, written).await?;
         fail::fail_point!("move-committed", |_| std::process::abort());
-        Ok(done)
+        match done {
+            Ending::Newest(_) => Ok(true),
+            Ending::Late => Ok(false),
+            Ending::Foreign(fault) => Err(fault.into()),
+        }
     }
 
     async fn reads_back(&self, bucket: BucketId, blob: &Segment, (md5, size): ([u8; 16], u64)) -> StorageResult<bool> {
@@ -199,7 +203,7 @@ impl Storage {
         let key = ObjectKey::new(note.key.as_str()).map_err(|_| StorageError::Broken("a note names a key"))?;
         let _guard = self.inner.locks.lock(bucket.id, &key).await;
         let Some((stored, _)) = self.note(row).await? else { return Ok(()) };
-        self.orphan((row, &stored), note, Some(bucket), blob).await.map(drop)
+        self.orphan((row, &stored), note, Some(bucket), Some(blob)).await
     }
 
     /// Rids a delete marker of the one that a store has for it, where that is to be left. Before the versions that it

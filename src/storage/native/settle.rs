@@ -1,7 +1,8 @@
 //! Publications whose outcome nobody knew: they happen, or leave nothing.
 //!
 //! A store elsewhere may still be at work on a request whose caller is gone. So what it does not show counts as never
-//! published only after a while: else it would come later, in the place of what was acknowledged.
+//! published only after a while: else it would come later, in the place of what was acknowledged. What it does show is
+//! compared with the note: a copy that somebody made of the object has its marks, too, and other bytes.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -46,6 +47,17 @@ enum Fate {
     Settled,
     /// It did not happen, but for so long it still may.
     MayCome(Duration),
+}
+
+/// How a publication ended that the store has a blob of.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It is the newest version of its key.
+    Newest(Box<ObjectRecord>),
+    /// It could not be written any more; its blob is garbage.
+    Late,
+    /// What is there is not what was to be published. It stays, and is no object of ours.
+    Foreign(DataError),
 }
 
 /// Why a commit that ends a publication was refused.
@@ -183,7 +195,7 @@ impl Storage {
         let wait = self.inner.notes.left_of(row, store.lateness(&note.handle));
         match tokio::time::timeout(limit, store.find(&note.handle)).await.map_err(silent)?? {
             Some(written) => {
-                self.roll_forward(row, &note, written).await?;
+                Box::pin(self.roll_forward(row, &note, written)).await?;
             }
             None if !wait.is_zero() && !again.is_some_and(|(id, list)| is_same_completion(&note, id, list)) => {
                 return Ok(Fate::MayCome(wait));
@@ -193,16 +205,14 @@ impl Storage {
         Ok(Fate::Settled)
     }
 
-    /// Makes a published version the newest of its key, if it still may be; else its blob is garbage, and this is `None`.
+    /// Makes a published version the newest of its key, if it still may be, and if it is what was to be published.
     ///
     /// # Errors
     /// Never [`MetadataError::Conflict`]. The note stays.
-    pub(super) async fn roll_forward(
-        &self,
-        row: &Bytes,
-        note: &Pending,
-        written: Written,
-    ) -> StorageResult<Option<ObjectRecord>> {
+    pub(super) async fn roll_forward(&self, row: &Bytes, note: &Pending, written: Written) -> StorageResult<Ending> {
+        if let Some(fault) = misfit(note, &written) {
+            return Box::pin(self.disown(row, note, fault)).await;
+        }
         let mut record = note.record.clone().ok_or(StorageError::Broken("a note has the version to be"))?;
         let first = record.segments.first_mut().ok_or(StorageError::Broken("a published version has a segment"))?;
         written.blob.as_str().clone_into(&mut first.blob);
@@ -211,7 +221,7 @@ impl Storage {
             let Some((stored, _)) = self.note(row).await? else {
                 // Somebody else has done it.
                 self.inner.notes.remove(row);
-                return Ok(Some(record));
+                return Ok(Ending::Newest(record.into()));
             };
             let bucket = self.noted_bucket(note).await?;
             let ended = match &bucket {
@@ -221,14 +231,32 @@ impl Storage {
             match ended {
                 Ok(()) => {
                     self.inner.notes.remove(row);
-                    return Ok(Some(record));
+                    return Ok(Ending::Newest(record.into()));
                 }
-                Err(Refusal::Late) => return self.orphan((row, &stored), note, bucket.as_deref(), blob).await,
+                Err(Refusal::Late) => {
+                    Box::pin(self.orphan((row, &stored), note, bucket.as_deref(), Some(blob))).await?;
+                    return Ok(Ending::Late);
+                }
                 Err(Refusal::Error(StorageError::Metadata(MetadataError::Conflict(_)))) => {}
                 Err(Refusal::Error(e)) => return Err(e),
             }
         }
         Err(StorageError::Contention)
+    }
+
+    /// Ends a publication in whose place something else was found. That is not touched: it may be somebody else's.
+    async fn disown(&self, row: &Bytes, note: &Pending, fault: DataError) -> StorageResult<Ending> {
+        if let Some((stored, _)) = self.note(row).await? {
+            let bucket = self.noted_bucket(note).await?;
+            self.orphan((row, &stored), note, bucket.as_deref(), None).await?;
+        }
+        self.inner.notes.remove(row);
+        let Pending { bucket_name, key, location, .. } = note;
+        tracing::error!(
+            bucket_name, key, location, %fault,
+            "what is in the store is not what was written: the write has come to nothing, and what is there stays"
+        );
+        Ok(Ending::Foreign(fault))
     }
 
     /// The bucket of a note, if it still lives. It is as it was then where the store keeps one version only: what is
@@ -284,16 +312,16 @@ impl Storage {
         self.closed_upload(bucket, id, upload, note.completed_list.clone()).await.map(Some)
     }
 
-    /// The version may not be written any more: its blob goes, and with it what else it had.
+    /// The version may not be written any more: its blob goes, if it has one, and with it what else it had.
     pub(super) async fn orphan(
         &self,
         (row, stored): (&Bytes, &Bytes),
         note: &Pending,
         bucket: Option<&Bucket>,
-        blob: Segment,
-    ) -> StorageResult<Option<ObjectRecord>> {
+        blob: Option<Segment>,
+    ) -> StorageResult<()> {
         // Before the note goes, if that can be: whoever looks for what others put there must not take it for theirs.
-        let blob = self.try_remove_blobs(vec![blob]).await.into_iter().map(|(blob, _)| blob);
+        let blob = self.try_remove_blobs(blob.into_iter().collect()).await.into_iter().map(|(blob, _)| blob);
         let blobs: Vec<Segment> = blob.collect();
         let mut batch = Batch::new();
         if let Some(bucket) = bucket {
@@ -323,7 +351,7 @@ impl Storage {
         self.inner.metadata.commit(batch).await.map_err(settled_elsewhere)?;
         self.inner.notes.remove(row);
         self.inner.garbage.wake();
-        Ok(None)
+        Ok(())
     }
 
     /// The store has not published, and will not: what was staged goes, an upload is open again.
@@ -396,6 +424,18 @@ fn settled_elsewhere(e: MetadataError) -> StorageError {
         MetadataError::Conflict(_) => StorageError::Contention,
         other => other.into(),
     }
+}
+
+/// Why what the store shows cannot be what a note is of.
+fn misfit(note: &Pending, written: &Written) -> Option<DataError> {
+    let detail = match note.stored_bytes {
+        _ if note.misshapen => "the store itself said that it is not what was sent".to_owned(),
+        Some(bytes) if bytes != written.size => {
+            format!("{bytes} bytes were to be published, and {} are there", written.size)
+        }
+        _ => return None,
+    };
+    Some(DataError::Corrupt { blob: written.blob.clone(), detail })
 }
 
 /// The annotations that came with the version; empty where there are none, or where they go on with what was.

@@ -165,6 +165,12 @@ pub struct Pending {
     /// When it was written, in milliseconds since the epoch; 0 in those of earlier releases.
     #[prost(uint64, tag = "24")]
     pub noted_ms: u64,
+    /// Bytes that the store has to show once it has published; none in notes of earlier releases.
+    #[prost(uint64, optional, tag = "25")]
+    pub stored_bytes: Option<u64>,
+    /// Whether the store said that what it published is not what it was given.
+    #[prost(bool, tag = "26")]
+    pub misshapen: bool,
 }
 
 impl Garbage {

@@ -5,6 +5,7 @@ use crate::data::memory_native::Mode;
 /// What the tests write to: blobs.
 const MODE: Option<Mode> = None;
 
+mod annotations;
 mod audit;
 mod concurrency;
 mod conditions;

@@ -23,6 +23,7 @@ use crate::{
 
 mod copy;
 mod crash;
+mod misfit;
 mod race;
 
 const MODES: [Mode; 2] = [Mode::Versioned, Mode::InPlace];

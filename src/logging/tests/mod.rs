@@ -1,3 +1,5 @@
+mod courier;
+
 use std::{sync::Arc, time::Duration};
 
 use prometheus_client::metrics::counter::Counter;
@@ -36,6 +38,26 @@ fn line() -> AccessLine<'static> {
     }
 }
 
+/// Nobody has a number.
+#[derive(Debug)]
+struct Nobody;
+
+impl AccountNumbers for Nobody {
+    fn number_of(&self, _: &AccountId) -> Option<Arc<str>> {
+        None
+    }
+}
+
+fn settings() -> LogSettings {
+    LogSettings {
+        interval: Duration::from_millis(10),
+        lines: 1000,
+        region: "us-east-1".to_owned(),
+        numbers: Arc::new(Nobody),
+        dropped: Counter::default(),
+    }
+}
+
 #[test]
 fn a_line_has_twenty_six_fields_in_the_order_of_the_reference() {
     assert_eq!(
@@ -64,20 +86,7 @@ fn no_text_of_a_client_ends_its_field_or_its_line() {
 
 #[test]
 fn log_objects_are_named_by_time_or_in_folders_by_day() {
-    #[derive(Debug)]
-    struct Nobody;
-    impl AccountNumbers for Nobody {
-        fn number_of(&self, _: &AccountId) -> Option<Arc<str>> {
-            None
-        }
-    }
-    let settings = LogSettings {
-        interval: Duration::from_secs(1),
-        lines: 1,
-        region: "us-east-1".to_owned(),
-        numbers: Arc::new(Nobody),
-        dropped: Counter::default(),
-    };
+    let settings = settings();
     let now = Timestamp::parse_iso8601("2026-03-04T05:06:07Z").unwrap();
     let event = Timestamp::parse_iso8601("2026-03-03T23:59:59Z").unwrap();
     let lines = AccessLines {
