@@ -29,7 +29,7 @@ use super::{
 use crate::{
     metadata::{Batch, Direction, Durability, MetadataError, Namespace, Table},
     types::{
-        BucketId, ETag, ObjectKey, UploadId, VersionSelector, body,
+        BucketId, ETag, ObjectKey, UploadId, VersionId, VersionSelector, body,
         digest::{Digest, Md5},
     },
 };
@@ -52,6 +52,15 @@ pub struct NewAnnotation {
     pub md5: [u8; 16],
     /// Its checksum.
     pub checksum: ChecksumRecord,
+}
+
+/// What a version must be for a change of its annotations.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expected<'a> {
+    /// The version that the caller was judged by; none where any may be changed.
+    pub version: Option<VersionId>,
+    /// Its tag; none where it may have any.
+    pub tag: Option<&'a ETag>,
 }
 
 /// A version whose annotations a copy takes along.
@@ -166,8 +175,8 @@ impl Storage {
     /// Writes an annotation of a version. Gives the version and the annotation as they are now.
     ///
     /// # Errors
-    /// As [`Storage::version`]; [`StorageError::PreconditionFailed`] where the version has another tag than
-    /// `condition`; [`StorageError::TooManyAnnotations`]; [`StorageError::QuotaExceeded`];
+    /// As [`Storage::version`]; [`StorageError::Vanished`] where it is another version than expected, and
+    /// [`StorageError::PreconditionFailed`] where it has another tag; [`StorageError::TooManyAnnotations`]; [`StorageError::QuotaExceeded`];
     /// [`StorageError::NotAnnotatable`] where it is encrypted with its client's key; [`StorageError::Lock`] where it is
     /// locked and has an annotation of this name.
     pub async fn put_annotation(
@@ -175,14 +184,14 @@ impl Storage {
         bucket: &Arc<Bucket>,
         (key, selector): (&ObjectKey, Option<VersionSelector>),
         new: &NewAnnotation,
-        condition: Option<&ETag>,
+        expected: Expected<'_>,
         bypass: Bypass,
     ) -> StorageResult<(ObjectRecord, AnnotationRecord)> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
         let body = Bytes::copy_from_slice(&self.inner.ids.body_id());
         for _ in 0..ATTEMPTS {
             let bucket = self.same_bucket(bucket).await?;
-            let found = self.find_annotated(&bucket, key, selector, condition).await?;
+            let found = self.find_annotated(&bucket, key, selector, expected).await?;
             let mut record = found.record.clone();
             let id = match upload_id(&record.annotation_id) {
                 Some(id) => id,
@@ -231,20 +240,20 @@ impl Storage {
     /// Removes an annotation of a version. What is not there counts as removed.
     ///
     /// # Errors
-    /// As [`Storage::version`]; [`StorageError::PreconditionFailed`]; [`StorageError::Lock`] where the version is
-    /// locked.
+    /// As [`Storage::version`]; [`StorageError::Vanished`]; [`StorageError::PreconditionFailed`];
+    /// [`StorageError::Lock`] where the version is locked.
     pub async fn delete_annotation(
         &self,
         bucket: &Arc<Bucket>,
         (key, selector): (&ObjectKey, Option<VersionSelector>),
         name: &str,
-        condition: Option<&ETag>,
+        expected: Expected<'_>,
         bypass: Bypass,
     ) -> StorageResult<ObjectRecord> {
         let _guard = self.inner.locks.lock(bucket.id, key).await;
         for _ in 0..ATTEMPTS {
             let bucket = self.same_bucket(bucket).await?;
-            let found = self.find_annotated(&bucket, key, selector, condition).await?;
+            let found = self.find_annotated(&bucket, key, selector, expected).await?;
             let mut record = found.record.clone();
             let Some(id) = upload_id(&record.annotation_id) else { return Ok(record) };
             let row = keys::annotation(id, name);
@@ -429,7 +438,7 @@ impl Storage {
         bucket: &Bucket,
         key: &ObjectKey,
         selector: Option<VersionSelector>,
-        condition: Option<&ETag>,
+        expected: Expected<'_>,
     ) -> StorageResult<Found> {
         let head = self.head(bucket, key).await?;
         let older = match selector {
@@ -444,7 +453,10 @@ impl Storage {
         if record.delete_marker {
             return Err(StorageError::IsDeleteMarker(Box::new(record)));
         }
-        if condition.is_some_and(|tag| *tag != record.etag()) {
+        if expected.version.is_some_and(|version| version != record.version_id()) {
+            return Err(StorageError::Vanished);
+        }
+        if expected.tag.is_some_and(|tag| *tag != record.etag()) {
             return Err(StorageError::PreconditionFailed(FailedCondition::IfMatch));
         }
         Ok(Found { head, older, record })

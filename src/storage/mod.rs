@@ -60,7 +60,7 @@ mod write;
 
 pub use access_lines::LinePlace;
 pub use adopt::{Adoption, FoundBytes, MissingPage};
-pub use annotations::{AnnotationPage, AnnotationSource, NewAnnotation};
+pub use annotations::{AnnotationPage, AnnotationSource, Expected, NewAnnotation};
 pub use append::Append;
 pub use buckets::{Bucket, BucketPage, NewBucket, Usage};
 pub use delete::{DeleteCondition, Deleted};

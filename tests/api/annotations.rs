@@ -220,3 +220,24 @@ async fn annotations_of_a_locked_version_are_added_but_not_replaced_or_removed()
         bart.delete(&note("none")).expect(204).await;
     }
 }
+
+/// Annotations are for what the caller was judged by: an object that came in its place is another's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn annotations_never_reach_what_somebody_else_wrote_meanwhile() {
+    let world = World::new().await;
+    let bart = world.bucket("bkt").await;
+    let lisa = world.lisa();
+    bart.put("/bkt?acl", "").header("x-amz-acl", "public-read-write").expect(200).await;
+    for round in 0..40 {
+        let key = format!("/bkt/{round}");
+        lisa.put(&key, "hers").expect(200).await;
+        let target = format!("{key}?annotation&annotationName=hers");
+        let his = bart.put(&key, "his");
+        let write = async |text: &'static str| lisa.put(&target, text).send().await;
+        let (_, first, second) = tokio::join!(his.expect(200), write("1"), write("2"));
+        for written in [first, second] {
+            assert!(matches!(written.status, 200 | 403 | 409), "{written}");
+        }
+        bart.get(&target).refused(404, "NoSuchAnnotation").await;
+    }
+}

@@ -14,14 +14,17 @@ use crate::{
         lock_headers::bypass,
         object_headers::show_checksum,
         operation::{Need, ObjectRef, Operation, Pattern, Reply, Scope},
-        ops::get_object::missing,
+        ops::{
+            acl::{ATTEMPTS, judged},
+            get_object::missing,
+        },
         reply::{self, Document, Plain, set},
         request_body::RequestBody,
         token,
         xml::write::XmlWriter,
     },
     storage::{
-        Bucket, NewAnnotation,
+        Bucket, Expected, NewAnnotation, StorageError,
         records::{ChecksumRecord, ObjectRecord},
     },
     types::{BodyError, ChecksumType, ETag, body},
@@ -100,9 +103,18 @@ impl Operation for PutObjectAnnotation {
             checksum: ChecksumRecord::new(&digests.checksum, ChecksumType::FullObject, 0),
         };
         let place = (&self.object.key, self.object.version);
-        let bypass = bypass(&mut cx, &bucket, &self.object).await;
-        let written = cx.storage.put_annotation(&bucket, place, &new, self.condition.as_ref(), bypass).await;
-        let (record, annotation) = written.map_err(|e| missing(&cx, e))?;
+        let action = action(&self.object, Action::PutObjectAnnotation, Action::PutObjectVersionAnnotation);
+        let mut written = Err(StorageError::Vanished);
+        for _ in 0..ATTEMPTS {
+            let version = Some(judged(&mut cx, &bucket, &self.object, action).await?.version_id());
+            let bypass = bypass(&mut cx, &bucket, &self.object).await;
+            let expected = Expected { version, tag: self.condition.as_ref() };
+            written = cx.storage.put_annotation(&bucket, place, &new, expected, bypass).await;
+            if !matches!(written, Err(StorageError::Vanished)) {
+                break;
+            }
+        }
+        let (record, annotation) = written.map_err(|e| refused(&cx, e))?;
         let mut xml = XmlWriter::document("PutObjectAnnotationOutput", 512);
         xml.text("Key", self.object.key.as_str()).text("AnnotationName", &new.name);
         let mut reply = Document::new(xml.finish());
@@ -218,9 +230,18 @@ impl Operation for DeleteObjectAnnotation {
     async fn run(self, mut cx: Context, _: RequestBody) -> S3Result<Plain> {
         let bucket = cx.bucket(&self.object.bucket).await?;
         let place = (&self.object.key, self.object.version);
-        let bypass = bypass(&mut cx, &bucket, &self.object).await;
-        let removed = cx.storage.delete_annotation(&bucket, place, &self.name, self.condition.as_ref(), bypass).await;
-        let record = removed.map_err(|e| missing(&cx, e))?;
+        let action = action(&self.object, Action::DeleteObjectAnnotation, Action::DeleteObjectVersionAnnotation);
+        let mut removed = Err(StorageError::Vanished);
+        for _ in 0..ATTEMPTS {
+            let version = Some(judged(&mut cx, &bucket, &self.object, action).await?.version_id());
+            let bypass = bypass(&mut cx, &bucket, &self.object).await;
+            let expected = Expected { version, tag: self.condition.as_ref() };
+            removed = cx.storage.delete_annotation(&bucket, place, &self.name, expected, bypass).await;
+            if !matches!(removed, Err(StorageError::Vanished)) {
+                break;
+            }
+        }
+        let record = removed.map_err(|e| refused(&cx, e))?;
         let mut reply = Plain::no_content();
         show_version(&mut reply.headers, &cx, &bucket, &record);
         Ok(reply)
@@ -287,5 +308,18 @@ fn show_version(headers: &mut HeaderMap, cx: &Context, bucket: &Bucket, record: 
 
 /// The need of the current version, or of one that is named.
 fn pick(object: &ObjectRef, current: Action, version: Action) -> Vec<Need> {
-    vec![object.need(if object.version.is_some() { version } else { current })]
+    vec![object.need(action(object, current, version))]
+}
+
+fn action(object: &ObjectRef, current: Action, version: Action) -> Action {
+    if object.version.is_some() { version } else { current }
+}
+
+/// Why annotations were not changed. [`StorageError::Vanished`]: the version that the caller was judged by was replaced
+/// each time; what came in its place may be somebody else's.
+fn refused(cx: &Context, error: StorageError) -> S3Error {
+    match error {
+        StorageError::Vanished => S3Code::OperationAborted.into(),
+        error => missing(cx, error),
+    }
 }

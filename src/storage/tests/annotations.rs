@@ -14,8 +14,8 @@ use super::{
 use crate::{
     kms::{Generated, Kms, KmsError, MemoryKms, SecretKey},
     storage::{
-        Attributes, Bucket, EncryptionRequest, KmsRequest, NewAnnotation, PutObject, StorageError, StorageResult,
-        WriteCondition,
+        Attributes, Bucket, EncryptionRequest, Expected, KmsRequest, NewAnnotation, PutObject, StorageError,
+        StorageResult, WriteCondition,
         lock::Bypass,
         records::{ChecksumRecord, JournalOp, ObjectRecord, Versioning},
     },
@@ -88,7 +88,7 @@ async fn annotate(world: &World, bucket: &Arc<Bucket>, name: &str, text: &str) -
         md5: Md5::digest(text).into(),
         checksum: ChecksumRecord::new(&checksum, ChecksumType::FullObject, 0),
     };
-    world.storage.put_annotation(bucket, (&key(), None), &new, None, Bypass::No).await.map(drop)
+    world.storage.put_annotation(bucket, (&key(), None), &new, Expected::default(), Bypass::No).await.map(drop)
 }
 
 async fn put(world: &World, bucket: &Arc<Bucket>, encryption: EncryptionRequest) -> ObjectRecord {
