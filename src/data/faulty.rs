@@ -1,30 +1,16 @@
 //! A wrapper that breaks a backend on purpose, for tests of the layers above.
 
-use std::{collections::VecDeque, fmt, ops::Range, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 
-use super::{BlobId, Capabilities, DataBackend, DataError, DiskUsage, PutHint, Written};
+use super::{
+    DataBackend, DataError,
+    layered::{Call, Layer, Layered},
+};
 use crate::types::{BodyError, ByteStream};
-
-/// The calls that can be broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
-    /// [`DataBackend::put`].
-    Put,
-    /// [`DataBackend::get`].
-    Get,
-    /// [`DataBackend::delete`].
-    Delete,
-    /// [`DataBackend::list`].
-    List,
-    /// [`DataBackend::probe`].
-    Probe,
-    /// [`DataBackend::disk_usage`].
-    DiskUsage,
-}
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,58 +25,56 @@ pub enum Fault {
     LostReply,
     /// The call works, this much later.
     Delay(Duration),
-    /// The bytes of a put or get break off in an error after this many.
+    /// The bytes that are sent or received break off in an error after this many.
     BreakAfter(u64),
-    /// The bytes of a put or get end after this many as if all were well: a backend that lies.
+    /// The bytes that are sent or received end after this many as if all were well: a backend that lies.
     EndAfter(u64),
 }
 
-/// A backend that does as it is told, once per order; else it does as the backend within.
-pub struct FaultyBackend {
-    inner: Arc<dyn DataBackend>,
+/// What is ordered, each order for one call, and the calls that were made.
+#[derive(Debug, Default)]
+pub struct Faults {
     orders: Mutex<VecDeque<(Call, Fault)>>,
     seen: Mutex<Vec<Call>>,
 }
 
-impl fmt::Debug for FaultyBackend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultyBackend")
-            .field("inner", &self.inner)
-            .field("orders", &self.orders.lock())
-            .finish_non_exhaustive()
-    }
-}
+/// A backend that does as it is told, once per order; else it does as the backend within.
+pub type FaultyBackend = Layered<Faults>;
 
 impl FaultyBackend {
     /// Wraps a backend; nothing is broken yet.
     pub fn new(inner: Arc<dyn DataBackend>) -> Self {
-        Self { inner, orders: Mutex::default(), seen: Mutex::default() }
+        Self::over(inner, Faults::default())
     }
 
     /// Breaks the next such call that no earlier order breaks.
     pub fn break_next(&self, call: Call, fault: Fault) {
-        self.orders.lock().push_back((call, fault));
+        self.layer().orders.lock().push_back((call, fault));
     }
 
     /// How often `call` was made.
     pub fn count(&self, call: Call) -> usize {
-        self.seen.lock().iter().filter(|seen| **seen == call).count()
+        self.layer().seen.lock().iter().filter(|seen| **seen == call).count()
     }
+}
 
-    fn next_fault(&self, call: Call) -> Option<Fault> {
+impl Faults {
+    fn next(&self, call: Call) -> Option<Fault> {
         self.seen.lock().push(call);
         let mut orders = self.orders.lock();
         let index = orders.iter().position(|(ordered, _)| *ordered == call)?;
         orders.remove(index).map(|(_, fault)| fault)
     }
+}
 
-    /// Runs a call that carries no bytes.
-    async fn run<T>(&self, call: Call, inner: BoxFuture<'_, Result<T, DataError>>) -> Result<T, DataError> {
-        let fault = self.next_fault(call);
-        before(fault).await?;
-        let result = inner.await;
-        if fault == Some(Fault::LostReply) { Err(lost_reply()) } else { result }
-    }
+/// Makes a call with this fault.
+async fn run<T: Send>(
+    fault: Option<Fault>,
+    work: impl Future<Output = Result<T, DataError>> + Send,
+) -> Result<T, DataError> {
+    before(fault).await?;
+    let outcome = work.await;
+    if fault == Some(Fault::LostReply) { Err(lost_reply()) } else { outcome }
 }
 
 async fn before(fault: Option<Fault>) -> Result<(), DataError> {
@@ -137,53 +121,31 @@ fn cut(stream: ByteStream, fault: Option<Fault>) -> ByteStream {
     .boxed()
 }
 
-impl DataBackend for FaultyBackend {
-    fn reserve(&self) -> Option<BlobId> {
-        self.inner.reserve()
+impl Layer for Faults {
+    async fn around<T: Send>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<T, DataError>> + Send,
+    ) -> Result<T, DataError> {
+        run(self.next(call), work).await
     }
 
-    fn put(&self, body: ByteStream, hint: PutHint) -> BoxFuture<'_, Result<Written, DataError>> {
-        async move {
-            let fault = self.next_fault(Call::Put);
-            before(fault).await?;
-            let written = self.inner.put(cut(body, fault), hint).await;
-            if fault == Some(Fault::LostReply) { Err(lost_reply()) } else { written }
-        }
-        .boxed()
+    async fn send<T: Send, F: Future<Output = Result<T, DataError>> + Send>(
+        &self,
+        call: Call,
+        body: ByteStream,
+        work: impl FnOnce(ByteStream) -> F + Send,
+    ) -> Result<T, DataError> {
+        let fault = self.next(call);
+        run(fault, async move { work(cut(body, fault)).await }).await
     }
 
-    fn get<'a>(&'a self, blob: &'a BlobId, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, DataError>> {
-        async move {
-            let fault = self.next_fault(Call::Get);
-            before(fault).await?;
-            let stream = self.inner.get(blob, range).await?;
-            if fault == Some(Fault::LostReply) { Err(lost_reply()) } else { Ok(cut(stream, fault)) }
-        }
-        .boxed()
-    }
-
-    fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
-        self.run(Call::Delete, self.inner.delete(blob)).boxed()
-    }
-
-    fn size<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
-        self.inner.size(blob)
-    }
-
-    fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
-        self.run(Call::List, self.inner.list(after, limit)).boxed()
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), DataError>> {
-        self.run(Call::Probe, self.inner.probe()).boxed()
-    }
-
-    fn disk_usage(&self) -> BoxFuture<'_, Result<Option<DiskUsage>, DataError>> {
-        self.run(Call::DiskUsage, self.inner.disk_usage()).boxed()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+    async fn receive(
+        &self,
+        work: impl Future<Output = Result<ByteStream, DataError>> + Send,
+    ) -> Result<ByteStream, DataError> {
+        let fault = self.next(Call::Get);
+        run(fault, work).await.map(|bytes| cut(bytes, fault))
     }
 }
 
@@ -191,7 +153,7 @@ impl DataBackend for FaultyBackend {
 mod tests {
     use super::*;
     use crate::{
-        data::{MemoryBackend, conformance},
+        data::{MemoryBackend, PutHint, conformance},
         types::body,
     };
 

@@ -7,195 +7,63 @@
 //! Stores of named objects are fenced though they are elsewhere: a later write takes the place of an earlier one there, so
 //! an owner that wakes up must not publish what it was about to. It looks at the clock last of all.
 
-use std::{ops::Range, sync::Arc, time::Duration};
-
-use futures_util::future::BoxFuture;
+use std::sync::Arc;
 
 use super::{
-    BlobId, BodyHint, Browse, Capabilities, DataBackend, DataError, DiskUsage, NativeObject, NativeSource, NativeStore,
-    PartToken, PutHint, Staged, Written,
+    DataBackend, DataError,
+    layered::{Call, Layer, Layered},
 };
-use crate::{
-    lease::{Lease, Lost},
-    types::ByteStream,
-};
+use crate::lease::{Lease, Lost};
+
+/// What keeps a backend from doing anything without its lease.
+#[derive(Debug)]
+pub struct Fence(Arc<Lease>);
 
 /// A backend behind a lease.
-#[derive(Clone, Debug)]
-pub struct FencedBackend {
-    inner: Arc<dyn DataBackend>,
-    lease: Arc<Lease>,
-}
+pub type FencedBackend = Layered<Fence>;
 
 impl FencedBackend {
     /// Puts a backend behind a lease that was taken before the backend was opened.
     pub fn new(inner: Arc<dyn DataBackend>, lease: Arc<Lease>) -> Self {
-        Self { inner, lease }
+        Self::over(inner, Fence(lease))
     }
+}
 
+impl Fence {
     fn check(&self) -> Result<(), DataError> {
-        self.lease.check().map_err(|lost: Lost| DataError::Unavailable(lost.to_string()))
-    }
-
-    /// Does it if the lease is still there.
-    fn fenced<'a, T>(
-        &'a self,
-        work: impl FnOnce() -> BoxFuture<'a, Result<T, DataError>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<T, DataError>> {
-        Box::pin(async move {
-            self.check()?;
-            work().await
-        })
-    }
-
-    /// The store of named objects within, as long as the lease is there.
-    fn held(&self) -> Result<&dyn NativeStore, DataError> {
-        self.check()?;
-        self.inner.native().ok_or_else(|| DataError::Unavailable("the store keeps no names any more".to_owned()))
+        self.0.check().map_err(|lost: Lost| DataError::Unavailable(lost.to_string()))
     }
 }
 
-impl DataBackend for FencedBackend {
-    fn reserve(&self) -> Option<BlobId> {
-        self.inner.reserve()
-    }
-
-    fn put(&self, body: ByteStream, hint: PutHint) -> BoxFuture<'_, Result<Written, DataError>> {
-        Box::pin(async move {
-            self.check()?;
-            let written = self.inner.put(body, hint).await?;
-            self.check()?;
-            Ok(written)
-        })
-    }
-
-    fn get<'a>(&'a self, blob: &'a BlobId, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, DataError>> {
-        self.fenced(move || self.inner.get(blob, range))
-    }
-
-    fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
-        self.fenced(move || self.inner.delete(blob))
-    }
-
-    fn size<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, DataError>> {
-        self.fenced(move || self.inner.size(blob))
-    }
-
-    fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
-        self.fenced(move || self.inner.list(after, limit))
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), DataError>> {
-        self.fenced(move || self.inner.probe())
-    }
-
-    fn disk_usage(&self) -> BoxFuture<'_, Result<Option<DiskUsage>, DataError>> {
-        self.inner.disk_usage()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn native(&self) -> Option<&dyn NativeStore> {
-        self.inner.native().map(|_| self as &dyn NativeStore)
-    }
-
-    /// Looks only.
-    fn browse(&self) -> Option<&dyn Browse> {
-        self.inner.browse()
-    }
-}
-
-impl NativeStore for FencedBackend {
-    fn stage<'a>(
-        &'a self,
-        object: &'a NativeObject,
-        body: ByteStream,
-        hint: BodyHint,
-    ) -> BoxFuture<'a, Result<Staged, DataError>> {
-        Box::pin(async move { self.held()?.stage(object, body, hint).await })
-    }
-
-    fn stage_copy<'a>(
-        &'a self,
-        object: &'a NativeObject,
-        source: NativeSource<'a>,
-    ) -> BoxFuture<'a, Result<Option<Staged>, DataError>> {
-        Box::pin(async move { self.held()?.stage_copy(object, source).await })
-    }
-
-    fn publish<'a>(&'a self, staged: &'a Staged) -> BoxFuture<'a, Result<Written, DataError>> {
-        Box::pin(async move { self.held()?.publish(staged).await })
-    }
-
-    fn find<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
-        Box::pin(async move { self.held()?.find(handle).await })
-    }
-
-    fn lateness(&self, handle: &str) -> Duration {
-        self.inner.native().map_or(Duration::ZERO, |store| store.lateness(handle))
-    }
-
-    fn discard<'a>(&'a self, handle: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
-        Box::pin(async move { self.held()?.discard(handle).await })
-    }
-
-    fn create_upload<'a>(&'a self, object: &'a NativeObject) -> BoxFuture<'a, Result<String, DataError>> {
-        Box::pin(async move { self.held()?.create_upload(object).await })
-    }
-
-    fn put_part<'a>(
-        &'a self,
-        upload: &'a str,
-        number: u32,
-        body: ByteStream,
-        hint: BodyHint,
-    ) -> BoxFuture<'a, Result<PartToken, DataError>> {
-        Box::pin(async move { self.held()?.put_part(upload, number, body, hint).await })
-    }
-
-    fn part_there<'a>(&'a self, upload: &'a str, number: u32) -> BoxFuture<'a, Result<Option<String>, DataError>> {
-        Box::pin(async move { self.held()?.part_there(upload, number).await })
-    }
-
-    fn copy_part<'a>(
-        &'a self,
-        upload: &'a str,
-        number: u32,
-        source: NativeSource<'a>,
-    ) -> BoxFuture<'a, Result<Option<PartToken>, DataError>> {
-        Box::pin(async move { self.held()?.copy_part(upload, number, source).await })
-    }
-
-    fn staged_upload(&self, upload: &str, parts: Vec<(u32, String)>, size: u64) -> Staged {
-        match self.inner.native() {
-            Some(store) => store.staged_upload(upload, parts, size),
-            None => Staged { handle: upload.to_owned(), size, held: None, parts: parts.into() },
+impl Layer for Fence {
+    async fn around<T: Send>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<T, DataError>> + Send,
+    ) -> Result<T, DataError> {
+        // These look at the store, and neither read nor change what is in it.
+        if matches!(call, Call::DiskUsage | Call::Identity | Call::Stands | Call::IsTaken | Call::Holds) {
+            return work.await;
         }
-    }
-
-    fn set_tags<'a>(&'a self, blob: &'a BlobId, tags: &'a [(String, String)]) -> BoxFuture<'a, Result<(), DataError>> {
-        Box::pin(async move { self.held()?.set_tags(blob, tags).await })
-    }
-
-    fn mark_deleted<'a>(
-        &'a self,
-        bucket: &'a str,
-        key: &'a str,
-        standing: Option<&'a BlobId>,
-    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
-        Box::pin(async move { self.held()?.mark_deleted(bucket, key, standing).await })
+        self.check()?;
+        let done = work.await?;
+        if call == Call::Put {
+            self.check()?;
+        }
+        Ok(done)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        time::Duration,
+    };
 
     use super::*;
     use crate::{
-        data::{MemoryNative, conformance, memory_native::Mode},
+        data::{BodyHint, MemoryNative, NativeObject, conformance, memory_native::Mode},
         lease::{Contender, LeaseOptions, Step, Uptime},
         types::body,
     };

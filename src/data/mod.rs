@@ -13,6 +13,7 @@ pub mod conformance;
 pub mod faulty;
 mod fenced;
 pub mod file;
+pub mod layered;
 pub mod memory;
 #[cfg(any(test, feature = "conformance"))]
 pub mod memory_native;

@@ -1,7 +1,6 @@
 //! Locations: where objects go, how much goes there, and what a place that is away costs (cloudserver.md §2).
 
 use std::{
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,15 +9,18 @@ use std::{
 };
 
 use cloudserver::{
-    data::{BlobId, Capabilities, DataBackend, DataError, DiskUsage, MemoryBackend, PutHint, Written},
+    data::{
+        DataBackend, DataError, MemoryBackend,
+        layered::{Call, Layer, Layered},
+    },
     location::{
         Location, LocationTable,
         health::{BreakerSettings, HealthSettings, LocationHealth},
     },
     telemetry::metrics::LocationMetrics,
-    types::{BucketName, ByteStream, ObjectKey},
+    types::{BucketName, ObjectKey},
 };
-use futures_util::{FutureExt as _, future::BoxFuture, future::join_all};
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -274,52 +276,20 @@ async fn a_location_that_is_gone_costs_its_own_objects_only() {
     assert_eq!(bart.get("/bkt/large").expect(200).await.text().len(), 100_000);
 }
 
-/// A store far away that may hang.
+/// Whether a store far away hangs.
 #[derive(Debug, Default)]
-struct Far {
-    inner: MemoryBackend,
-    hangs: AtomicBool,
-}
+struct Hangs(AtomicBool);
 
-impl Far {
-    async fn wait(&self) {
-        if self.hangs.load(Ordering::SeqCst) {
+impl Layer for Hangs {
+    async fn around<T: Send>(
+        &self,
+        _: Call,
+        work: impl Future<Output = Result<T, DataError>> + Send,
+    ) -> Result<T, DataError> {
+        if self.0.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-    }
-}
-
-impl DataBackend for Far {
-    fn reserve(&self) -> Option<BlobId> {
-        self.inner.reserve()
-    }
-
-    fn put(&self, body: ByteStream, hint: PutHint) -> BoxFuture<'_, Result<Written, DataError>> {
-        self.wait().then(|()| self.inner.put(body, hint)).boxed()
-    }
-
-    fn get<'a>(&'a self, blob: &'a BlobId, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, DataError>> {
-        self.wait().then(move |()| self.inner.get(blob, range)).boxed()
-    }
-
-    fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
-        self.wait().then(|()| self.inner.delete(blob)).boxed()
-    }
-
-    fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
-        self.inner.list(after, limit)
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), DataError>> {
-        self.wait().then(|()| self.inner.probe()).boxed()
-    }
-
-    fn disk_usage(&self) -> BoxFuture<'_, Result<Option<DiskUsage>, DataError>> {
-        self.inner.disk_usage()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        work.await
     }
 }
 
@@ -338,7 +308,7 @@ async fn timed_puts(client: &Client, rounds: usize) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_location_that_hangs_leaves_the_others_their_speed() {
     let world = World::with(|config| config.limits.requests_in_flight = 32).await;
-    let far = Arc::new(Far::default());
+    let far = Arc::new(Layered::over(Arc::new(MemoryBackend::new()), Hangs::default()));
     let settings = HealthSettings {
         breaker: BreakerSettings {
             failures: 5,
@@ -350,7 +320,7 @@ async fn a_location_that_hangs_leaves_the_others_their_speed() {
         calls: 8,
     };
     let metrics = LocationMetrics::default();
-    let backend: Arc<dyn DataBackend> = Arc::<Far>::clone(&far);
+    let backend: Arc<dyn DataBackend> = Arc::<Layered<Hangs>>::clone(&far);
     let (backend, health) = LocationHealth::guard(("far", ("OK", None)), backend, settings, metrics.of("far"));
     relocate(&world, |locations| {
         locations.push(Location { health: Some(Arc::clone(&health)), ..Location::new("far", backend) });
@@ -362,7 +332,7 @@ async fn a_location_that_hangs_leaves_the_others_their_speed() {
     bart.put("/far/before", vec![b'x'; 100_000]).expect(200).await;
     let alone = timed_puts(&bart, 20).await;
 
-    far.hangs.store(true, Ordering::SeqCst);
+    far.layer().0.store(true, Ordering::SeqCst);
     let mut hanging = JoinSet::new();
     for number in 0..24 {
         let put = bart.put(&format!("/far/key{number}"), vec![b'x'; 100_000]);
@@ -383,7 +353,7 @@ async fn a_location_that_hangs_leaves_the_others_their_speed() {
     assert_eq!(status, 200, "the others serve: {text}");
     assert!(text.contains(r#""far":{"error":"no answer within 6000 ms","external":true}"#), "{text}");
 
-    far.hangs.store(false, Ordering::SeqCst);
+    far.layer().0.store(false, Ordering::SeqCst);
     let began = Instant::now();
     while bart.get("/far/before").send().await.status != 200 {
         assert!(began.elapsed() < SOON, "{:?}", health.report());

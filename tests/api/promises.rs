@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    ops::Range,
     path::Path,
     sync::{
         Arc,
@@ -14,11 +13,14 @@ use std::{
 use bytes::Bytes;
 use cloudserver::{
     config::DataKind,
-    data::{BlobId, Capabilities, DataBackend, DataError, DiskUsage, PutHint, Written},
+    data::{
+        DataError,
+        layered::{self, Layer, Layered},
+    },
     location::{Location, LocationTable},
     types::ByteStream,
 };
-use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use futures_util::StreamExt as _;
 use md5::{Digest as _, Md5};
 use tokio::task::JoinSet;
 
@@ -306,11 +308,11 @@ async fn a_client_that_does_not_wait_for_its_answer_gets_all_or_nothing() {
 }
 
 /// R24: a backend that breaks its word in the worst way.
-#[derive(Debug)]
-struct Trap {
-    inner: Arc<dyn DataBackend>,
-    mode: AtomicU8,
-}
+type Trap = Layered<Spring>;
+
+/// What sets it off.
+#[derive(Debug, Default)]
+struct Spring(AtomicU8);
 
 const QUIET: u8 = 0;
 const PANIC_IN_PUT: u8 = 1;
@@ -319,66 +321,45 @@ const PANIC_IN_GET: u8 = 3;
 const PANIC_IN_STREAM: u8 = 4;
 const FAIL_IN_STREAM: u8 = 5;
 
-impl Trap {
+impl Spring {
+    fn set(&self, mode: u8) {
+        self.0.store(mode, Ordering::SeqCst);
+    }
+
     fn springs(&self, mode: u8) -> bool {
-        self.mode.load(Ordering::SeqCst) == mode
+        self.0.load(Ordering::SeqCst) == mode
     }
 }
 
-impl DataBackend for Trap {
-    fn reserve(&self) -> Option<BlobId> {
-        self.inner.reserve()
+impl Layer for Spring {
+    async fn around<T: Send>(
+        &self,
+        call: layered::Call,
+        work: impl Future<Output = Result<T, DataError>> + Send,
+    ) -> Result<T, DataError> {
+        let is_put = call == layered::Call::Put;
+        assert!(!(is_put && self.springs(PANIC_IN_PUT)), "the trap springs: put");
+        let outcome = work.await;
+        assert!(!(is_put && self.springs(PANIC_AFTER_PUT)), "the trap springs: after put");
+        outcome
     }
 
-    fn put(&self, body: ByteStream, hint: PutHint) -> BoxFuture<'_, Result<Written, DataError>> {
-        assert!(!self.springs(PANIC_IN_PUT), "the trap springs: put");
-        async move {
-            let written = self.inner.put(body, hint).await;
-            assert!(!self.springs(PANIC_AFTER_PUT), "the trap springs: after put");
-            written
-        }
-        .boxed()
-    }
-
-    fn get<'a>(&'a self, blob: &'a BlobId, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, DataError>> {
+    async fn receive(
+        &self,
+        work: impl Future<Output = Result<ByteStream, DataError>> + Send,
+    ) -> Result<ByteStream, DataError> {
         assert!(!self.springs(PANIC_IN_GET), "the trap springs: get");
-        let mode = self.mode.load(Ordering::SeqCst);
-        async move {
-            let stream = self.inner.get(blob, range).await?;
-            let mut pieces = 0;
-            let trapped = stream.map(move |piece| {
-                pieces += 1;
-                match (pieces, mode) {
-                    (2, PANIC_IN_STREAM) => panic!("the trap springs: in the stream"),
-                    (2, FAIL_IN_STREAM) => {
-                        Err(cloudserver::types::BodyError::Unreadable("the trap springs".to_owned()))
-                    }
-                    _ => piece,
-                }
-            });
-            Ok(trapped.boxed() as ByteStream)
-        }
-        .boxed()
-    }
-
-    fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
-        self.inner.delete(blob)
-    }
-
-    fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
-        self.inner.list(after, limit)
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), DataError>> {
-        self.inner.probe()
-    }
-
-    fn disk_usage(&self) -> BoxFuture<'_, Result<Option<DiskUsage>, DataError>> {
-        self.inner.disk_usage()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        let mode = self.0.load(Ordering::SeqCst);
+        let mut pieces = 0;
+        let trapped = work.await?.map(move |piece| {
+            pieces += 1;
+            match (pieces, mode) {
+                (2, PANIC_IN_STREAM) => panic!("the trap springs: in the stream"),
+                (2, FAIL_IN_STREAM) => Err(cloudserver::types::BodyError::Unreadable("the trap springs".to_owned())),
+                _ => piece,
+            }
+        });
+        Ok(trapped.boxed())
     }
 }
 
@@ -386,7 +367,7 @@ impl DataBackend for Trap {
 fn trapped(world: &World) -> Arc<Trap> {
     let table = world.storage().locations();
     let location = table.get("us-east-1").unwrap();
-    let trap = Arc::new(Trap { inner: Arc::clone(&location.backend), mode: AtomicU8::new(QUIET) });
+    let trap = Arc::new(Trap::over(Arc::clone(&location.backend), Spring::default()));
     let backend = Arc::<Trap>::clone(&trap);
     world.storage().set_locations(LocationTable::new([Location { backend, ..(**location).clone() }]));
     trap
@@ -407,7 +388,7 @@ async fn a_panic_is_an_answer_and_leaves_nothing() {
     let before = world.stored().await;
     let mut panics = 0;
     for mode in [PANIC_IN_PUT, PANIC_AFTER_PUT, PANIC_IN_GET] {
-        trap.mode.store(mode, Ordering::SeqCst);
+        trap.layer().set(mode);
         let calls = if mode == PANIC_IN_GET {
             vec![bart.get("/panics/a"), bart.put("/panics/b", "").header("x-amz-copy-source", "panics/a")]
         } else {
@@ -417,7 +398,7 @@ async fn a_panic_is_an_answer_and_leaves_nothing() {
             call.refused(500, "InternalError").await;
             panics += 1;
         }
-        trap.mode.store(QUIET, Ordering::SeqCst);
+        trap.layer().set(QUIET);
         before.assert_same(&world.stored().await, "a panic");
         bart.get("/panics/a").expect(200).await.body_is(&body);
         assert_eq!(world.metric("cloudserver_panics_total").await, panics);
@@ -440,7 +421,7 @@ async fn a_body_that_breaks_off_is_never_ended_as_if_it_were_whole() {
     bart.put("/panics/a", &body).expect(200).await;
     for mode in [PANIC_IN_STREAM, FAIL_IN_STREAM] {
         for range in ["bytes=0-", "bytes=0-999998"] {
-            trap.mode.store(mode, Ordering::SeqCst);
+            trap.layer().set(mode);
             let mut connection = world.connect().await;
             connection.send(&bart.get("/panics/a").header("range", range).signed().bytes()).await;
             // The head may be lost with the rest; if it came, less than it announced follows.
@@ -450,14 +431,14 @@ async fn a_body_that_breaks_off_is_never_ended_as_if_it_were_whole() {
                 assert!(got.len() < length, "{} of {length} bytes", got.len());
                 assert!(body.starts_with(&got));
             }
-            trap.mode.store(QUIET, Ordering::SeqCst);
+            trap.layer().set(QUIET);
         }
         // A copy of what cannot be read is no object.
-        trap.mode.store(mode, Ordering::SeqCst);
+        trap.layer().set(mode);
         let reply = bart.put("/panics/b", "").header("x-amz-copy-source", "panics/a").send().await;
         // Over a data module the connection to it breaks with the stream: that is 503.
         assert!(reply.status >= 500 || reply.tag("Code").as_deref() == Some("InternalError"), "{reply}");
-        trap.mode.store(QUIET, Ordering::SeqCst);
+        trap.layer().set(QUIET);
         bart.get("/panics/b").refused(404, "NoSuchKey").await;
         bart.get("/panics/a").expect(200).await.body_is(&body);
     }

@@ -344,8 +344,8 @@ impl Core {
         root.move_kept((&dir, leaf), &seen_at(&dir, leaf, &stat), Some(native)).map_err(fault)
     }
 
-    /// Makes room for the folder of `depth` names: the file that has its name goes aside.
-    fn step_aside(&self, root: &Root, native: &str, depth: usize) -> Result<(), DataError> {
+    /// Makes room for the folder of `depth` names: the file that has its name goes aside. For whoever has the shape alone.
+    pub(super) fn step_aside(&self, root: &Root, native: &str, depth: usize) -> Result<(), DataError> {
         let names = map(native, Form::Plain);
         let file: Vec<&str> = names.iter().take(depth).map(String::as_str).collect();
         let Some((other, Form::Plain)) = super::mapping::unmap(&file) else {
@@ -359,6 +359,10 @@ impl Core {
             return Ok(());
         };
         let dir = root.open_folder(parents).map_err(fault)?;
+        // Since it was seen another may have made room already: what has the name now is the folder of his object.
+        if !rustix::fs::statat(&dir, leaf.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| is_regular(&stat)) {
+            return Ok(());
+        }
         let new_dir = match self.make_folder(root, new_parents) {
             Ok(dir) => dir,
             Err(Blocked::Fault(error)) => return Err(error),

@@ -48,13 +48,16 @@ async fn a_scan_whose_last_step_fails_does_that_step_again() {
     assert_eq!((job.state(), job.added, job.failed), (JobState::Done, 1, 0), "{job:?}");
 }
 
-/// A kind whose beginning takes a moment.
-#[derive(Debug)]
-struct Slow;
+/// A kind whose beginning takes a moment, and whose steps last until they are let go.
+#[derive(Debug, Default)]
+struct Gated {
+    begun: AtomicUsize,
+    gate: Notify,
+}
 
-impl JobKind for Slow {
+impl JobKind for Gated {
     fn name(&self) -> &'static str {
-        "slow"
+        "gated"
     }
 
     fn begin<'a>(
@@ -70,9 +73,14 @@ impl JobKind for Slow {
         &'a self,
         _: &'a Storage,
         _: &'a Arc<Bucket>,
-        job: JobRecord,
+        mut job: JobRecord,
     ) -> BoxFuture<'a, StorageResult<JobRecord>> {
-        futures_util::future::ready(Ok(job)).boxed()
+        Box::pin(async move {
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            self.gate.notified().await;
+            job.set_state(JobState::Done);
+            Ok(job)
+        })
     }
 }
 
@@ -80,9 +88,9 @@ impl JobKind for Slow {
 async fn of_two_who_ask_at_a_time_one_begins() {
     let world = World::over(Arc::new(MemoryStore::new()));
     let bucket = world.bucket(Versioning::Unversioned).await;
-    let jobs = Jobs::new(world.storage.clone(), [Arc::new(Slow) as Arc<dyn JobKind>]);
+    let jobs = Jobs::new(world.storage.clone(), [Arc::new(Gated::default()) as Arc<dyn JobKind>]);
     let account = AccountId::new("owner");
-    let submit = || jobs.submit(("slow", &account), &bucket, JobRequest::default());
+    let submit = || jobs.submit(("gated", &account), &bucket, JobRequest::default());
     let (one, other) = tokio::join!(submit(), submit());
     let began = one.unwrap();
     assert!(matches!(&other, Err(JobError::UnderWay(id)) if *id == began.id), "{other:?}");
@@ -111,42 +119,6 @@ async fn a_record_that_a_later_release_has_added_to_is_worked_on_and_cancelled()
             JobState::Done
         };
         assert_eq!(world.jobs.find(&job.id).await.unwrap().unwrap().state(), expected);
-    }
-}
-
-/// Steps that last until they are let go.
-#[derive(Debug, Default)]
-struct Gated {
-    begun: AtomicUsize,
-    gate: Notify,
-}
-
-impl JobKind for Gated {
-    fn name(&self) -> &'static str {
-        "gated"
-    }
-
-    fn begin<'a>(
-        &'a self,
-        _: &'a Storage,
-        _: &'a Arc<Bucket>,
-        job: JobRecord,
-    ) -> BoxFuture<'a, Result<JobRecord, JobError>> {
-        Box::pin(async move { Ok(job) })
-    }
-
-    fn step<'a>(
-        &'a self,
-        _: &'a Storage,
-        _: &'a Arc<Bucket>,
-        mut job: JobRecord,
-    ) -> BoxFuture<'a, StorageResult<JobRecord>> {
-        Box::pin(async move {
-            self.begun.fetch_add(1, Ordering::SeqCst);
-            self.gate.notified().await;
-            job.set_state(JobState::Done);
-            Ok(job)
-        })
     }
 }
 

@@ -1,71 +1,103 @@
-//! The wrapper around the backend of a location that is elsewhere.
+//! What is around the backend of a location that is elsewhere.
 
-use std::{fmt, future::Future, ops::Range, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use tokio::time::timeout;
 
 use super::{Activity, LocationHealth, Pass, activity::Watched, silent};
 use crate::{
-    data::{BlobId, Browse, Capabilities, DataBackend, DataError, DiskUsage, NativeStore, PutHint, Written},
+    data::{
+        DataError, Found,
+        layered::{Call, Layer},
+    },
     types::{BodyError, ByteStream},
 };
 
-/// A backend whose calls end in time, or are not made at all.
-pub(super) struct Guarded {
-    pub(super) inner: Arc<dyn DataBackend>,
-    health: Arc<LocationHealth>,
-}
+/// Calls behind which a store may have to put whole objects together take so many times longer than others.
+const LONG: u32 = 10;
 
-impl fmt::Debug for Guarded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
+/// What sees to it that calls end in time, or are not made at all.
+#[derive(Debug)]
+pub(super) struct Guard(pub(super) Arc<LocationHealth>);
 
-impl Guarded {
-    pub(super) fn new(inner: Arc<dyn DataBackend>, health: Arc<LocationHealth>) -> Self {
-        Self { inner, health }
-    }
-
-    pub(super) fn health(&self) -> Arc<LocationHealth> {
-        Arc::clone(&self.health)
-    }
-
+impl Guard {
     /// The longest silence within a call.
-    pub(super) fn answer(&self) -> Duration {
-        self.health.settings.answer
+    fn answer(&self) -> Duration {
+        self.0.settings.answer
     }
+}
 
-    /// Makes a call that carries no bytes.
-    pub(super) async fn call<T>(
+impl Layer for Guard {
+    async fn around<T: Send>(
         &self,
-        operation: &'static str,
-        limit: Duration,
+        call: Call,
         work: impl Future<Output = Result<T, DataError>> + Send,
     ) -> Result<T, DataError> {
-        let mut pass = self.health.admit(operation).await?;
+        let limit = match call {
+            Call::StageCopy | Call::Publish | Call::CopyPart => self.answer() * LONG,
+            _ => self.answer(),
+        };
+        let mut pass = self.0.admit(call.name()).await?;
         let outcome = timeout(limit, work).await.unwrap_or_else(|_| Err(silent(limit)));
         pass.end(outcome.as_ref().err());
         outcome
     }
 
-    /// Makes a call that takes a body.
-    pub(super) async fn send<'a, T>(
-        &'a self,
-        operation: &'static str,
+    async fn send<T: Send, F: Future<Output = Result<T, DataError>> + Send>(
+        &self,
+        call: Call,
         body: ByteStream,
-        work: impl FnOnce(ByteStream) -> BoxFuture<'a, Result<T, DataError>> + Send,
+        work: impl FnOnce(ByteStream) -> F + Send,
     ) -> Result<T, DataError> {
-        let mut pass = self.health.admit(operation).await?;
+        let mut pass = self.0.admit(call.name()).await?;
         let activity = Arc::new(Activity::new());
         pass.activity = Some(Arc::clone(&activity));
-        let figures = self.health.figures.clone();
+        let figures = self.0.figures.clone();
         let body = Watched { inner: body, activity: Arc::clone(&activity), figures }.boxed();
         let limit = self.answer();
         let outcome = activity.within(limit, work(body)).await.unwrap_or_else(|| Err(silent(limit)));
         pass.end(outcome.as_ref().err());
         outcome
+    }
+
+    async fn receive(
+        &self,
+        work: impl Future<Output = Result<ByteStream, DataError>> + Send,
+    ) -> Result<ByteStream, DataError> {
+        let mut pass = self.0.admit(Call::Get.name()).await?;
+        let limit = self.answer();
+        let outcome = timeout(limit, work).await.unwrap_or_else(|_| Err(silent(limit)));
+        match outcome {
+            Ok(bytes) => {
+                pass.answered();
+                Ok(received(bytes, pass, limit))
+            }
+            Err(fault) => {
+                pass.end(Some(&fault));
+                Err(fault)
+            }
+        }
+    }
+
+    /// By the health's own look, which counts and is noted.
+    async fn probe(&self, _: impl Future<Output = Result<(), DataError>> + Send) -> Result<(), DataError> {
+        if self.0.check().await {
+            return Ok(());
+        }
+        Err(DataError::Unavailable(self.0.report().problem))
+    }
+
+    fn walk(
+        &self,
+        found: BoxStream<'static, Result<Found, DataError>>,
+    ) -> BoxStream<'static, Result<Found, DataError>> {
+        let (health, limit) = (Arc::clone(&self.0), self.answer());
+        let begun = async move { health.admit("walk").await.map(|pass| walked(found, pass, limit)) };
+        stream::once(begun).try_flatten().boxed()
     }
 }
 
@@ -95,65 +127,41 @@ fn received(bytes: ByteStream, pass: Pass, limit: Duration) -> ByteStream {
     stream::unfold(Some((bytes, pass)), next).boxed()
 }
 
-impl DataBackend for Guarded {
-    fn reserve(&self) -> Option<BlobId> {
-        self.inner.reserve()
+/// The end of a walk, whether or not anything was found before it.
+fn over(pass: &mut Pass, fault: Option<&DataError>) {
+    if pass.is_over {
+        pass.delivered(fault);
+    } else {
+        pass.end(fault);
     }
+}
 
-    fn put(&self, body: ByteStream, hint: PutHint) -> BoxFuture<'_, Result<Written, DataError>> {
-        self.send("put", body, |body| self.inner.put(body, hint)).boxed()
-    }
-
-    fn get<'a>(&'a self, blob: &'a BlobId, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, DataError>> {
-        async move {
-            let mut pass = self.health.admit("get").await?;
-            let limit = self.answer();
-            let outcome = timeout(limit, self.inner.get(blob, range)).await.unwrap_or_else(|_| Err(silent(limit)));
-            match outcome {
-                Ok(bytes) => {
+/// What is found, each in time. The pass stays until the walk ends.
+fn walked(
+    found: BoxStream<'static, Result<Found, DataError>>,
+    pass: Pass,
+    limit: Duration,
+) -> BoxStream<'static, Result<Found, DataError>> {
+    let next = move |state: Option<(BoxStream<'static, Result<Found, DataError>>, Pass)>| async move {
+        let (mut found, mut pass) = state?;
+        let item = timeout(limit, found.next()).await.unwrap_or_else(|_| Some(Err(silent(limit))));
+        match item {
+            Some(Ok(item)) => {
+                // Whoever stops from here on was not kept waiting.
+                if !pass.is_over {
                     pass.answered();
-                    Ok(received(bytes, pass, limit))
                 }
-                Err(fault) => {
-                    pass.end(Some(&fault));
-                    Err(fault)
-                }
+                Some((Ok(item), Some((found, pass))))
+            }
+            Some(Err(error)) => {
+                over(&mut pass, Some(&error));
+                Some((Err(error), None))
+            }
+            None => {
+                over(&mut pass, None);
+                None
             }
         }
-        .boxed()
-    }
-
-    fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
-        self.call("delete", self.answer(), self.inner.delete(blob)).boxed()
-    }
-
-    fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
-        self.call("list", self.answer(), self.inner.list(after, limit)).boxed()
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), DataError>> {
-        async move {
-            if self.health.check().await {
-                return Ok(());
-            }
-            Err(DataError::Unavailable(self.health.report().problem))
-        }
-        .boxed()
-    }
-
-    fn disk_usage(&self) -> BoxFuture<'_, Result<Option<DiskUsage>, DataError>> {
-        self.call("disk_usage", self.answer(), self.inner.disk_usage()).boxed()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn native(&self) -> Option<&dyn NativeStore> {
-        self.inner.native().map(|_| self as &dyn NativeStore)
-    }
-
-    fn browse(&self) -> Option<&dyn Browse> {
-        self.inner.browse().map(|_| self as &dyn Browse)
-    }
+    };
+    stream::unfold(Some((found, pass)), next).boxed()
 }

@@ -13,15 +13,13 @@ use tokio::{
 };
 
 use crate::{
-    data::{DataBackend, DataError},
+    data::{DataBackend, DataError, layered::Layered},
     telemetry::metrics::{LocationFigures, LocationOutcome},
 };
 
 mod activity;
 mod breaker;
-mod browse;
 mod guard;
-mod native;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -29,7 +27,7 @@ mod watch;
 use activity::Activity;
 use breaker::{Admission, Breaker, jittered};
 pub use breaker::{BreakerSettings, BreakerState};
-use guard::Guarded;
+use guard::Guard;
 pub use watch::{first_look, watch};
 
 /// The longest time that a probe may take.
@@ -122,7 +120,7 @@ impl LocationHealth {
             known: Mutex::new(Known { is_up: true, problem: String::new(), next_probe: None }),
         });
         health.figures.set_up(true);
-        (Arc::new(Guarded::new(inner, Arc::clone(&health))), health)
+        (Arc::new(Layered::over(inner, Guard(Arc::clone(&health)))), health)
     }
 
     /// How the location is doing, as far as known: nothing is asked.

@@ -1,7 +1,7 @@
 //! The wrapper over backends that hang, fail and recover.
 
 use std::{
-    ops::Range,
+    fs,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
@@ -11,8 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
+    StreamExt,
     stream::{self, BoxStream},
 };
 use tokio::{
@@ -22,10 +21,13 @@ use tokio::{
 
 use super::*;
 use crate::{
+    clock::SystemClock,
     data::{
-        BlobId, BodyHint, Browse, Capabilities, DiskUsage, Expected, Found, MemoryBackend, NativeObject, NativeSource,
-        NativeStore, PartToken, PutHint, Staged, Written, conformance,
-        faulty::{Call, Fault, FaultyBackend},
+        BlobId, FileDurability, Found, MemoryBackend, MemoryNative, NativeObject, NativeSource, PosixBackend,
+        PosixOptions, PutHint, Staged, Written, conformance,
+        faulty::{Fault, FaultyBackend},
+        layered::{Call, Layer},
+        memory_native::Mode,
     },
     location::{Location, LocationTable},
     tasks::Tasks,
@@ -38,205 +40,65 @@ const HANGS: u8 = 1;
 const FAILS: u8 = 2;
 const HANGS_IN_STREAM: u8 = 3;
 
-/// A store far away that is well, or not.
+/// How a store far away is, and the calls that came to it.
 #[derive(Debug, Default)]
-struct Moody {
-    inner: MemoryBackend,
+struct Mood {
     mood: AtomicU8,
     calls: AtomicUsize,
 }
 
+/// A store far away that is well, or not.
+type Moody = Layered<Mood>;
+
 impl Moody {
     fn set(&self, mood: u8) {
-        self.mood.store(mood, Ordering::SeqCst);
+        self.layer().mood.store(mood, Ordering::SeqCst);
     }
 
     fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
+        self.layer().calls.load(Ordering::SeqCst)
     }
+}
 
-    async fn feel(&self) -> Result<(), DataError> {
+impl Mood {
+    fn called(&self) -> u8 {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        match self.mood.load(Ordering::SeqCst) {
+        self.mood.load(Ordering::SeqCst)
+    }
+}
+
+impl Layer for Mood {
+    async fn around<T: Send>(
+        &self,
+        _: Call,
+        work: impl Future<Output = Result<T, DataError>> + Send,
+    ) -> Result<T, DataError> {
+        match self.called() {
             HANGS => std::future::pending().await,
             FAILS => Err(DataError::Unavailable("500 from the far side".to_owned())),
-            _ => Ok(()),
+            _ => work.await,
         }
     }
 
-    fn felt<'a, T: Send + 'a>(&'a self, value: T) -> BoxFuture<'a, Result<T, DataError>> {
-        async move { self.feel().await.map(|()| value) }.boxed()
-    }
-}
-
-impl DataBackend for Moody {
-    fn reserve(&self) -> Option<BlobId> {
-        self.inner.reserve()
-    }
-
-    fn put(&self, body: ByteStream, hint: PutHint) -> BoxFuture<'_, Result<Written, DataError>> {
-        async move {
-            self.feel().await?;
-            self.inner.put(body, hint).await
-        }
-        .boxed()
+    async fn receive(
+        &self,
+        work: impl Future<Output = Result<ByteStream, DataError>> + Send,
+    ) -> Result<ByteStream, DataError> {
+        let bytes = self.around(Call::Get, work).await?;
+        let hangs = self.mood.load(Ordering::SeqCst) == HANGS_IN_STREAM;
+        Ok(if hangs { bytes.take(1).chain(stream::pending()).boxed() } else { bytes })
     }
 
-    fn get<'a>(&'a self, blob: &'a BlobId, range: Range<u64>) -> BoxFuture<'a, Result<ByteStream, DataError>> {
-        async move {
-            self.feel().await?;
-            let bytes = self.inner.get(blob, range).await?;
-            let hangs = self.mood.load(Ordering::SeqCst) == HANGS_IN_STREAM;
-            Ok(if hangs { bytes.take(1).chain(stream::pending()).boxed() } else { bytes })
-        }
-        .boxed()
-    }
-
-    fn delete<'a>(&'a self, blob: &'a BlobId) -> BoxFuture<'a, Result<(), DataError>> {
-        async move {
-            self.feel().await?;
-            self.inner.delete(blob).await
-        }
-        .boxed()
-    }
-
-    fn list<'a>(&'a self, after: Option<&'a BlobId>, limit: usize) -> BoxFuture<'a, Result<Vec<BlobId>, DataError>> {
-        self.inner.list(after, limit)
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), DataError>> {
-        self.felt(())
-    }
-
-    fn disk_usage(&self) -> BoxFuture<'_, Result<Option<DiskUsage>, DataError>> {
-        self.felt(None)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn native(&self) -> Option<&dyn NativeStore> {
-        Some(self)
-    }
-
-    fn browse(&self) -> Option<&dyn Browse> {
-        Some(self)
-    }
-}
-
-impl Browse for Moody {
-    fn identity(&self) -> BoxFuture<'_, Result<String, DataError>> {
-        self.felt("identity".to_owned())
-    }
-
-    fn require(&self, _: Expected) {}
-
-    fn walk(&self, _: &str) -> BoxStream<'static, Result<Found, DataError>> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        let skipped = |name: &str| Ok(Found::Skipped { name: name.to_owned(), why: "a test" });
-        let found = stream::iter([skipped("one"), skipped("two")]);
-        match self.mood.load(Ordering::SeqCst) {
+    fn walk(
+        &self,
+        found: BoxStream<'static, Result<Found, DataError>>,
+    ) -> BoxStream<'static, Result<Found, DataError>> {
+        match self.called() {
             HANGS => stream::pending().boxed(),
             FAILS => stream::iter([Err(DataError::Unavailable("a folder cannot be read".to_owned()))]).boxed(),
             HANGS_IN_STREAM => found.chain(stream::pending()).boxed(),
-            _ => found.boxed(),
+            _ => found,
         }
-    }
-
-    fn is_same(&self, known: &BlobId, found: &BlobId) -> bool {
-        known == found
-    }
-
-    fn stands<'a>(&'a self, _: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>> {
-        self.felt(true)
-    }
-
-    fn is_taken<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<bool, DataError>> {
-        self.felt(true)
-    }
-
-    fn holds<'a>(&'a self, _: &'a BlobId) -> BoxFuture<'a, Result<bool, DataError>> {
-        self.felt(true)
-    }
-}
-
-fn written() -> Written {
-    Written { blob: BlobId::new("there"), size: 1 }
-}
-
-fn staged() -> Staged {
-    Staged { handle: "handle".to_owned(), size: 1, held: None, parts: Arc::default() }
-}
-
-impl NativeStore for Moody {
-    fn stage<'a>(
-        &'a self,
-        _: &'a NativeObject,
-        _: ByteStream,
-        _: BodyHint,
-    ) -> BoxFuture<'a, Result<Staged, DataError>> {
-        self.felt(staged())
-    }
-
-    fn stage_copy<'a>(
-        &'a self,
-        _: &'a NativeObject,
-        _: NativeSource<'a>,
-    ) -> BoxFuture<'a, Result<Option<Staged>, DataError>> {
-        self.felt(Some(staged()))
-    }
-
-    fn publish<'a>(&'a self, _: &'a Staged) -> BoxFuture<'a, Result<Written, DataError>> {
-        self.felt(written())
-    }
-
-    fn find<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Written>, DataError>> {
-        self.felt(Some(written()))
-    }
-
-    fn lateness(&self, _: &str) -> Duration {
-        Duration::ZERO
-    }
-
-    fn discard<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DataError>> {
-        self.felt(())
-    }
-
-    fn create_upload<'a>(&'a self, _: &'a NativeObject) -> BoxFuture<'a, Result<String, DataError>> {
-        self.felt("upload".to_owned())
-    }
-
-    fn put_part<'a>(
-        &'a self,
-        _: &'a str,
-        _: u32,
-        _: ByteStream,
-        _: BodyHint,
-    ) -> BoxFuture<'a, Result<PartToken, DataError>> {
-        self.felt(PartToken { token: "part".to_owned(), size: 1 })
-    }
-
-    fn copy_part<'a>(
-        &'a self,
-        _: &'a str,
-        _: u32,
-        _: NativeSource<'a>,
-    ) -> BoxFuture<'a, Result<Option<PartToken>, DataError>> {
-        self.felt(None)
-    }
-
-    fn set_tags<'a>(&'a self, _: &'a BlobId, _: &'a [(String, String)]) -> BoxFuture<'a, Result<(), DataError>> {
-        self.felt(())
-    }
-
-    fn mark_deleted<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: Option<&'a BlobId>,
-    ) -> BoxFuture<'a, Result<Option<BlobId>, DataError>> {
-        self.felt(None)
     }
 }
 
@@ -262,7 +124,14 @@ fn moody() -> (Arc<Moody>, Arc<dyn DataBackend>, Arc<LocationHealth>) {
 }
 
 fn moody_with(settings: HealthSettings) -> (Arc<Moody>, Arc<dyn DataBackend>, Arc<LocationHealth>) {
-    let moody = Arc::new(Moody::default());
+    moody_over(Arc::new(MemoryNative::new(Mode::Versioned)), settings)
+}
+
+fn moody_over(
+    store: Arc<dyn DataBackend>,
+    settings: HealthSettings,
+) -> (Arc<Moody>, Arc<dyn DataBackend>, Arc<LocationHealth>) {
+    let moody = Arc::new(Moody::over(store, Mood::default()));
     let (guarded, health) = guard_with(Arc::<Moody>::clone(&moody), settings);
     (moody, guarded, health)
 }
@@ -329,8 +198,10 @@ async fn after_the_pause_one_probe_decides_whether_calls_are_made_again() {
 #[tokio::test]
 async fn faults_of_blobs_and_bodies_say_nothing_of_the_location() {
     let (_, guarded, health) = moody();
+    let gone = put(&guarded).await.unwrap().blob;
+    guarded.delete(&gone).await.unwrap();
     for _ in 0..50 {
-        let missing = guarded.get(&BlobId::new("00".repeat(20)), 0..1).await;
+        let missing = guarded.get(&gone, 0..1).await;
         assert!(matches!(missing, Err(DataError::NotFound(_))));
         let broken = stream::iter([Ok(Bytes::from_static(b"x")), Err(BodyError::Disconnected)]).boxed();
         let outcome = guarded.put(broken, PutHint::default()).await;
@@ -417,7 +288,7 @@ async fn every_call_of_a_native_store_is_guarded() {
     let source = || NativeSource { blob: &blob, range: 0..1, size: 1 };
     store.stage(&object, once(b"x"), None.into()).await.unwrap();
     moody.set(FAILS);
-    let staged = staged();
+    let staged = Staged { handle: "handle".to_owned(), size: 1, held: None, parts: Arc::default() };
     let outcomes = [
         is_unavailable(&store.stage(&object, once(b"x"), None.into()).await),
         is_unavailable(&store.stage_copy(&object, source()).await),
@@ -435,25 +306,35 @@ async fn every_call_of_a_native_store_is_guarded() {
             is_unavailable(&store.discard("handle").await),
             is_unavailable(&store.create_upload(&object).await),
             is_unavailable(&store.put_part("upload", 1, once(b"x"), None.into()).await),
+            is_unavailable(&store.part_there("upload", 1).await),
             is_unavailable(&store.copy_part("upload", 1, source()).await),
             is_unavailable(&store.set_tags(&blob, &[]).await),
             is_unavailable(&store.mark_deleted("bucket", "key", None).await),
         ]
     };
-    assert_eq!(refused.await, [true; 10]);
+    assert_eq!(refused.await, [true; 11]);
     assert_eq!(moody.calls(), calls);
     assert_eq!(store.staged_upload("upload", vec![(1, "part".to_owned())], 1).parts.len(), 1);
 }
 
 #[tokio::test]
 async fn scans_are_guarded_too() {
-    let (moody, guarded, health) = moody_with(never_again());
-    let (store, blob) = (guarded.browse().unwrap(), BlobId::new("b"));
+    // The files are there in time, however slow the machine is.
+    let settings = HealthSettings { answer: Duration::from_secs(2), ..never_again() };
+    let folder = tempfile::tempdir().unwrap();
+    let options = PosixOptions { durability: FileDurability::Relaxed, ..PosixOptions::new(folder.path()) };
+    let files = Arc::new(PosixBackend::new(options, Arc::new(SystemClock)));
+    let (moody, guarded, health) = moody_over(files, settings);
+    let store = guarded.browse().unwrap();
     let walk = || store.walk("bucket").collect::<Vec<_>>();
-    assert_eq!(store.identity().await.unwrap(), "identity");
-    assert!(store.stands(&blob).await.unwrap() && store.holds(&blob).await.unwrap());
-    assert!(store.is_taken("bucket", "key").await.unwrap() && store.is_same(&blob, &blob));
-    assert_eq!(walk().await.iter().filter(|found| found.is_ok()).count(), 2);
+    assert!(!store.identity().await.unwrap().is_empty());
+    fs::create_dir(folder.path().join("bucket")).unwrap();
+    fs::write(folder.path().join("bucket/key"), "bytes").unwrap();
+    fs::write(folder.path().join("bucket/other"), "bytes").unwrap();
+    let found = walk().await;
+    let [Ok(Found::Object { blob, .. }), Ok(Found::Object { .. })] = &found[..] else { panic!("{found:?}") };
+    assert!(store.stands(blob).await.unwrap() && store.holds(blob).await.unwrap());
+    assert!(store.is_taken("bucket", "key").await.unwrap() && store.is_same(blob, blob));
     // Whoever stops in the middle has nothing against the store.
     for _ in 0..5 {
         drop(store.walk("bucket").next().await.unwrap().unwrap());
@@ -473,9 +354,9 @@ async fn scans_are_guarded_too() {
     assert!(matches!(&walk().await[..], [outcome] if is_unavailable(outcome)));
     let refused = [
         is_unavailable(&store.identity().await),
-        is_unavailable(&store.stands(&blob).await),
+        is_unavailable(&store.stands(blob).await),
         is_unavailable(&store.is_taken("bucket", "key").await),
-        is_unavailable(&store.holds(&blob).await),
+        is_unavailable(&store.holds(blob).await),
     ];
     assert_eq!(refused, [true; 4]);
     // The walk itself is made, and never asked for anything.

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     data::{
         DataBackend,
-        faulty::{Call, Fault, FaultyBackend},
+        faulty::{Fault, FaultyBackend},
+        layered::Call,
     },
     location::{Location, LocationTable},
     metadata::{Batch, Direction, Namespace, Table},

@@ -129,6 +129,19 @@ async fn everybody_at_once_on_names_within_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_another_made_room_for_meanwhile_stays() {
+    let world = World::new();
+    let file = world.publish("x", b"file").await;
+    let within = world.publish("x/y", b"within").await;
+    let root = world.backend.core.root.lock().clone().unwrap();
+    // Who wanted to publish below `x`, too, saw the file there and waited for his turn.
+    world.backend.core.step_aside(&root, "b/x/z", 2).unwrap();
+    assert_eq!(world.tree(), ["b", "b/x", "b/x%=", "b/x/y"]);
+    world.assert_holds(&file, b"file").await;
+    world.assert_holds(&within, b"within").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hidden_object_comes_back_unless_its_place_is_taken() {
     let world = World::new();
     let blob = world.publish("d/k", b"bytes").await;
