@@ -258,17 +258,17 @@ impl Storage {
     ///
     /// # Errors
     /// That of `edit`; nothing is changed then.
-    pub async fn try_update_bucket(
+    pub async fn try_update_bucket<E: From<StorageError> + Send>(
         &self,
         name: &BucketName,
-        edit: impl Fn(&mut BucketRecord) -> StorageResult<()> + Send,
-    ) -> StorageResult<Arc<Bucket>> {
+        edit: impl Fn(&mut BucketRecord) -> Result<(), E> + Send,
+    ) -> Result<Arc<Bucket>, E> {
         let _guard = self.inner.locks.lock_bucket(name).await;
         for _ in 0..ATTEMPTS {
             let (bucket, stored) = self.read_bucket(name).await?;
             let mut record = bucket.record.clone();
             edit(&mut record)?;
-            lock::check_bucket(Some(&bucket.record), &record)?;
+            lock::check_bucket(Some(&bucket.record), &record).map_err(StorageError::from)?;
             let changed = Arc::new(Bucket::new(name.clone(), record));
             let mut change = Change::new(&changed);
             change.batch.unchanged(BUCKETS, name.as_str().as_bytes().to_vec(), Some(&stored));
@@ -281,10 +281,10 @@ impl Storage {
             match result {
                 Ok(()) => return Ok(changed),
                 Err(MetadataError::Conflict(_)) => {}
-                Err(e) => return Err(e.into()),
+                Err(e) => return Err(StorageError::from(e).into()),
             }
         }
-        Err(StorageError::Contention)
+        Err(StorageError::Contention.into())
     }
 
     /// Deletes an empty bucket; open uploads go with it.

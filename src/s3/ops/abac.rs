@@ -2,79 +2,52 @@
 //!
 //! The setting is kept and answered. Conditions on a bucket's tags are for whoever evaluates policies.
 
-use http::Method;
-
+use super::setting::{GetSetting, PutSetting, Settable, Setting, Verb};
 use crate::{
     auth::Action,
     s3::{
         codes::S3Code,
         context::Context,
         error::S3Result,
-        head::Head,
-        operation::{Need, Operation, Pattern, Scope},
-        reply::{Document, Plain},
-        request_body::{Digest, RequestBody},
+        reply::Document,
+        request_body::Digest,
         xml::{XmlWriter, read},
     },
-    types::BucketName,
+    storage::{Bucket, records::BucketRecord},
 };
 
-/// Largest document.
-const DOCUMENT: usize = 64 << 10;
+/// Whether a bucket's tags take part in access control.
+#[derive(Debug)]
+pub struct Abac;
 
 /// Returns the setting; `Disabled` where it was never set.
-#[derive(Debug)]
-pub struct GetBucketAbac {
-    name: BucketName,
-}
-
+pub type GetBucketAbac = GetSetting<Abac>;
 /// Changes the setting.
-#[derive(Debug)]
-pub struct PutBucketAbac {
-    name: BucketName,
-}
+pub type PutBucketAbac = PutSetting<Abac>;
 
-impl Operation for GetBucketAbac {
-    const NAME: &'static str = "GetBucketAbac";
-    const ACTION: &'static str = "bucketGetAbac";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["abac"]);
-    type Reply = Document;
+impl Setting for Abac {
+    const QUERY: &'static [&'static str] = &["abac"];
+    const GET: Verb = Verb::new("GetBucketAbac", "bucketGetAbac", Action::GetBucketAbac);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetBucketAbac)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
+    fn show(bucket: &Bucket) -> S3Result<Document> {
         let mut xml = XmlWriter::document("AbacStatus", 256);
         xml.text("Status", if bucket.record.abac { "Enabled" } else { "Disabled" });
         Ok(Document::new(xml.finish()))
     }
 }
 
-impl Operation for PutBucketAbac {
-    const NAME: &'static str = "PutBucketAbac";
-    const ACTION: &'static str = "bucketPutAbac";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["abac"]);
-    type Reply = Plain;
+impl Settable for Abac {
+    const PUT: Verb = Verb::new("PutBucketAbac", "bucketPutAbac", Action::PutBucketAbac);
+    const DIGEST: Digest = Digest::Optional;
+    type Value = bool;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
+    fn read(document: &[u8], _: &Context) -> S3Result<bool> {
+        status(document)
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutBucketAbac)]
-    }
-
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
-        let enabled = status(&document)?;
-        cx.storage.update_bucket(&self.name, |bucket| bucket.abac = enabled).await?;
-        Ok(Plain::ok())
+    fn set(enabled: &bool, record: &mut BucketRecord) -> S3Result<()> {
+        record.abac = *enabled;
+        Ok(())
     }
 }
 

@@ -2,85 +2,61 @@
 //!
 //! The setting is kept and answered. There is no network of edge locations here, so nothing becomes quicker by it.
 
-use http::Method;
-
+use super::setting::{GetSetting, PutSetting, Settable, Setting, Verb};
 use crate::{
     auth::Action,
     s3::{
         codes::S3Code,
         context::Context,
         error::{S3Error, S3Result},
-        head::Head,
-        operation::{Need, Operation, Pattern, Scope},
-        reply::{Document, Plain},
-        request_body::{Digest, RequestBody},
+        reply::Document,
+        request_body::Digest,
         xml::{XmlWriter, read},
     },
-    types::BucketName,
+    storage::{Bucket, records::BucketRecord},
 };
 
-/// Largest document.
-const DOCUMENT: usize = 64 << 10;
+/// Transfer acceleration.
+#[derive(Debug)]
+pub struct Accelerate;
 
 /// Returns the state of transfer acceleration; nothing where it was never set.
-#[derive(Debug)]
-pub struct GetBucketAccelerateConfiguration {
-    name: BucketName,
-}
-
+pub type GetBucketAccelerateConfiguration = GetSetting<Accelerate>;
 /// Enables or suspends transfer acceleration.
-#[derive(Debug)]
-pub struct PutBucketAccelerateConfiguration {
-    name: BucketName,
-}
+pub type PutBucketAccelerateConfiguration = PutSetting<Accelerate>;
 
-impl Operation for GetBucketAccelerateConfiguration {
-    const NAME: &'static str = "GetBucketAccelerateConfiguration";
-    const ACTION: &'static str = "bucketGetAccelerate";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["accelerate"]);
-    type Reply = Document;
+impl Setting for Accelerate {
+    const QUERY: &'static [&'static str] = &["accelerate"];
+    const GET: Verb =
+        Verb::new("GetBucketAccelerateConfiguration", "bucketGetAccelerate", Action::GetAccelerateConfiguration);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetAccelerateConfiguration)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
+    fn show(bucket: &Bucket) -> S3Result<Document> {
         let mut xml = XmlWriter::document("AccelerateConfiguration", 256);
         xml.optional("Status", Some(bucket.record.accelerate.as_str()).filter(|status| !status.is_empty()));
         Ok(Document::new(xml.finish()))
     }
 }
 
-impl Operation for PutBucketAccelerateConfiguration {
-    const NAME: &'static str = "PutBucketAccelerateConfiguration";
-    const ACTION: &'static str = "bucketPutAccelerate";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["accelerate"]);
-    type Reply = Plain;
+impl Settable for Accelerate {
+    const PUT: Verb =
+        Verb::new("PutBucketAccelerateConfiguration", "bucketPutAccelerate", Action::PutAccelerateConfiguration);
+    const DIGEST: Digest = Digest::Optional;
+    type Value = &'static str;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutAccelerateConfiguration)]
-    }
-
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
-        let status = status(&document)?;
+    fn read(document: &[u8], cx: &Context) -> S3Result<&'static str> {
+        let status = status(document)?;
         // The names of accelerated endpoints have one label for the bucket.
-        if self.name.as_str().contains('.') {
+        if cx.head.bucket()?.as_str().contains('.') {
             return Err(S3Error::request(
                 "S3 Transfer Acceleration is not supported for buckets with periods (.) in their names",
             ));
         }
-        cx.storage.update_bucket(&self.name, |bucket| status.clone_into(&mut bucket.accelerate)).await?;
-        Ok(Plain::ok())
+        Ok(status)
+    }
+
+    fn set(status: &&'static str, record: &mut BucketRecord) -> S3Result<()> {
+        (*status).clone_into(&mut record.accelerate);
+        Ok(())
     }
 }
 

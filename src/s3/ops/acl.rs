@@ -14,7 +14,7 @@ use crate::{
         grants::{self, Subject},
         head::Head,
         operation::{Need, ObjectRef, Operation, Pattern, Scope},
-        ops::{get_object::missing, policy::change},
+        ops::{get_object::missing, setting::change},
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
     },
@@ -102,7 +102,7 @@ impl Operation for PutBucketAcl {
             if record.access_limits() != bucket.limits
                 || record.public_access_block != bucket.record.public_access_block
             {
-                return Err(S3Code::OperationAborted);
+                return Err(S3Code::OperationAborted.into());
             }
             record.set_acl(&acl);
             Ok(())

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::Method;
 
+use super::setting::{DeleteSetting, GetSetting, PutSetting, Removable, Settable, Setting, Verb, absent};
 use crate::{
     auth::{Action, Scheme},
     s3::{
@@ -18,36 +19,28 @@ use crate::{
         xml::{Element, XmlWriter, read},
     },
     storage::{
-        KmsRequest,
-        records::{BucketEncryption, EncryptionMode},
+        Bucket, KmsRequest,
+        records::{BucketEncryption, BucketRecord, EncryptionMode},
     },
-    types::BucketName,
 };
 
-/// Largest document.
+/// Largest document about an object.
 const DOCUMENT: usize = 64 << 10;
 /// The type of encryption that a bucket may block.
 const CUSTOMER_KEYS: &str = "SSE-C";
 /// Stands for no type.
 const NO_TYPE: &str = "NONE";
 
+/// How a bucket encrypts new objects.
+#[derive(Debug)]
+pub struct Encryption;
+
 /// Returns how a bucket encrypts new objects.
-#[derive(Debug)]
-pub struct GetBucketEncryption {
-    name: BucketName,
-}
-
+pub type GetBucketEncryption = GetSetting<Encryption>;
 /// Sets how a bucket encrypts new objects.
-#[derive(Debug)]
-pub struct PutBucketEncryption {
-    name: BucketName,
-}
-
+pub type PutBucketEncryption = PutSetting<Encryption>;
 /// Forgets how a bucket encrypts new objects. Those there are stay as they are.
-#[derive(Debug)]
-pub struct DeleteBucketEncryption {
-    name: BucketName,
-}
+pub type DeleteBucketEncryption = DeleteSetting<Encryption>;
 
 /// Puts a version under another key, without touching its bytes.
 #[derive(Debug)]
@@ -55,69 +48,38 @@ pub struct UpdateObjectEncryption {
     object: ObjectRef,
 }
 
-impl Operation for GetBucketEncryption {
-    const NAME: &'static str = "GetBucketEncryption";
-    const ACTION: &'static str = "bucketGetEncryption";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["encryption"]);
-    type Reply = Document;
+impl Setting for Encryption {
+    const QUERY: &'static [&'static str] = &["encryption"];
+    const GET: Verb = Verb::new("GetBucketEncryption", "bucketGetEncryption", Action::GetEncryptionConfiguration);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetEncryptionConfiguration)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
-        match &bucket.record.encryption {
-            Some(encryption) => Ok(Document::new(write(encryption))),
-            None => Err(S3Error::from(S3Code::ServerSideEncryptionConfigurationNotFoundError)
-                .with("BucketName", self.name.as_str())),
-        }
+    fn show(bucket: &Bucket) -> S3Result<Document> {
+        let encryption = bucket.record.encryption.as_ref();
+        let absent = || absent(S3Code::ServerSideEncryptionConfigurationNotFoundError, bucket);
+        Ok(Document::new(write(encryption.ok_or_else(absent)?)))
     }
 }
 
-impl Operation for PutBucketEncryption {
-    const NAME: &'static str = "PutBucketEncryption";
-    const ACTION: &'static str = "bucketPutEncryption";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["encryption"]);
-    type Reply = Plain;
+impl Settable for Encryption {
+    const PUT: Verb = Verb::new("PutBucketEncryption", "bucketPutEncryption", Action::PutEncryptionConfiguration);
+    const DIGEST: Digest = Digest::Required;
+    type Value = BucketEncryption;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
+    fn read(document: &[u8], _: &Context) -> S3Result<BucketEncryption> {
+        parse(&read::read(document)?)
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutEncryptionConfiguration)]
-    }
-
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Required).await?;
-        let encryption = parse(&read::read(&document)?)?;
-        cx.storage.update_bucket(&self.name, |record| record.encryption = Some(encryption.clone())).await?;
-        Ok(Plain::ok())
+    fn set(encryption: &BucketEncryption, record: &mut BucketRecord) -> S3Result<()> {
+        record.encryption = Some(encryption.clone());
+        Ok(())
     }
 }
 
-impl Operation for DeleteBucketEncryption {
-    const NAME: &'static str = "DeleteBucketEncryption";
-    const ACTION: &'static str = "bucketDeleteEncryption";
-    const PATTERN: Pattern = Pattern::new(Method::DELETE, Scope::Bucket, &["encryption"]);
-    type Reply = Plain;
+impl Removable for Encryption {
+    const DELETE: Verb =
+        Verb::new("DeleteBucketEncryption", "bucketDeleteEncryption", Action::PutEncryptionConfiguration);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutEncryptionConfiguration)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
-        cx.storage.update_bucket(&self.name, |record| record.encryption = None).await?;
-        Ok(Plain::no_content())
+    fn clear(record: &mut BucketRecord) {
+        record.encryption = None;
     }
 }
 

@@ -96,6 +96,7 @@ impl Operation for PutBucketLogging {
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
+        // The model demands a digest; s3cmd sends none.
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
         let logging = parse(&read::read(&document)?, cx.directory.as_ref())?;
         // "You must be the bucket owner" (S3 reference): no policy gives this away, for the log is written in his name.

@@ -31,6 +31,7 @@ pub mod replication;
 pub mod request_payment;
 pub mod restore;
 mod rules;
+pub mod setting;
 pub mod tagging;
 pub mod versioning;
 pub mod website;

@@ -2,63 +2,41 @@
 //!
 //! A bucket without controls is an old one to S3: whoever writes an object owns it (`ObjectWriter`).
 
-use http::Method;
-
-use super::policy::{change, receive};
+use super::setting::{DeleteSetting, GetSetting, PutSetting, Removable, Settable, Setting, Verb, absent};
 use crate::{
     auth::Action,
     s3::{
         codes::S3Code,
         context::Context,
-        error::{S3Error, S3Result},
-        head::Head,
-        operation::{Need, Operation, Pattern, Scope},
-        reply::{Document, Plain},
-        request_body::{Digest, RequestBody},
+        error::S3Result,
+        reply::Document,
+        request_body::Digest,
         xml::{Element, XmlError, XmlWriter, read},
     },
-    types::{AccountId, Acl, BucketName, ObjectOwnership},
+    storage::{Bucket, records::BucketRecord},
+    types::{AccountId, Acl, ObjectOwnership},
 };
 
-/// Largest document.
-const DOCUMENT: usize = 64 << 10;
+/// Who owns what is written into a bucket.
+#[derive(Debug)]
+pub struct Ownership;
 
 /// Returns who owns what is written into a bucket.
-#[derive(Debug)]
-pub struct GetBucketOwnershipControls {
-    name: BucketName,
-}
-
+pub type GetBucketOwnershipControls = GetSetting<Ownership>;
 /// Decides who owns what is written into a bucket.
-#[derive(Debug)]
-pub struct PutBucketOwnershipControls {
-    name: BucketName,
-}
-
+pub type PutBucketOwnershipControls = PutSetting<Ownership>;
 /// Leaves objects to whoever writes them.
-#[derive(Debug)]
-pub struct DeleteBucketOwnershipControls {
-    name: BucketName,
-}
+pub type DeleteBucketOwnershipControls = DeleteSetting<Ownership>;
 
-impl Operation for GetBucketOwnershipControls {
-    const NAME: &'static str = "GetBucketOwnershipControls";
-    const ACTION: &'static str = "bucketGetOwnershipControls";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["ownershipControls"]);
-    type Reply = Document;
+impl Setting for Ownership {
+    const QUERY: &'static [&'static str] = &["ownershipControls"];
+    const GET: Verb =
+        Verb::new("GetBucketOwnershipControls", "bucketGetOwnershipControls", Action::GetBucketOwnershipControls);
+    const ABOUT_ACCESS: bool = true;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetBucketOwnershipControls)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
+    fn show(bucket: &Bucket) -> S3Result<Document> {
         if bucket.record.ownership.is_empty() {
-            return Err(S3Error::from(S3Code::OwnershipControlsNotFoundError).with("BucketName", self.name.as_str()));
+            return Err(absent(S3Code::OwnershipControlsNotFoundError, bucket));
         }
         let mut xml = XmlWriter::document("OwnershipControls", 256);
         xml.open("Rule").text("ObjectOwnership", &bucket.record.ownership).close();
@@ -66,61 +44,34 @@ impl Operation for GetBucketOwnershipControls {
     }
 }
 
-impl Operation for PutBucketOwnershipControls {
-    const NAME: &'static str = "PutBucketOwnershipControls";
-    const ACTION: &'static str = "bucketPutOwnershipControls";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["ownershipControls"]);
-    type Reply = Plain;
+impl Settable for Ownership {
+    const PUT: Verb =
+        Verb::new("PutBucketOwnershipControls", "bucketPutOwnershipControls", Action::PutBucketOwnershipControls);
+    const DIGEST: Digest = Digest::Required;
+    type Value = ObjectOwnership;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
+    fn read(document: &[u8], _: &Context) -> S3Result<ObjectOwnership> {
+        parse(&read::read(document)?)
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutBucketOwnershipControls)]
-    }
-
-    async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = receive(&mut cx, body, (DOCUMENT, Digest::Required), self.needs()).await?;
-        let ownership = parse(&read::read(&document)?)?;
-        let bucket = cx.bucket(&self.name).await?;
-        change(&cx, &bucket, |record| {
-            let owner = AccountId::new(record.owner.as_str());
-            let private = record.acl.as_ref().is_none_or(|acl| Acl::from(acl).is_private(&owner));
-            // Lists would lose their meaning, and whoever they let in would be shut out.
-            if ownership == ObjectOwnership::BucketOwnerEnforced && !private {
-                return Err(S3Code::InvalidBucketAclWithObjectOwnership);
-            }
-            ownership.as_str().clone_into(&mut record.ownership);
-            Ok(())
-        })
-        .await?;
-        Ok(Plain::ok())
+    fn set(ownership: &ObjectOwnership, record: &mut BucketRecord) -> S3Result<()> {
+        let owner = AccountId::new(record.owner.as_str());
+        let private = record.acl.as_ref().is_none_or(|acl| Acl::from(acl).is_private(&owner));
+        // Lists would lose their meaning, and whoever they let in would be shut out.
+        if *ownership == ObjectOwnership::BucketOwnerEnforced && !private {
+            return Err(S3Code::InvalidBucketAclWithObjectOwnership.into());
+        }
+        ownership.as_str().clone_into(&mut record.ownership);
+        Ok(())
     }
 }
 
-impl Operation for DeleteBucketOwnershipControls {
-    const NAME: &'static str = "DeleteBucketOwnershipControls";
-    const ACTION: &'static str = "bucketDeleteOwnershipControls";
-    const PATTERN: Pattern = Pattern::new(Method::DELETE, Scope::Bucket, &["ownershipControls"]);
-    type Reply = Plain;
+impl Removable for Ownership {
+    const DELETE: Verb =
+        Verb::new("DeleteBucketOwnershipControls", "bucketDeleteOwnershipControls", Action::PutBucketOwnershipControls);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutBucketOwnershipControls)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
-        let bucket = cx.bucket(&self.name).await?;
-        change(&cx, &bucket, |record| {
-            record.ownership.clear();
-            Ok(())
-        })
-        .await?;
-        Ok(Plain::no_content())
+    fn clear(record: &mut BucketRecord) {
+        record.ownership.clear();
     }
 }
 

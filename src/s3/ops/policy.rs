@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, header};
-use parking_lot::Mutex;
 
+use super::setting::{absent, change, receive};
 use crate::{
     auth::{Action, MAX_POLICY, Policy},
     s3::{
@@ -18,7 +18,7 @@ use crate::{
         request_body::{Digest, RequestBody},
         xml::XmlWriter,
     },
-    storage::{Bucket, records::BucketRecord},
+    storage::Bucket,
     types::BucketName,
 };
 
@@ -79,7 +79,7 @@ impl Operation for GetBucketPolicy {
         let bucket = cx.bucket(&self.name).await?;
         check_owner(&cx, &bucket)?;
         if bucket.record.policy.is_empty() {
-            return Err(S3Error::from(S3Code::NoSuchBucketPolicy).with("BucketName", self.name.as_str()));
+            return Err(absent(S3Code::NoSuchBucketPolicy, &bucket));
         }
         Ok(PolicyText(bucket.record.policy.clone()))
     }
@@ -100,6 +100,7 @@ impl Operation for PutBucketPolicy {
     }
 
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
+        // The model demands a digest; s3cmd sends none, and S3 takes that.
         let document = receive(&mut cx, body, (DOCUMENT, Digest::Optional), self.needs()).await?;
         let bucket = cx.bucket(&self.name).await?;
         check_owner(&cx, &bucket)?;
@@ -109,7 +110,7 @@ impl Operation for PutBucketPolicy {
         change(&cx, &bucket, |record| {
             let blocked = record.public_access_block.unwrap_or_default().block_public_policy;
             if blocked && policy.is_public() {
-                return Err(S3Code::AccessDenied);
+                return Err(S3Code::AccessDenied.into());
             }
             record.policy.clone_from(&text);
             Ok(())
@@ -176,44 +177,4 @@ fn check_owner(cx: &Context, bucket: &Bucket) -> S3Result<()> {
         return Ok(());
     }
     Err(S3Error::from(S3Code::MethodNotAllowed).with("Method", cx.head.method.as_str()).with("ResourceType", "POLICY"))
-}
-
-/// The document of a setting about access. A client may take long to send one, and its right may be taken from it
-/// meanwhile: the request is judged again then.
-pub(super) async fn receive(
-    cx: &mut Context,
-    body: RequestBody,
-    (limit, digest): (usize, Digest),
-    needs: Vec<Need>,
-) -> S3Result<Bytes> {
-    let document = body.document(&cx.head, &cx.intake, limit, digest).await?;
-    for need in needs {
-        cx.authorize(&need).await?;
-    }
-    Ok(document)
-}
-
-/// Changes the settings of a bucket, unless `edit` refuses: it sees what is stored at that moment.
-///
-/// # Errors
-/// What `edit` says; `OperationAborted` where another bucket has the name by now: whoever made that one did not ask
-/// for this.
-pub(super) async fn change(
-    cx: &Context,
-    bucket: &Bucket,
-    edit: impl Fn(&mut BucketRecord) -> Result<(), S3Code> + Send + Sync,
-) -> S3Result<()> {
-    let same = bucket.record.id;
-    let refusal = Mutex::new(None);
-    let attempt = |record: &mut BucketRecord| {
-        let mut edited = record.clone();
-        let result = if edited.id == same { edit(&mut edited) } else { Err(S3Code::OperationAborted) };
-        *refusal.lock() = result.err();
-        if result.is_ok() {
-            *record = edited;
-        }
-    };
-    cx.storage.update_bucket(&bucket.name, attempt).await?;
-    let refusal = refusal.into_inner();
-    refusal.map_or(Ok(()), |code| Err(code.into()))
 }

@@ -3,65 +3,43 @@
 //! What blocks new lists and policies is asked where they are set; what takes effect on those that are there is part
 //! of every decision, in [`crate::auth`].
 
-use http::Method;
-
-use super::policy::{change, receive};
+use super::setting::{DeleteSetting, GetSetting, PutSetting, Removable, Settable, Setting, Verb, absent};
 use crate::{
     auth::Action,
     s3::{
         codes::S3Code,
         context::Context,
-        error::{S3Error, S3Result},
-        head::Head,
-        operation::{Need, Operation, Pattern, Scope},
-        reply::{Document, Plain},
-        request_body::{Digest, RequestBody},
+        error::S3Result,
+        reply::Document,
+        request_body::Digest,
         xml::{Element, XmlError, XmlWriter, read},
     },
-    storage::records::PublicAccessBlockRecord,
-    types::BucketName,
+    storage::{
+        Bucket,
+        records::{BucketRecord, PublicAccessBlockRecord},
+    },
 };
 
-/// Largest document.
-const DOCUMENT: usize = 64 << 10;
+/// What keeps a bucket from being public.
+#[derive(Debug)]
+pub struct PublicAccess;
 
 /// Returns what keeps a bucket from being public.
-#[derive(Debug)]
-pub struct GetPublicAccessBlock {
-    name: BucketName,
-}
-
+pub type GetPublicAccessBlock = GetSetting<PublicAccess>;
 /// Sets what keeps a bucket from being public.
-#[derive(Debug)]
-pub struct PutPublicAccessBlock {
-    name: BucketName,
-}
-
+pub type PutPublicAccessBlock = PutSetting<PublicAccess>;
 /// Removes what keeps a bucket from being public.
-#[derive(Debug)]
-pub struct DeletePublicAccessBlock {
-    name: BucketName,
-}
+pub type DeletePublicAccessBlock = DeleteSetting<PublicAccess>;
 
-impl Operation for GetPublicAccessBlock {
-    const NAME: &'static str = "GetPublicAccessBlock";
-    const ACTION: &'static str = "bucketGetPublicAccessBlock";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["publicAccessBlock"]);
-    type Reply = Document;
+impl Setting for PublicAccess {
+    const QUERY: &'static [&'static str] = &["publicAccessBlock"];
+    const GET: Verb =
+        Verb::new("GetPublicAccessBlock", "bucketGetPublicAccessBlock", Action::GetBucketPublicAccessBlock);
+    const ABOUT_ACCESS: bool = true;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetBucketPublicAccessBlock)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
-        let block = bucket.record.public_access_block.ok_or_else(|| {
-            S3Error::from(S3Code::NoSuchPublicAccessBlockConfiguration).with("BucketName", self.name.as_str())
-        })?;
+    fn show(bucket: &Bucket) -> S3Result<Document> {
+        let block = bucket.record.public_access_block;
+        let block = block.ok_or_else(|| absent(S3Code::NoSuchPublicAccessBlockConfiguration, bucket))?;
         let mut xml = XmlWriter::document("PublicAccessBlockConfiguration", 512);
         xml.value("BlockPublicAcls", block.block_public_acls)
             .value("IgnorePublicAcls", block.ignore_public_acls)
@@ -71,55 +49,28 @@ impl Operation for GetPublicAccessBlock {
     }
 }
 
-impl Operation for PutPublicAccessBlock {
-    const NAME: &'static str = "PutPublicAccessBlock";
-    const ACTION: &'static str = "bucketPutPublicAccessBlock";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["publicAccessBlock"]);
-    type Reply = Plain;
+impl Settable for PublicAccess {
+    const PUT: Verb =
+        Verb::new("PutPublicAccessBlock", "bucketPutPublicAccessBlock", Action::PutBucketPublicAccessBlock);
+    const DIGEST: Digest = Digest::Required;
+    type Value = PublicAccessBlockRecord;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
+    fn read(document: &[u8], _: &Context) -> S3Result<PublicAccessBlockRecord> {
+        parse(&read::read(document)?)
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutBucketPublicAccessBlock)]
-    }
-
-    async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = receive(&mut cx, body, (DOCUMENT, Digest::Required), self.needs()).await?;
-        let block = parse(&read::read(&document)?)?;
-        let bucket = cx.bucket(&self.name).await?;
-        change(&cx, &bucket, |record| {
-            record.public_access_block = Some(block);
-            Ok(())
-        })
-        .await?;
-        Ok(Plain::ok())
+    fn set(block: &PublicAccessBlockRecord, record: &mut BucketRecord) -> S3Result<()> {
+        record.public_access_block = Some(*block);
+        Ok(())
     }
 }
 
-impl Operation for DeletePublicAccessBlock {
-    const NAME: &'static str = "DeletePublicAccessBlock";
-    const ACTION: &'static str = "bucketDeletePublicAccessBlock";
-    const PATTERN: Pattern = Pattern::new(Method::DELETE, Scope::Bucket, &["publicAccessBlock"]);
-    type Reply = Plain;
+impl Removable for PublicAccess {
+    const DELETE: Verb =
+        Verb::new("DeletePublicAccessBlock", "bucketDeletePublicAccessBlock", Action::PutBucketPublicAccessBlock);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutBucketPublicAccessBlock)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
-        let bucket = cx.bucket(&self.name).await?;
-        change(&cx, &bucket, |record| {
-            record.public_access_block = None;
-            Ok(())
-        })
-        .await?;
-        Ok(Plain::no_content())
+    fn clear(record: &mut BucketRecord) {
+        record.public_access_block = None;
     }
 }
 

@@ -5,48 +5,36 @@
 //! | JSON | `{"quota": bytes, "objects": number}` |
 //! | XML | `<quota>bytes</quota>`, or the document that GET answers |
 
-use http::Method;
 use serde::Deserialize;
 
+use super::setting::{DeleteSetting, GetSetting, PutSetting, Removable, Settable, Setting, Verb, absent};
 use crate::{
     auth::Action,
     s3::{
         codes::S3Code,
         context::Context,
         error::{S3Error, S3Result},
-        head::Head,
-        operation::{Need, Operation, Pattern, Scope},
-        reply::{Document, Plain},
-        request_body::{Digest, RequestBody},
+        reply::Document,
+        request_body::Digest,
         xml::{read, write::XmlWriter},
     },
-    types::BucketName,
+    storage::{Bucket, records::BucketRecord},
 };
 
-/// Largest document.
-const DOCUMENT: usize = 64 << 10;
+/// The limits of a bucket.
+#[derive(Debug)]
+pub struct Quota;
 
 /// Returns the limits of a bucket.
-#[derive(Debug)]
-pub struct GetBucketQuota {
-    name: BucketName,
-}
-
+pub type GetBucketQuota = GetSetting<Quota>;
 /// Sets the limits of a bucket.
-#[derive(Debug)]
-pub struct UpdateBucketQuota {
-    name: BucketName,
-}
-
+pub type UpdateBucketQuota = PutSetting<Quota>;
 /// Removes the limits of a bucket.
-#[derive(Debug)]
-pub struct DeleteBucketQuota {
-    name: BucketName,
-}
+pub type DeleteBucketQuota = DeleteSetting<Quota>;
 
 /// Limits; 0 where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::s3) struct Limits {
+pub struct Limits {
     pub(in crate::s3) bytes: u64,
     pub(in crate::s3) objects: u64,
 }
@@ -58,28 +46,17 @@ struct Json {
     objects: Option<serde_json::Value>,
 }
 
-impl Operation for GetBucketQuota {
-    const NAME: &'static str = "GetBucketQuota";
-    const ACTION: &'static str = "bucketGetQuota";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["quota"]);
-    type Reply = Document;
+impl Setting for Quota {
+    const QUERY: &'static [&'static str] = &["quota"];
+    const GET: Verb = Verb::new("GetBucketQuota", "bucketGetQuota", Action::GetBucketQuota);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetBucketQuota)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
+    fn show(bucket: &Bucket) -> S3Result<Document> {
         let (bytes, objects) = (bucket.record.quota_bytes, bucket.record.quota_objects);
         if bytes == 0 && objects == 0 {
-            return Err(S3Error::from(S3Code::NoSuchQuota).with("BucketName", self.name.as_str()));
+            return Err(absent(S3Code::NoSuchQuota, bucket));
         }
         let mut xml = XmlWriter::bare("GetBucketQuota", &[], 256);
-        xml.text("Name", self.name.as_str());
+        xml.text("Name", bucket.name.as_str());
         for (name, limit) in [("Quota", bytes), ("Objects", objects)] {
             if limit > 0 {
                 xml.value(name, limit);
@@ -89,53 +66,29 @@ impl Operation for GetBucketQuota {
     }
 }
 
-impl Operation for UpdateBucketQuota {
-    const NAME: &'static str = "UpdateBucketQuota";
-    const ACTION: &'static str = "bucketUpdateQuota";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["quota"]);
-    type Reply = Plain;
+impl Settable for Quota {
+    const PUT: Verb = Verb::new("UpdateBucketQuota", "bucketUpdateQuota", Action::UpdateBucketQuota);
+    /// S3 has no such operation, and the original asks for none.
+    const DIGEST: Digest = Digest::Optional;
+    type Value = Limits;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
+    fn read(document: &[u8], _: &Context) -> S3Result<Limits> {
+        parse(document)
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::UpdateBucketQuota)]
-    }
-
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
-        let limits = parse(&document)?;
-        let set = |record: &mut crate::storage::records::BucketRecord| {
-            record.quota_bytes = limits.bytes;
-            record.quota_objects = limits.objects;
-        };
-        cx.storage.update_bucket(&self.name, set).await?;
-        Ok(Plain::ok())
+    fn set(limits: &Limits, record: &mut BucketRecord) -> S3Result<()> {
+        record.quota_bytes = limits.bytes;
+        record.quota_objects = limits.objects;
+        Ok(())
     }
 }
 
-impl Operation for DeleteBucketQuota {
-    const NAME: &'static str = "DeleteBucketQuota";
-    const ACTION: &'static str = "bucketDeleteQuota";
-    const PATTERN: Pattern = Pattern::new(Method::DELETE, Scope::Bucket, &["quota"]);
-    type Reply = Plain;
+impl Removable for Quota {
+    const DELETE: Verb = Verb::new("DeleteBucketQuota", "bucketDeleteQuota", Action::DeleteBucketQuota);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::DeleteBucketQuota)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
-        let clear = |record: &mut crate::storage::records::BucketRecord| {
-            record.quota_bytes = 0;
-            record.quota_objects = 0;
-        };
-        cx.storage.update_bucket(&self.name, clear).await?;
-        Ok(Plain::no_content())
+    fn clear(record: &mut BucketRecord) {
+        record.quota_bytes = 0;
+        record.quota_objects = 0;
     }
 }
 

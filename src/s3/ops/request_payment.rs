@@ -1,86 +1,55 @@
 //! `GetBucketRequestPayment`, `PutBucketRequestPayment`. Who must say that it pays is asked with every permission.
 
-use http::Method;
-
-use super::policy::{change, receive};
+use super::setting::{GetSetting, PutSetting, Settable, Setting, Verb};
 use crate::{
     auth::Action,
     s3::{
         codes::S3Code,
         context::Context,
         error::S3Result,
-        head::Head,
-        operation::{Need, Operation, Pattern, Scope},
-        reply::{Document, Plain},
-        request_body::{Digest, RequestBody},
+        reply::Document,
+        request_body::Digest,
         xml::{Element, XmlError, XmlWriter, read},
     },
-    types::BucketName,
+    storage::{Bucket, records::BucketRecord},
 };
 
-/// Largest document.
-const DOCUMENT: usize = 64 << 10;
 const REQUESTER: &str = "Requester";
 const OWNER: &str = "BucketOwner";
 
+/// Who pays for requests.
+#[derive(Debug)]
+pub struct RequestPayment;
+
 /// Tells who pays for requests.
-#[derive(Debug)]
-pub struct GetBucketRequestPayment {
-    name: BucketName,
-}
-
+pub type GetBucketRequestPayment = GetSetting<RequestPayment>;
 /// Decides who pays for requests.
-#[derive(Debug)]
-pub struct PutBucketRequestPayment {
-    name: BucketName,
-}
+pub type PutBucketRequestPayment = PutSetting<RequestPayment>;
 
-impl Operation for GetBucketRequestPayment {
-    const NAME: &'static str = "GetBucketRequestPayment";
-    const ACTION: &'static str = "bucketGetRequestPayment";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["requestPayment"]);
-    type Reply = Document;
+impl Setting for RequestPayment {
+    const QUERY: &'static [&'static str] = &["requestPayment"];
+    const GET: Verb = Verb::new("GetBucketRequestPayment", "bucketGetRequestPayment", Action::GetBucketRequestPayment);
+    const ABOUT_ACCESS: bool = true;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetBucketRequestPayment)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
+    fn show(bucket: &Bucket) -> S3Result<Document> {
         let mut xml = XmlWriter::document("RequestPaymentConfiguration", 256);
         xml.text("Payer", if bucket.record.requester_pays { REQUESTER } else { OWNER });
         Ok(Document::new(xml.finish()))
     }
 }
 
-impl Operation for PutBucketRequestPayment {
-    const NAME: &'static str = "PutBucketRequestPayment";
-    const ACTION: &'static str = "bucketPutRequestPayment";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["requestPayment"]);
-    type Reply = Plain;
+impl Settable for RequestPayment {
+    const PUT: Verb = Verb::new("PutBucketRequestPayment", "bucketPutRequestPayment", Action::PutBucketRequestPayment);
+    const DIGEST: Digest = Digest::Required;
+    type Value = bool;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
+    fn read(document: &[u8], _: &Context) -> S3Result<bool> {
+        parse(&read::read(document)?)
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutBucketRequestPayment)]
-    }
-
-    async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = receive(&mut cx, body, (DOCUMENT, Digest::Required), self.needs()).await?;
-        let requester_pays = parse(&read::read(&document)?)?;
-        let bucket = cx.bucket(&self.name).await?;
-        change(&cx, &bucket, |record| {
-            record.requester_pays = requester_pays;
-            Ok(())
-        })
-        .await?;
-        Ok(Plain::ok())
+    fn set(requester_pays: &bool, record: &mut BucketRecord) -> S3Result<()> {
+        record.requester_pays = *requester_pays;
+        Ok(())
     }
 }
 

@@ -1,58 +1,43 @@
 //! `GetBucketVersioning`, `PutBucketVersioning`.
 
-use http::Method;
-
+use super::setting::{GetSetting, PutSetting, Settable, Setting, Verb};
 use crate::{
     auth::Action,
     s3::{
         codes::S3Code,
         context::Context,
         error::{S3Error, S3Result},
-        head::Head,
-        operation::{Need, Operation, Pattern, Scope},
-        reply::{Document, Plain},
-        request_body::{Digest, RequestBody},
+        reply::Document,
+        request_body::Digest,
         xml::{read, write::XmlWriter},
     },
     storage::{
-        StorageError,
-        records::{BucketRecord, Versioning},
+        Bucket, StorageError,
+        records::{BucketRecord, Versioning as State},
     },
-    types::BucketName,
 };
 
-/// Largest document.
-const DOCUMENT: usize = 64 << 10;
+/// A bucket's state of versioning.
+#[derive(Debug)]
+pub struct Versioning;
 
 /// Returns a bucket's state of versioning.
-#[derive(Debug)]
-pub struct GetBucketVersioning {
-    name: BucketName,
-}
+pub type GetBucketVersioning = GetSetting<Versioning>;
+/// Enables or suspends versioning.
+pub type PutBucketVersioning = PutSetting<Versioning>;
 
-impl Operation for GetBucketVersioning {
-    const NAME: &'static str = "GetBucketVersioning";
-    const ACTION: &'static str = "bucketGetVersioning";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["versioning"]);
-    type Reply = Document;
+impl Setting for Versioning {
+    const QUERY: &'static [&'static str] = &["versioning"];
+    const GET: Verb = Verb::new("GetBucketVersioning", "bucketGetVersioning", Action::GetBucketVersioning);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetBucketVersioning)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
+    fn show(bucket: &Bucket) -> S3Result<Document> {
         let mut xml = XmlWriter::document("VersioningConfiguration", 256);
         match bucket.versioning() {
-            Versioning::Unversioned => {}
-            Versioning::Enabled => {
+            State::Unversioned => {}
+            State::Enabled => {
                 xml.text("Status", "Enabled");
             }
-            Versioning::Suspended => {
+            State::Suspended => {
                 xml.text("Status", "Suspended");
             }
         }
@@ -60,43 +45,26 @@ impl Operation for GetBucketVersioning {
     }
 }
 
-/// Enables or suspends versioning.
-#[derive(Debug)]
-pub struct PutBucketVersioning {
-    name: BucketName,
-}
+impl Settable for Versioning {
+    const PUT: Verb = Verb::new("PutBucketVersioning", "bucketPutVersioning", Action::PutBucketVersioning);
+    /// The model demands one, and botocore sends it; the original never asked for one, and its clients need none.
+    const DIGEST: Digest = Digest::Optional;
+    type Value = State;
 
-impl Operation for PutBucketVersioning {
-    const NAME: &'static str = "PutBucketVersioning";
-    const ACTION: &'static str = "bucketPutVersioning";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["versioning"]);
-    type Reply = Plain;
-
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
+    fn read(document: &[u8], _: &Context) -> S3Result<State> {
+        parse_state(document)
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutBucketVersioning)]
-    }
-
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
-        // botocore sends a digest; the original never asked for one, and its clients need none.
-        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
-        let state = parse_state(&document)?;
-        let change = |record: &mut BucketRecord| {
-            if state == Versioning::Suspended && record.replication.is_some() {
-                return Err(StorageError::VersioningNeeded);
-            }
-            record.set_state(state);
-            Ok(())
-        };
-        cx.storage.try_update_bucket(&self.name, change).await?;
-        Ok(Plain::ok())
+    fn set(state: &State, record: &mut BucketRecord) -> S3Result<()> {
+        if *state == State::Suspended && record.replication.is_some() {
+            return Err(StorageError::VersioningNeeded.into());
+        }
+        record.set_state(*state);
+        Ok(())
     }
 }
 
-pub(in crate::s3) fn parse_state(document: &[u8]) -> S3Result<Versioning> {
+pub(in crate::s3) fn parse_state(document: &[u8]) -> S3Result<State> {
     let root = read::read(document)?;
     if root.name() != "VersioningConfiguration" {
         return Err(S3Code::MalformedXML.into());
@@ -107,8 +75,8 @@ pub(in crate::s3) fn parse_state(document: &[u8]) -> S3Result<Versioning> {
         return Err(S3Error::from(S3Code::NotImplemented).with("Element", "MfaDelete"));
     }
     match root.optional_text("Status")?.map(str::trim) {
-        Some("Enabled") => Ok(Versioning::Enabled),
-        Some("Suspended") => Ok(Versioning::Suspended),
+        Some("Enabled") => Ok(State::Enabled),
+        Some("Suspended") => Ok(State::Suspended),
         Some(_) => Err(S3Code::MalformedXML.into()),
         None => Err(S3Code::IllegalVersioningConfigurationException.into()),
     }
@@ -124,8 +92,8 @@ mod tests {
             let document = format!("<VersioningConfiguration>{inner}</VersioningConfiguration>");
             parse_state(document.as_bytes()).map_err(|e| e.code)
         };
-        assert_eq!(parsed("<Status>Enabled</Status><MfaDelete>Disabled</MfaDelete>"), Ok(Versioning::Enabled));
-        assert_eq!(parsed("<Status>Suspended</Status>"), Ok(Versioning::Suspended));
+        assert_eq!(parsed("<Status>Enabled</Status><MfaDelete>Disabled</MfaDelete>"), Ok(State::Enabled));
+        assert_eq!(parsed("<Status>Suspended</Status>"), Ok(State::Suspended));
         assert_eq!(parsed(""), Err(S3Code::IllegalVersioningConfigurationException));
         assert_eq!(parsed("<Status>Enabled</Status><MfaDelete>Enabled</MfaDelete>"), Err(S3Code::NotImplemented));
         for more in [

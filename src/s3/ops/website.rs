@@ -1,112 +1,74 @@
 //! `GetBucketWebsite`, `PutBucketWebsite`, `DeleteBucketWebsite`. The pages are served by [`crate::s3::website`].
 
 use bytes::Bytes;
-use http::Method;
 
+use super::setting::{DeleteSetting, GetSetting, PutSetting, Removable, Settable, Setting, Verb, absent};
 use crate::{
     auth::Action,
     s3::{
         codes::S3Code,
         context::Context,
         error::{S3Error, S3Result},
-        head::Head,
-        operation::{Need, Operation, Pattern, Scope},
-        reply::{Document, Plain},
-        request_body::{Digest, RequestBody},
+        reply::Document,
+        request_body::Digest,
         xml::{Element, XmlError, XmlWriter, read},
     },
-    storage::records::{RedirectRecord, RoutingRuleRecord, WebsiteRecord},
-    types::{BucketName, object_key::MAX_KEY_BYTES},
+    storage::{
+        Bucket,
+        records::{BucketRecord, RedirectRecord, RoutingRuleRecord, WebsiteRecord},
+    },
+    types::object_key::MAX_KEY_BYTES,
 };
 
-/// Largest document: fifty rules of the longest keys fit.
-const DOCUMENT: usize = 256 << 10;
 /// Most rules (S3 user guide, "Configuring advanced conditional redirects").
 const MAX_RULES: usize = 50;
 /// Most bytes of a host name with its port; some clients put a path behind it.
 const MAX_HOST: usize = 1024;
 
+/// The website configuration of a bucket.
+#[derive(Debug)]
+pub struct Website;
+
 /// Returns the website configuration of a bucket.
-#[derive(Debug)]
-pub struct GetBucketWebsite {
-    name: BucketName,
-}
-
+pub type GetBucketWebsite = GetSetting<Website>;
 /// Makes a bucket a website.
-#[derive(Debug)]
-pub struct PutBucketWebsite {
-    name: BucketName,
-}
-
+pub type PutBucketWebsite = PutSetting<Website>;
 /// Makes a bucket no website.
-#[derive(Debug)]
-pub struct DeleteBucketWebsite {
-    name: BucketName,
-}
+pub type DeleteBucketWebsite = DeleteSetting<Website>;
 
-impl Operation for GetBucketWebsite {
-    const NAME: &'static str = "GetBucketWebsite";
-    const ACTION: &'static str = "bucketGetWebsite";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["website"]);
-    type Reply = Document;
+impl Setting for Website {
+    const QUERY: &'static [&'static str] = &["website"];
+    const GET: Verb = Verb::new("GetBucketWebsite", "bucketGetWebsite", Action::GetBucketWebsite);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetBucketWebsite)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
-        match &bucket.record.website {
-            Some(website) => Ok(Document::new(write(website))),
-            None => Err(S3Error::from(S3Code::NoSuchWebsiteConfiguration).with("BucketName", self.name.as_str())),
-        }
+    fn show(bucket: &Bucket) -> S3Result<Document> {
+        let website = bucket.record.website.as_ref();
+        Ok(Document::new(write(website.ok_or_else(|| absent(S3Code::NoSuchWebsiteConfiguration, bucket))?)))
     }
 }
 
-impl Operation for PutBucketWebsite {
-    const NAME: &'static str = "PutBucketWebsite";
-    const ACTION: &'static str = "bucketPutWebsite";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["website"]);
-    type Reply = Plain;
+impl Settable for Website {
+    const PUT: Verb = Verb::new("PutBucketWebsite", "bucketPutWebsite", Action::PutBucketWebsite);
+    /// Fifty rules of the longest keys fit.
+    const LARGEST: usize = 256 << 10;
+    /// The model demands one; s3cmd sends none, and S3 takes that.
+    const DIGEST: Digest = Digest::Optional;
+    type Value = WebsiteRecord;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
+    fn read(document: &[u8], _: &Context) -> S3Result<WebsiteRecord> {
+        parse(&read::read(document)?)
     }
 
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutBucketWebsite)]
-    }
-
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
-        // s3cmd sends no digest, and S3 takes that.
-        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
-        let website = parse(&read::read(&document)?)?;
-        cx.storage.update_bucket(&self.name, |record| record.website = Some(website.clone())).await?;
-        Ok(Plain::ok())
+    fn set(website: &WebsiteRecord, record: &mut BucketRecord) -> S3Result<()> {
+        record.website = Some(website.clone());
+        Ok(())
     }
 }
 
-impl Operation for DeleteBucketWebsite {
-    const NAME: &'static str = "DeleteBucketWebsite";
-    const ACTION: &'static str = "bucketDeleteWebsite";
-    const PATTERN: Pattern = Pattern::new(Method::DELETE, Scope::Bucket, &["website"]);
-    type Reply = Plain;
+impl Removable for Website {
+    const DELETE: Verb = Verb::new("DeleteBucketWebsite", "bucketDeleteWebsite", Action::DeleteBucketWebsite);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::DeleteBucketWebsite)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
-        cx.storage.update_bucket(&self.name, |record| record.website = None).await?;
-        Ok(Plain::no_content())
+    fn clear(record: &mut BucketRecord) {
+        record.website = None;
     }
 }
 

@@ -8,6 +8,7 @@ mod expiry;
 
 use http::{HeaderName, Method};
 
+use super::setting::{DeleteSetting, GetSetting, Removable, Setting, Verb, absent};
 use crate::{
     auth::Action,
     s3::{
@@ -20,7 +21,10 @@ use crate::{
         request_body::{Digest, RequestBody},
         xml::read,
     },
-    storage::records::LifecycleRecord,
+    storage::{
+        Bucket,
+        records::{BucketRecord, LifecycleRecord},
+    },
     types::BucketName,
 };
 
@@ -32,23 +36,21 @@ const MINIMUM_SIZE: HeaderName = HeaderName::from_static("x-amz-transition-defau
 /// What `x-amz-transition-default-minimum-object-size` may say; the first holds where it is not given.
 const MINIMUM_SIZES: [&str; 2] = ["all_storage_classes_128K", "varies_by_storage_class"];
 
-/// Returns the rules of a bucket.
+/// The lifecycle rules of a bucket.
 #[derive(Debug)]
-pub struct GetBucketLifecycleConfiguration {
-    name: BucketName,
-}
+pub struct Lifecycle;
 
-/// Replaces the rules of a bucket.
+/// Returns the rules of a bucket.
+pub type GetBucketLifecycleConfiguration = GetSetting<Lifecycle>;
+/// Removes the rules of a bucket.
+pub type DeleteBucketLifecycle = DeleteSetting<Lifecycle>;
+
+/// Replaces the rules of a bucket. No [`super::setting::PutSetting`]: a header belongs to what is put, which is read
+/// before anything is judged, and answered.
 #[derive(Debug)]
 pub struct PutBucketLifecycleConfiguration {
     name: BucketName,
     minimum_object_size: String,
-}
-
-/// Removes the rules of a bucket.
-#[derive(Debug)]
-pub struct DeleteBucketLifecycle {
-    name: BucketName,
 }
 
 fn shown_size(record: &LifecycleRecord) -> &str {
@@ -56,25 +58,14 @@ fn shown_size(record: &LifecycleRecord) -> &str {
     if record.minimum_object_size.is_empty() { default } else { &record.minimum_object_size }
 }
 
-impl Operation for GetBucketLifecycleConfiguration {
-    const NAME: &'static str = "GetBucketLifecycleConfiguration";
-    const ACTION: &'static str = "bucketGetLifecycle";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["lifecycle"]);
-    type Reply = Document;
+impl Setting for Lifecycle {
+    const QUERY: &'static [&'static str] = &["lifecycle"];
+    const GET: Verb =
+        Verb::new("GetBucketLifecycleConfiguration", "bucketGetLifecycle", Action::GetLifecycleConfiguration);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetLifecycleConfiguration)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
-        let record = bucket.record.lifecycle.as_ref().ok_or_else(|| {
-            S3Error::from(S3Code::NoSuchLifecycleConfiguration).with("BucketName", self.name.as_str())
-        })?;
+    fn show(bucket: &Bucket) -> S3Result<Document> {
+        let record = bucket.record.lifecycle.as_ref();
+        let record = record.ok_or_else(|| absent(S3Code::NoSuchLifecycleConfiguration, bucket))?;
         Ok(Document::new(document::write(&record.rules)).with(MINIMUM_SIZE, shown_size(record)))
     }
 }
@@ -98,6 +89,7 @@ impl Operation for PutBucketLifecycleConfiguration {
     }
 
     async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
+        // The model demands a digest; the original asks for none.
         let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
         let locations = cx.storage.locations();
         let rules = document::parse(&read::read(&document)?, &|name| locations.get(name).is_some())?;
@@ -108,22 +100,10 @@ impl Operation for PutBucketLifecycleConfiguration {
     }
 }
 
-impl Operation for DeleteBucketLifecycle {
-    const NAME: &'static str = "DeleteBucketLifecycle";
-    const ACTION: &'static str = "bucketDeleteLifecycle";
-    const PATTERN: Pattern = Pattern::new(Method::DELETE, Scope::Bucket, &["lifecycle"]);
-    type Reply = Plain;
+impl Removable for Lifecycle {
+    const DELETE: Verb = Verb::new("DeleteBucketLifecycle", "bucketDeleteLifecycle", Action::PutLifecycleConfiguration);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutLifecycleConfiguration)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
-        cx.storage.update_bucket(&self.name, |bucket| bucket.lifecycle = None).await?;
-        Ok(Plain::no_content())
+    fn clear(record: &mut BucketRecord) {
+        record.lifecycle = None;
     }
 }

@@ -5,84 +5,56 @@
 
 pub(in crate::s3) mod document;
 
-use http::Method;
-
+use super::setting::{GetSetting, PutSetting, Settable, Setting, Verb};
 use crate::{
     auth::Action,
-    s3::{
-        context::Context,
-        error::S3Result,
-        head::Head,
-        operation::{Need, Operation, Pattern, Scope},
-        reply::{Document, Plain},
-        request_body::{Digest, RequestBody},
-        xml::read,
+    s3::{context::Context, error::S3Result, reply::Document, request_body::Digest, xml::read},
+    storage::{
+        Bucket,
+        records::{BucketRecord, NotificationRecord},
     },
-    storage::records::NotificationRecord,
-    types::BucketName,
 };
 
-/// Largest document: a hundred targets with every event.
-const DOCUMENT: usize = 1 << 20;
+/// Who is told of a bucket's events.
+#[derive(Debug)]
+pub struct Notification;
 
 /// Returns who is told of a bucket's events.
-#[derive(Debug)]
-pub struct GetBucketNotificationConfiguration {
-    name: BucketName,
-}
-
+pub type GetBucketNotificationConfiguration = GetSetting<Notification>;
 /// Replaces who is told of a bucket's events; an empty document means nobody.
-#[derive(Debug)]
-pub struct PutBucketNotificationConfiguration {
-    name: BucketName,
-    any_target: bool,
-}
+pub type PutBucketNotificationConfiguration = PutSetting<Notification>;
 
-impl Operation for GetBucketNotificationConfiguration {
-    const NAME: &'static str = "GetBucketNotificationConfiguration";
-    const ACTION: &'static str = "bucketGetNotification";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["notification"]);
-    type Reply = Document;
+impl Setting for Notification {
+    const QUERY: &'static [&'static str] = &["notification"];
+    const GET: Verb =
+        Verb::new("GetBucketNotificationConfiguration", "bucketGetNotification", Action::GetBucketNotification);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetBucketNotification)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
+    fn show(bucket: &Bucket) -> S3Result<Document> {
         let nobody = NotificationRecord::default();
         Ok(Document::new(document::write(bucket.record.notification.as_ref().unwrap_or(&nobody))))
     }
 }
 
-impl Operation for PutBucketNotificationConfiguration {
-    const NAME: &'static str = "PutBucketNotificationConfiguration";
-    const ACTION: &'static str = "bucketPutNotification";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["notification"]);
-    type Reply = Plain;
+impl Settable for Notification {
+    const PUT: Verb =
+        Verb::new("PutBucketNotificationConfiguration", "bucketPutNotification", Action::PutBucketNotification);
+    /// A hundred targets with every event.
+    const LARGEST: usize = 1 << 20;
+    /// The current operation of the model demands none (its forerunner of the same form did).
+    const DIGEST: Digest = Digest::Optional;
+    type Value = Option<NotificationRecord>;
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        let any_target =
-            head.header("x-amz-skip-destination-validation").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        Ok(Self { name: head.bucket()?, any_target })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutBucketNotification)]
-    }
-
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
-        // The current operation of the model demands no digest (its forerunner of the same form did).
-        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Optional).await?;
+    fn read(document: &[u8], cx: &Context) -> S3Result<Option<NotificationRecord>> {
+        let any_target = cx.head.header("x-amz-skip-destination-validation");
+        let any_target = any_target.is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let targets = &cx.settings.notification_targets;
-        let is_target = |name: &str| self.any_target || targets.iter().any(|target| target == name);
-        let record = document::parse(&read::read(&document)?, &is_target)?;
-        let change = Some(record).filter(|record| *record != NotificationRecord::default());
-        cx.storage.update_bucket(&self.name, |bucket| bucket.notification.clone_from(&change)).await?;
-        Ok(Plain::ok())
+        let is_target = |name: &str| any_target || targets.iter().any(|target| target == name);
+        let record = document::parse(&read::read(document)?, &is_target)?;
+        Ok(Some(record).filter(|record| *record != NotificationRecord::default()))
+    }
+
+    fn set(notification: &Option<NotificationRecord>, record: &mut BucketRecord) -> S3Result<()> {
+        record.notification.clone_from(notification);
+        Ok(())
     }
 }

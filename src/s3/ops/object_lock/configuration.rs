@@ -12,51 +12,41 @@ use crate::{
         error::{S3Error, S3Result},
         head::Head,
         operation::{Need, Operation, Pattern, Scope},
+        ops::setting::{GetSetting, Setting, Verb, absent},
         reply::{Document, Plain},
         request_body::{Digest, RequestBody},
         xml::{Element, XmlWriter, read},
     },
     storage::{
-        StorageError, StorageResult,
+        Bucket, StorageError, StorageResult,
         lock::{Mode, Period},
         records::ObjectLockRecord,
     },
     types::{BucketName, Dialect},
 };
 
-/// Returns the object lock configuration of a bucket.
+/// The object lock configuration of a bucket.
 #[derive(Debug)]
-pub struct GetObjectLockConfiguration {
-    name: BucketName,
-}
+pub struct ObjectLock;
 
-/// Enables object lock in a bucket, or replaces what new versions are given. It is never disabled.
+/// Returns the object lock configuration of a bucket.
+pub type GetObjectLockConfiguration = GetSetting<ObjectLock>;
+
+/// Enables object lock in a bucket, or replaces what new versions are given. It is never disabled. No
+/// [`crate::s3::ops::setting::PutSetting`]: the bucket changes by rules of its storage.
 #[derive(Debug)]
 pub struct PutObjectLockConfiguration {
     name: BucketName,
 }
 
-impl Operation for GetObjectLockConfiguration {
-    const NAME: &'static str = "GetObjectLockConfiguration";
-    const ACTION: &'static str = "bucketGetObjectLock";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["object-lock"]);
-    type Reply = Document;
+impl Setting for ObjectLock {
+    const QUERY: &'static [&'static str] = &["object-lock"];
+    const GET: Verb =
+        Verb::new("GetObjectLockConfiguration", "bucketGetObjectLock", Action::GetBucketObjectLockConfiguration);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetBucketObjectLockConfiguration)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
-        let Some(record) = &bucket.record.object_lock else {
-            let error = S3Error::from(S3Code::ObjectLockConfigurationNotFoundError);
-            return Err(error.with("BucketName", self.name.as_str()));
-        };
-        Ok(Document::new(write(record)?))
+    fn show(bucket: &Bucket) -> S3Result<Document> {
+        let record = bucket.record.object_lock.as_ref();
+        Ok(Document::new(write(record.ok_or_else(|| absent(S3Code::ObjectLockConfigurationNotFoundError, bucket))?)?))
     }
 }
 

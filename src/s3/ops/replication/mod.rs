@@ -7,85 +7,56 @@ pub(in crate::s3) mod document;
 #[cfg(test)]
 mod tests;
 
-use http::Method;
+use std::sync::Arc;
 
+use super::setting::{DeleteSetting, GetSetting, PutSetting, Removable, Settable, Setting, Verb};
 use crate::{
     auth::Action,
+    location::LocationTable,
     s3::{
         codes::S3Code,
         context::Context,
         error::{S3Error, S3Result},
-        head::Head,
-        operation::{Need, Operation, Pattern, Scope},
-        reply::{Document, Plain},
-        request_body::{Digest, RequestBody},
+        reply::Document,
+        request_body::Digest,
         xml::read,
     },
     storage::{
-        StorageError,
-        records::{BucketRecord, Versioning},
+        Bucket, StorageError,
+        records::{BucketRecord, ReplicationRecord, Versioning},
     },
-    types::BucketName,
 };
 
-/// Largest document: a thousand rules with prefixes and tags.
-const DOCUMENT: usize = 4 << 20;
+/// The replication rules of a bucket.
+#[derive(Debug)]
+pub struct Replication;
 
 /// Returns the rules of a bucket.
-#[derive(Debug)]
-pub struct GetBucketReplication {
-    name: BucketName,
-}
-
+pub type GetBucketReplication = GetSetting<Replication>;
 /// Replaces the rules of a bucket.
-#[derive(Debug)]
-pub struct PutBucketReplication {
-    name: BucketName,
-}
-
+pub type PutBucketReplication = PutSetting<Replication>;
 /// Removes the rules of a bucket.
-#[derive(Debug)]
-pub struct DeleteBucketReplication {
-    name: BucketName,
-}
+pub type DeleteBucketReplication = DeleteSetting<Replication>;
 
-impl Operation for GetBucketReplication {
-    const NAME: &'static str = "GetBucketReplication";
-    const ACTION: &'static str = "bucketGetReplication";
-    const PATTERN: Pattern = Pattern::new(Method::GET, Scope::Bucket, &["replication"]);
-    type Reply = Document;
+impl Setting for Replication {
+    const QUERY: &'static [&'static str] = &["replication"];
+    const GET: Verb = Verb::new("GetBucketReplication", "bucketGetReplication", Action::GetReplicationConfiguration);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::GetReplicationConfiguration)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Document> {
-        let bucket = cx.bucket(&self.name).await?;
+    fn show(bucket: &Bucket) -> S3Result<Document> {
         let record = bucket.record.replication.as_ref().ok_or(S3Code::ReplicationConfigurationNotFoundError)?;
         Ok(Document::new(document::write(record)))
     }
 }
 
-impl Operation for PutBucketReplication {
-    const NAME: &'static str = "PutBucketReplication";
-    const ACTION: &'static str = "bucketPutReplication";
-    const PATTERN: Pattern = Pattern::new(Method::PUT, Scope::Bucket, &["replication"]);
-    type Reply = Plain;
+impl Settable for Replication {
+    const PUT: Verb = Verb::new("PutBucketReplication", "bucketPutReplication", Action::PutReplicationConfiguration);
+    /// A thousand rules with prefixes and tags.
+    const LARGEST: usize = 4 << 20;
+    const DIGEST: Digest = Digest::Required;
+    /// With the locations by which they were read.
+    type Value = (ReplicationRecord, Arc<LocationTable>);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutReplicationConfiguration)]
-    }
-
-    async fn run(self, cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let document = body.document(&cx.head, &cx.intake, DOCUMENT, Digest::Required).await?;
+    fn read(document: &[u8], cx: &Context) -> S3Result<Self::Value> {
         let locations = cx.storage.locations();
         let sites = &cx.settings.replication_sites;
         // Objects come to archives by transitions only.
@@ -93,41 +64,29 @@ impl Operation for PutBucketReplication {
             Some(location) => !location.is_cold,
             None => sites.iter().any(|site| site == name),
         };
-        let record = document::parse(&read::read(&document)?, &is_site)?;
-        let bucket = cx.bucket(&self.name).await?;
-        let is_transient = locations.get(&bucket.record.location).is_some_and(|location| location.is_transient);
-        if is_transient && bucket.versioning() == Versioning::Enabled && !document::has_preferred_read(&record) {
+        let rules = document::parse(&read::read(document)?, &is_site)?;
+        Ok((rules, locations))
+    }
+
+    fn set((rules, locations): &Self::Value, record: &mut BucketRecord) -> S3Result<()> {
+        if record.versioning() != Versioning::Enabled {
+            return Err(StorageError::VersioningNotEnabled.into());
+        }
+        let is_transient = locations.get(&record.location).is_some_and(|location| location.is_transient);
+        if is_transient && !document::has_preferred_read(rules) {
             let text = "Replication configuration lacks a preferred read location";
             return Err(S3Error::new(S3Code::ValidationError, text));
         }
-        let change = |bucket: &mut BucketRecord| {
-            if bucket.versioning() != Versioning::Enabled {
-                return Err(StorageError::VersioningNotEnabled);
-            }
-            bucket.replication = Some(record.clone());
-            Ok(())
-        };
-        cx.storage.try_update_bucket(&self.name, change).await?;
-        Ok(Plain::ok())
+        record.replication = Some(rules.clone());
+        Ok(())
     }
 }
 
-impl Operation for DeleteBucketReplication {
-    const NAME: &'static str = "DeleteBucketReplication";
-    const ACTION: &'static str = "bucketDeleteReplication";
-    const PATTERN: Pattern = Pattern::new(Method::DELETE, Scope::Bucket, &["replication"]);
-    type Reply = Plain;
+impl Removable for Replication {
+    const DELETE: Verb =
+        Verb::new("DeleteBucketReplication", "bucketDeleteReplication", Action::PutReplicationConfiguration);
 
-    fn parse(head: &Head) -> S3Result<Self> {
-        Ok(Self { name: head.bucket()? })
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        vec![Need::bucket(&self.name, Action::PutReplicationConfiguration)]
-    }
-
-    async fn run(self, cx: Context, _: RequestBody) -> S3Result<Plain> {
-        cx.storage.update_bucket(&self.name, |bucket| bucket.replication = None).await?;
-        Ok(Plain::no_content())
+    fn clear(record: &mut BucketRecord) {
+        record.replication = None;
     }
 }
