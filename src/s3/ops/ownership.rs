@@ -32,7 +32,6 @@ impl Setting for Ownership {
     const QUERY: &'static [&'static str] = &["ownershipControls"];
     const GET: Verb =
         Verb::new("GetBucketOwnershipControls", "bucketGetOwnershipControls", Action::GetBucketOwnershipControls);
-    const ABOUT_ACCESS: bool = true;
 
     fn show(bucket: &Bucket) -> S3Result<Document> {
         if bucket.record.ownership.is_empty() {

@@ -35,7 +35,6 @@ impl Setting for PublicAccess {
     const QUERY: &'static [&'static str] = &["publicAccessBlock"];
     const GET: Verb =
         Verb::new("GetPublicAccessBlock", "bucketGetPublicAccessBlock", Action::GetBucketPublicAccessBlock);
-    const ABOUT_ACCESS: bool = true;
 
     fn show(bucket: &Bucket) -> S3Result<Document> {
         let block = bucket.record.public_access_block;

@@ -29,7 +29,6 @@ pub type PutBucketRequestPayment = PutSetting<RequestPayment>;
 impl Setting for RequestPayment {
     const QUERY: &'static [&'static str] = &["requestPayment"];
     const GET: Verb = Verb::new("GetBucketRequestPayment", "bucketGetRequestPayment", Action::GetBucketRequestPayment);
-    const ABOUT_ACCESS: bool = true;
 
     fn show(bucket: &Bucket) -> S3Result<Document> {
         let mut xml = XmlWriter::document("RequestPaymentConfiguration", 256);
@@ -40,7 +39,8 @@ impl Setting for RequestPayment {
 
 impl Settable for RequestPayment {
     const PUT: Verb = Verb::new("PutBucketRequestPayment", "bucketPutRequestPayment", Action::PutBucketRequestPayment);
-    const DIGEST: Digest = Digest::Required;
+    /// The model demands one; s3cmd sends none, and S3 takes that.
+    const DIGEST: Digest = Digest::Optional;
     type Value = bool;
 
     fn read(document: &[u8], _: &Context) -> S3Result<bool> {

@@ -47,10 +47,6 @@ pub trait Setting: Sized + Send + Sync + 'static {
     const QUERY: &'static [&'static str];
     /// What asks for it.
     const GET: Verb;
-    /// Whether it decides who may do what. A put is judged again then, once its document is there, and no change is made
-    /// to another bucket that has the name by now.
-    const ABOUT_ACCESS: bool = false;
-
     /// The answer.
     ///
     /// # Errors
@@ -148,10 +144,10 @@ impl<S: Settable> Operation for PutSetting<S> {
     }
 
     async fn run(self, mut cx: Context, body: RequestBody) -> S3Result<Plain> {
-        let again = if S::ABOUT_ACCESS { self.needs() } else { Vec::new() };
-        let document = receive(&mut cx, body, (S::LARGEST, S::DIGEST), again).await?;
+        let document = receive(&mut cx, body, (S::LARGEST, S::DIGEST), self.needs()).await?;
         let value = S::read(&document, &cx)?;
-        update::<S>(&cx, &self.name, |record| S::set(&value, record)).await?;
+        let bucket = cx.bucket(&self.name).await?;
+        change(&cx, &bucket, |record| S::set(&value, record)).await?;
         Ok(Plain::ok())
     }
 }
@@ -175,7 +171,8 @@ impl<S: Removable> Operation for DeleteSetting<S> {
             S::clear(record);
             Ok(())
         };
-        update::<S>(&cx, &self.name, edit).await?;
+        let bucket = cx.bucket(&self.name).await?;
+        change(&cx, &bucket, edit).await?;
         Ok(Plain::no_content())
     }
 }
@@ -185,21 +182,8 @@ pub(super) fn absent(code: S3Code, bucket: &Bucket) -> S3Error {
     S3Error::from(code).with("BucketName", bucket.name.as_str())
 }
 
-async fn update<S: Setting>(
-    cx: &Context,
-    name: &BucketName,
-    edit: impl Fn(&mut BucketRecord) -> S3Result<()> + Send + Sync,
-) -> S3Result<()> {
-    if S::ABOUT_ACCESS {
-        let bucket = cx.bucket(name).await?;
-        return change(cx, &bucket, edit).await;
-    }
-    cx.storage.try_update_bucket(name, edit).await?;
-    Ok(())
-}
-
-/// The document of a setting. A client may take long to send one, and its right may be taken from it meanwhile: of one
-/// about access, the request is judged again then, by the `needs` given.
+/// The document of a setting. A client may take long to send one, and its right may be taken from it meanwhile: the
+/// request is judged again then, by the `needs` given.
 pub(super) async fn receive(
     cx: &mut Context,
     body: RequestBody,

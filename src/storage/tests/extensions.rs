@@ -24,6 +24,9 @@ fn key(text: &str) -> ObjectKey {
     ObjectKey::new(text).unwrap()
 }
 
+/// Whatever version is there.
+const ANY: Expected<'static> = Expected { version: None, tag: None };
+
 fn annotation(name: &str, text: &str) -> NewAnnotation {
     let checksum = Checksum::of(ChecksumAlgorithm::Crc64Nvme, text.as_bytes());
     NewAnnotation {
@@ -120,20 +123,15 @@ async fn any_mix_of_operations_leaves_what_a_model_says_and_no_row_too_many() {
                 3 | 4 => {
                     let annotation_name = format!("n{}", dice.roll(3));
                     let (place, new) = (key(name), annotation(&annotation_name, &format!("x{text}")));
-                    let written = world
-                        .storage
-                        .put_annotation(&bucket, (&place, None), &new, Expected::default(), Bypass::No)
-                        .await;
+                    let written = world.storage.put_annotation(&bucket, (&place, None), &new, ANY, Bypass::No).await;
                     assert_eq!(written.is_ok(), model.contains_key(name));
                     if let Some((_, annotations)) = model.get_mut(name) {
                         annotations.insert(annotation_name, format!("x{text}"));
                     }
                 }
                 5 => {
-                    let removed = world
-                        .storage
-                        .delete_annotation(&bucket, (&key(name), None), "n1", Expected::default(), Bypass::No)
-                        .await;
+                    let removed =
+                        world.storage.delete_annotation(&bucket, (&key(name), None), "n1", ANY, Bypass::No).await;
                     assert_eq!(removed.is_ok(), model.contains_key(name));
                     if let Some((_, annotations)) = model.get_mut(name) {
                         annotations.remove("n1");
@@ -186,7 +184,7 @@ async fn annotations_go_with_their_version_and_with_their_bucket() {
             let text = format!("text {round}");
             world
                 .storage
-                .put_annotation(&bucket, (&key("a"), None), &annotation(name, &text), Expected::default(), Bypass::No)
+                .put_annotation(&bucket, (&key("a"), None), &annotation(name, &text), ANY, Bypass::No)
                 .await
                 .unwrap();
         }
@@ -211,11 +209,7 @@ async fn copies_of_annotations_that_a_crash_left_are_removed_at_the_next_start()
     let world = World::new();
     let bucket = world.bucket("crashed", Versioning::Unversioned).await;
     let record = world.put(&bucket, "a", b"body").await;
-    world
-        .storage
-        .put_annotation(&bucket, (&key("a"), None), &annotation("n", "text"), Expected::default(), Bypass::No)
-        .await
-        .unwrap();
+    world.storage.put_annotation(&bucket, (&key("a"), None), &annotation("n", "text"), ANY, Bypass::No).await.unwrap();
     drop(record);
     let record = world.storage.version(&bucket, &key("a"), None).await.unwrap();
     let source = AnnotationSource { bucket: Arc::clone(&bucket), key: key("a"), record: Box::new(record) };
