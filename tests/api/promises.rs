@@ -435,7 +435,10 @@ async fn a_body_that_breaks_off_is_never_ended_as_if_it_were_whole() {
         }
         // A copy of what cannot be read is no object.
         trap.layer().set(mode);
-        let reply = bart.put("/panics/b", "").header("x-amz-copy-source", "panics/a").send().await;
+        let copy = bart.put("/panics/b", "").header("x-amz-copy-source", "panics/a");
+        // A store of named objects copies within itself, unless the bytes change.
+        let copy = if world.is_elsewhere() { copy.header("x-amz-server-side-encryption", "AES256") } else { copy };
+        let reply = copy.send().await;
         // Over a data module the connection to it breaks with the stream: that is 503.
         assert!(reply.status >= 500 || reply.tag("Code").as_deref() == Some("InternalError"), "{reply}");
         trap.layer().set(QUIET);
