@@ -146,7 +146,7 @@ pub type Past = BTreeMap<String, BucketState>;
 
 impl Journal {
     /// Opens the journal of the migration that `identity` describes, and reads what is in it. One in which every bucket
-    /// is done begins anew.
+    /// is done begins anew, but for what may be open at the target.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -164,12 +164,18 @@ impl Journal {
         }
         if reading.is_over {
             opened.set_len(0).map_err(io)?;
-            reading = Reading::default();
+            // The run that was over may not have lived to report them.
+            reading = Reading { unanswered: reading.unanswered, ..Reading::default() };
         }
-        let (file, unanswered) = (Mutex::new(opened), Mutex::new(reading.unanswered));
+        let (file, unanswered) = (Mutex::new(opened), Mutex::new(reading.unanswered.clone()));
         let journal = Self { path: path.to_owned(), file, unanswered };
         if reading.identity.is_none() {
             journal.line('h', identity)?;
+            for (bucket, keys) in reading.unanswered {
+                for (key, count) in keys.0 {
+                    (0..count).try_for_each(|_| journal.json('u', &At { bucket: bucket.clone(), key: key.clone() }))?;
+                }
+            }
         }
         Ok((journal, reading.past))
     }
@@ -451,9 +457,20 @@ mod tests {
         drop(journal);
         let (journal, past) = Journal::open(&path, "one").unwrap();
         assert!(past["b"].ended);
+        for _ in 0..2 {
+            journal.upload_begins("b", "lost").unwrap();
+        }
         journal.finished().unwrap();
         drop(journal);
-        let (_journal, past) = Journal::open(&path, "one").unwrap();
+        let (journal, past) = Journal::open(&path, "one").unwrap();
         assert!(past.is_empty(), "what is done is begun anew");
+        journal.upload_begins("b", "lost").unwrap();
+        journal.upload_is("b", "lost", "1").unwrap();
+        drop(journal);
+        for _ in 0..2 {
+            let (journal, _) = Journal::open(&path, "one").unwrap();
+            assert_eq!(journal.unanswered("b"), ["lost"], "whoever was to report it may have been killed");
+            journal.finished().unwrap();
+        }
     }
 }
