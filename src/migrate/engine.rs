@@ -170,10 +170,8 @@ async fn one(
     let (place, versioning) = bucket::prepare(options, pair, accounts, report).await?;
     let mut state = state;
     let own = place.accounts.own.clone();
-    uploads::give_up(shared, pair, &mut state).await.map_err(|left| match left {
-        uploads::Left::Target(error) => MigrateError::Target(error),
-        uploads::Left::Journal(error) => error.into(),
-    })?;
+    let left = std::mem::take(&mut state.uploads);
+    uploads::give_up(shared, pair, &left).await.map_err(MigrateError::Target)?;
     if state.after.is_none() && state.touched.is_none() {
         let mut there = Walk::new(&options.to, (&pair.to, &options.prefix), place.is_versioned, None);
         state.fresh = there.next().await.map_err(MigrateError::Target)?.is_none();
@@ -184,6 +182,8 @@ async fn one(
     let ledger = Arc::new(Ledger::new(&pair.from, state, report.clone()));
     copy_keys(shared, &Arc::new(place), &ledger, tasks, failed).await?;
     *report = ledger.end()?;
+    uploads::give_up(shared, pair, &left).await.map_err(MigrateError::Target)?;
+    left.iter().try_for_each(|(id, key)| shared.journal.upload_is_over(&pair.from, key, id))?;
     uploads::name(shared, pair, &own, report).await.map_err(MigrateError::Target)?;
     bucket::finish(options, pair, &versioning, report).await?;
     shared.journal.ended(&pair.from)?;

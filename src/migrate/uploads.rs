@@ -8,23 +8,21 @@ use std::collections::BTreeMap;
 
 use http::Method;
 
-use super::{BucketReport, JournalError, Pairing, Problem, Shared, journal::BucketState};
+use super::{BucketReport, Pairing, Problem, Shared};
 use crate::{
     s3client::{Call, S3Client, S3ClientError},
     xml::Element,
 };
 
-/// Why that could not be done.
-pub(super) enum Left {
-    Target(S3ClientError),
-    Journal(JournalError),
-}
-
-/// Gives up what earlier runs left open.
-pub(super) async fn give_up(shared: &Shared, pair: &Pairing, state: &mut BucketState) -> Result<(), Left> {
-    for (id, key) in std::mem::take(&mut state.uploads) {
-        shared.options.to.abort_multipart_upload(&pair.to, &key, &id).await.map_err(Left::Target)?;
-        shared.journal.upload_is_over(&pair.from, &key, &id).map_err(Left::Journal)?;
+/// Gives up what earlier runs left open: their keys, by id. To be done again at the end, and noted then: an upload that
+/// a killed run was just completing cannot be given up, and is open again if that fails.
+pub(super) async fn give_up(
+    shared: &Shared,
+    pair: &Pairing,
+    uploads: &BTreeMap<String, String>,
+) -> Result<(), S3ClientError> {
+    for (id, key) in uploads {
+        shared.options.to.abort_multipart_upload(&pair.to, key, id).await?;
     }
     Ok(())
 }
