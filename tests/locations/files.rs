@@ -129,7 +129,7 @@ fn dav(files: &mut Files, request: &Request<Bytes>, ranges: bool) -> Answer {
         "PUT" if !files.has_folder_of(&path) => status(409),
         "PUT" => status(if files.files.insert(path, request.body().clone()).is_some() { 204 } else { 201 }),
         // RFC 4918; and as Apache, where somebody else makes it in the same moment.
-        "MKCOL" if files.folders.contains(&path) => status(if path.len() % 2 == 0 { 405 } else { 403 }),
+        "MKCOL" if files.folders.contains(&path) => status(if path.len().is_multiple_of(2) { 405 } else { 403 }),
         "MKCOL" if !files.has_folder_of(&path) => status(409),
         "MKCOL" => {
             files.folders.insert(path);
