@@ -39,7 +39,7 @@ impl Setting for RequestPayment {
 
 impl Settable for RequestPayment {
     const PUT: Verb = Verb::new("PutBucketRequestPayment", "bucketPutRequestPayment", Action::PutBucketRequestPayment);
-    /// The model demands one; s3cmd sends none, and S3 takes that.
+    /// The model demands one; s3cmd sends none.
     const DIGEST: Digest = Digest::Optional;
     type Value = bool;
 

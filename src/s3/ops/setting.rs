@@ -47,6 +47,7 @@ pub trait Setting: Sized + Send + Sync + 'static {
     const QUERY: &'static [&'static str];
     /// What asks for it.
     const GET: Verb;
+
     /// The answer.
     ///
     /// # Errors
